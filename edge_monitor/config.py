@@ -1,0 +1,229 @@
+"""edge-monitor.toml as validated, frozen settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _segment(text: str) -> str:
+    if not _SEGMENT.fullmatch(text):
+        raise ValueError("use 1 to 64 of A-Z a-z 0-9 _ - (it becomes a topic segment)")
+    return text
+
+
+Segment = Annotated[str, AfterValidator(_segment)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class NodeSettings(_Settings):
+    """`[node]`: who this box is and where it keeps its state."""
+
+    site: Segment = Field(description="plant or site, the first own topic segment")
+    name: Segment = Field(description="this box, the second topic segment")
+    state_dir: Path = Field(default=Path("/var/lib/edge-monitor"), strict=False, description="database, index, evidence")
+    runtime_dir: Path | None = Field(default=None, strict=False, description="control socket; default: state_dir/run")
+
+
+class ModelSettings(_Settings):
+    """`[model]`: which encoder listens."""
+
+    bundle: str = Field(default="spectral", min_length=1, description="a bundle's name, or a path to its folder")
+    hop_s: Annotated[float, Field(ge=0.1, le=60)] = Field(default=1.0, description="seconds from one window to the next")
+    threads: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="encoder threads")
+
+
+class TlsSettings(_Settings):
+    """`[mqtt.tls]`: encryption and, with a client certificate, identity."""
+
+    ca_file: Path | None = Field(default=None, strict=False, description="CA certificates (PEM); default: the system's")
+    cert_file: Path | None = Field(default=None, strict=False, description="client certificate (PEM)")
+    key_file: Path | None = Field(default=None, strict=False, description="the client certificate's key (PEM)")
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsSettings:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+class MqttSettings(_Settings):
+    """`[mqtt]`: the broker. Without this table alerts are kept and shown, not sent."""
+
+    host: str = Field(min_length=1, description="broker host name or address")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=1883, description="1883, with TLS usually 8883")
+    protocol: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version")
+    client_id: Annotated[str, Field(max_length=128)] | None = Field(
+        default=None, description="default: edge-monitor-{site}-{name}"
+    )
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = Field(default=30, description="seconds")
+    topic_prefix: str = Field(default="edge-monitor/v1", description="what precedes {site}/{node} in every topic")
+    username: str | None = Field(default=None, description="user name")
+    password: SecretStr | None = Field(default=None, description="better: password_file")
+    password_file: Path | None = Field(default=None, strict=False, description="file whose first line is the password")
+    password_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
+    tls: TlsSettings | None = Field(default=None, description="present = encrypted")
+    score_interval_s: NonNegative = Field(default=10.0, description="at most one score message per machine in this time")
+    outbox_max_rows: Annotated[int, Field(ge=100)] = Field(default=100_000, description="oldest rows go first, counted")
+    outbox_max_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="as outbox_max_rows, in MB")
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _prefix(cls, text: str) -> str:
+        if not all(_SEGMENT.fullmatch(part) for part in text.split("/")):
+            raise ValueError("use segments of A-Z a-z 0-9 _ - separated by /")
+        return text
+
+    @model_validator(mode="after")
+    def _one_password(self) -> MqttSettings:
+        given = [key for key in ("password", "password_file", "password_credential") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        if given and self.username is None:
+            raise ValueError(f"{given[0]} needs username")
+        return self
+
+
+class MicrophoneSource(_Settings):
+    """A channel of an audio interface."""
+
+    kind: Literal["microphone"]
+    device: str = Field(min_length=1, description="as `edge-monitor devices` prints it, or a unique part of it")
+    channel: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="counted from 1")
+    rate_hz: Annotated[int, Field(ge=8000, le=384_000)] | None = Field(
+        default=None, description="default: the device's own rate"
+    )
+
+
+class RecordingSource(_Settings):
+    """A WAV or FLAC file, or a folder of them played in name order as one stream."""
+
+    kind: Literal["recording"]
+    path: Path = Field(strict=False, description="file or folder")
+    pace: Literal["realtime", "max"] | Positive = Field(
+        default="realtime", description='"realtime", "max" (as fast as it goes, then exit) or a factor'
+    )
+    channel: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="counted from 1")
+    loop: bool = Field(default=False, description="start again at the end")
+
+
+class SimulatorSource(_Settings):
+    """A simulated rotating machine, for trials and demonstrations."""
+
+    kind: Literal["simulator"]
+    machine: Literal["pump", "fan", "gearbox"] = Field(default="pump", description="which machine is simulated")
+    seed: int = Field(default=0, description="same seed, same sound")
+    fault: Literal["bearing", "cavitation", "belt", "rattle", "imbalance", "no-flow"] | None = Field(
+        default=None, description="the fault that sets in"
+    )
+    fault_at_s: NonNegative = Field(default=60.0, description="stream time at which it sets in, seconds")
+    fault_db: Annotated[float, Field(ge=-40, le=40)] = Field(
+        default=6.0, description="fault level over the healthy sound in the fault's own band, dB"
+    )
+    stops: tuple[tuple[NonNegative, NonNegative], ...] = Field(
+        default=(), strict=False, description="[[stop_s, start_s], …] in stream time"
+    )
+    seconds: Positive | None = Field(default=None, description="end after this much stream time")
+    pace: Literal["realtime", "max"] | Positive = Field(default="realtime", description="as for recordings")
+
+
+Source = Annotated[MicrophoneSource | RecordingSource | SimulatorSource, Field(discriminator="kind")]
+
+
+class AlarmSettings(_Settings):
+    """`[machine.alarm]`: when a score becomes an alarm. Terms of ISA-18.2."""
+
+    threshold: Literal["calibrated"] | Positive = Field(
+        default="calibrated", description='"calibrated", or a number that holds for threshold_generation only'
+    )
+    threshold_generation: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="the generation a number was chosen for"
+    )
+    false_alarms_per_day: Positive = Field(default=0.1, description="what calibration aims at")
+    raise_: tuple[int, int] = Field(
+        default=(3, 5), alias="raise", strict=False, description="[m, n]: m of the last n disjoint windows"
+    )
+    clear_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.9, description="hysteresis: cleared below threshold × this"
+    )
+    off_delay_s: NonNegative = Field(default=30.0, description="stream time below the clear level before the end")
+    update_interval_s: Positive = Field(default=300.0, description="an active alarm repeats itself this often")
+    cooldown_s: NonNegative = Field(default=0.0, description="no new alarm this soon after the last one's end")
+    priority: Annotated[int, Field(ge=1, le=4)] = Field(default=3, description="1 = critical … 4 = low")
+
+    @model_validator(mode="after")
+    def _possible(self) -> AlarmSettings:
+        m, n = self.raise_
+        if not 1 <= m <= n <= 100:  # noqa: PLR2004 - a history of 100 disjoint windows is a quarter of an hour
+            raise ValueError("raise = [m, n] needs 1 <= m <= n <= 100")
+        if (self.threshold == "calibrated") != (self.threshold_generation is None):
+            raise ValueError("a number as threshold needs threshold_generation, and only a number takes it")
+        return self
+
+
+class GateSettings(_Settings):
+    """`[machine.running]`: how to know that the machine is not running."""
+
+    gate: Literal["learnt", "off"] | Annotated[float, Field(ge=-120, le=0)] = Field(
+        default="learnt", description='"learnt" at enrolment, "off", or a level in dBFS'
+    )
+    settle_s: NonNegative = Field(default=10.0, description="after each start, not scored for this long")
+
+
+class MachineSettings(_Settings):
+    """`[[machine]]`: one machine, one microphone channel."""
+
+    name: Segment = Field(description="topic segment")
+    display_name: Annotated[str, Field(max_length=80)] | None = Field(default=None, description="for people")
+    kind: Annotated[str, Field(max_length=40)] = Field(default="machine", description="pump, fan, gearbox, …")
+    source: Source
+    evidence: Literal["off", "features", "audio"] = Field(
+        default="features", description="off; features: spectrogram and descriptors; audio: the sound as well"
+    )
+    alarm: AlarmSettings = AlarmSettings()
+    running: GateSettings = GateSettings()
+
+    @property
+    def title(self) -> str:
+        """Return the name for people."""
+        return self.display_name or self.name
+
+
+class RetentionSettings(_Settings):
+    """`[retention]`: how much is kept; the oldest go first, and each deletion is counted in the log."""
+
+    evidence_max_mb: Annotated[int, Field(ge=1)] = Field(default=500, description="MB of evidence files")
+    evidence_days: Positive = Field(default=90.0, description="age of evidence files, days")
+    alarm_days: Positive = Field(default=3650.0, description="age of ended alarms, days")
+    score_days: Positive = Field(default=90.0, description="age of the minute aggregates, days")
+    free_mb: Annotated[int, Field(ge=0)] = Field(default=100, description="evidence stops below this free space, MB")
+
+
+class Settings(_Settings):
+    """The whole of edge-monitor.toml."""
+
+    node: NodeSettings
+    model: ModelSettings = ModelSettings()
+    mqtt: MqttSettings | None = None
+    machine: tuple[MachineSettings, ...] = Field(strict=False, min_length=1)
+    retention: RetentionSettings = RetentionSettings()
+
+    @field_validator("machine")
+    @classmethod
+    def _unique(cls, machines: tuple[MachineSettings, ...]) -> tuple[MachineSettings, ...]:
+        seen: set[str] = set()
+        for machine in machines:
+            if machine.name in seen:
+                raise ValueError(f"two machines are named {machine.name!r}")
+            seen.add(machine.name)
+        return machines

@@ -1,0 +1,175 @@
+"""The one SQLite file of a node: opened durably, migrated, and passed to the rooms that keep rows in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edge_monitor.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE_NAME = "edge-monitor.db"
+SCHEMA_VERSION = 1
+
+# Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
+_SCHEMA = """
+CREATE TABLE recordings (            -- where normals come from: a file, or a stretch of live sound
+  id INTEGER PRIMARY KEY,
+  machine TEXT NOT NULL,
+  name TEXT NOT NULL,                -- file name or 'live 2026-01-31T08:15:00Z'
+  sha256 TEXT NOT NULL,              -- of the file's bytes; of the vectors when live
+  seconds REAL NOT NULL,
+  added_ms INTEGER NOT NULL,
+  UNIQUE (machine, sha256)
+) STRICT;
+CREATE TABLE normals (
+  id INTEGER PRIMARY KEY,
+  recording_id INTEGER NOT NULL REFERENCES recordings (id) ON DELETE CASCADE,
+  machine TEXT NOT NULL,
+  block INTEGER NOT NULL,            -- calibration block within the recording
+  start_s REAL NOT NULL,             -- position in the recording
+  level_dbfs REAL NOT NULL,
+  mode TEXT,                         -- operating mode, when the plant gives one
+  bundle_hash TEXT NOT NULL,
+  vector BLOB NOT NULL,              -- float32 little-endian, raw
+  spectrogram BLOB,                  -- compact picture of the window, see explain/
+  descriptors TEXT,                  -- JSON, acoustics measured at enrolment
+  removed_ms INTEGER                 -- NULL while in use; removal is undoable
+) STRICT;
+CREATE INDEX normals_by_machine ON normals (machine, removed_ms);
+CREATE TABLE generations (
+  machine TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  bundle_hash TEXT NOT NULL,
+  metric TEXT NOT NULL,
+  k INTEGER NOT NULL,
+  mean BLOB,                         -- float64, per dimension; NULL for the plain euclidean metric
+  scale BLOB,                        -- float64, per dimension: std over the normals + floor
+  threshold REAL NOT NULL,
+  calibration TEXT NOT NULL,         -- JSON: what the threshold means
+  gate_dbfs REAL,                    -- level below which the machine is not running; NULL = no gate
+  reason TEXT NOT NULL,              -- 'enroll', 'reject <alarm>', 'remove', 'import'
+  active INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (machine, number)
+) STRICT;
+CREATE UNIQUE INDEX one_active_generation ON generations (machine) WHERE active = 1;
+CREATE TABLE generation_members (
+  machine TEXT NOT NULL,
+  number INTEGER NOT NULL,
+  normal_id INTEGER NOT NULL REFERENCES normals (id) ON DELETE CASCADE,
+  PRIMARY KEY (machine, number, normal_id),
+  FOREIGN KEY (machine, number) REFERENCES generations (machine, number) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE TABLE alarms (
+  alarm_id TEXT PRIMARY KEY,
+  machine TEXT NOT NULL,
+  started_ms INTEGER NOT NULL,
+  ended_ms INTEGER,                  -- NULL while active
+  last_seq INTEGER NOT NULL,
+  peak_score REAL NOT NULL,
+  threshold REAL NOT NULL,
+  generation INTEGER NOT NULL,
+  level_dbfs REAL NOT NULL,
+  neighbours TEXT NOT NULL,          -- JSON
+  vector BLOB,                       -- raw embedding of the highest-scoring confirming window
+  bundle_hash TEXT NOT NULL,
+  evidence TEXT,                     -- JSON: file names below {state_dir}/evidence
+  end_reason TEXT,
+  rejected_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX one_active_alarm ON alarms (machine) WHERE ended_ms IS NULL;
+CREATE INDEX alarms_by_time ON alarms (started_ms);
+CREATE TABLE outbox (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, -- order of commitment; never reused
+  topic TEXT NOT NULL,
+  payload BLOB NOT NULL,             -- the exact bytes; immutable once committed
+  alarm_id TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL,
+  parked_reason TEXT,                -- NULL while due; a poison row is parked, later rows flow
+  UNIQUE (topic, alarm_id, seq)
+) STRICT;
+CREATE TABLE score_minutes (         -- what became of each machine, minute by minute
+  machine TEXT NOT NULL,
+  minute_ms INTEGER NOT NULL,
+  windows INTEGER NOT NULL,
+  score_mean REAL,
+  score_max REAL,
+  threshold REAL,
+  level_dbfs_mean REAL,
+  faults INTEGER NOT NULL,
+  PRIMARY KEY (machine, minute_ms)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE counters (              -- losses survive a restart: every one is counted
+  name TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database at `path`, creating and migrating it unless `read_only`.
+
+    WAL with `synchronous=FULL`: a commit that returned survives a power cut (NORMAL may lose the last ones).
+    Autocommit mode; use `transaction()`. The connection may be handed to one other thread, never shared by two.
+    Raises StorageError when the file cannot be opened, is damaged or comes from a newer version.
+    """
+    try:
+        if read_only:
+            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5.0,
+                                         check_same_thread=False)  # fmt: skip
+        else:
+            connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.row_factory = sqlite3.Row
+        _migrate(connection, path, read_only=read_only)
+    except sqlite3.Error as error:
+        raise StorageError(f"cannot open the database: {error}", where=str(path),
+                           hint="check the folder's owner and free space") from error  # fmt: skip
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StorageError(f"written by a newer edge-monitor (schema {version}, this one knows {SCHEMA_VERSION})",
+                           where=str(path), hint="upgrade edge-monitor")  # fmt: skip
+    if version == 0 and not read_only:
+        with transaction(connection):
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _statements(_SCHEMA):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script: `executescript` would commit the surrounding transaction."""
+    lines = (line.partition("--")[0] for line in script.splitlines())
+    yield from (part for part in "\n".join(lines).split(";") if part.strip())
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Commit what the body writes as one unit, or nothing of it when it raises."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def add_to_counter(connection: sqlite3.Connection, name: str, amount: int) -> None:
+    """Add to a counter that survives restarts, creating it at zero."""
+    connection.execute(
+        "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (name, amount),
+    )

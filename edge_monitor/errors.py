@@ -1,0 +1,61 @@
+"""Every error a caller may catch."""
+
+from __future__ import annotations
+
+
+class EdgeMonitorError(Exception):
+    """What went wrong, where, and what to do about it: one line for the user.
+
+    `where` is a file, key or device; `hint` says what to do. `exit_code` is what a command ends with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the one line a user sees."""
+        head = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{head} ({self.hint})" if self.hint else head
+
+
+class ConfigError(EdgeMonitorError):
+    """The configuration cannot be used."""
+
+    exit_code = 2
+
+
+class AudioError(EdgeMonitorError):
+    """A recording or a device cannot be heard."""
+
+
+class BundleError(EdgeMonitorError):
+    """A model bundle cannot be used."""
+
+
+class BundleMissingError(BundleError):
+    """No bundle of that name is installed, or files of it are missing."""
+
+
+class BundleMismatchError(BundleError):
+    """Files differ from the manifest, or vectors come from another bundle."""
+
+
+class NormalsError(EdgeMonitorError):
+    """The normals or a generation cannot be read, written or used as asked."""
+
+
+class StorageError(EdgeMonitorError):
+    """The state directory or its database cannot be used."""
+
+
+class DeliveryError(EdgeMonitorError):
+    """The broker cannot be used as configured."""
+
+
+class ControlError(EdgeMonitorError):
+    """The running daemon could not be asked, or refused."""

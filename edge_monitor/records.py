@@ -1,0 +1,171 @@
+"""The values that pass between rooms: frozen, slotted, each field with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float32]
+    Vector = NDArray[np.float32]
+
+
+class MachineState(IntEnum):
+    """What is published as `state_code`; the numbers are a contract and are never renumbered."""
+
+    STARTING = 0
+    NOT_ENROLLED = 1
+    LEARNING = 2
+    NORMAL = 3
+    ALARM = 4
+    NOT_RUNNING = 5
+    NO_AUDIO = 6
+    SIGNAL_FAULT = 7
+    SENSOR_CHANGED = 8
+    INHIBITED = 9
+    STORAGE_FAULT = 10
+
+    @property
+    def label(self) -> str:
+        """Return the state as it is written in payloads, e.g. `not-running`."""
+        return self.name.lower().replace("_", "-")
+
+
+class FaultKind(Enum):
+    """Why a window's signal says nothing about the machine."""
+
+    SILENCE = "silence"
+    FLAT = "flat"
+    DC = "dc"
+    CLIPPING = "clipping"
+    NOT_FINITE = "not-finite"
+    GAP = "gap"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioBlock:
+    """A piece of one machine's sound, as a source delivers it."""
+
+    machine: str
+    samples: Samples  # (frames,) float32, mono, full scale = ±1
+    rate_hz: int
+    start_s: float  # stream time of the first sample, seconds
+    recording: str | None = None  # file the samples come from; None when live
+    recording_start_s: float = 0.0  # position of the first sample in that file, seconds
+    gap: bool = False  # True: sound is missing (or another file begins) just before this block
+    dropped_frames: int = 0  # frames lost just before this block
+    last: bool = False  # True: the recording ends with this block, so its last window is right-aligned
+
+    @property
+    def end_s(self) -> float:
+        """Return the stream time just after the last sample, seconds."""
+        return self.start_s + len(self.samples) / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLoss:
+    """A source has no sound to give: absent, unplugged, stalled. It goes on trying."""
+
+    machine: str
+    at_s: float  # stream time, seconds
+    reason: str  # one line for a person
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One window of contiguous sound at the bundle's sample rate."""
+
+    machine: str
+    samples: Samples  # (frames,) float32, mono, full scale = ±1
+    rate_hz: int
+    start_s: float  # stream time of the first sample, seconds
+    end_s: float  # stream time just after the last sample, seconds
+    recording: str | None = None
+    recording_start_s: float = 0.0  # position in the recording, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFault:
+    """A window that is not scored because its signal is not the machine's sound."""
+
+    machine: str
+    kind: FaultKind
+    start_s: float
+    end_s: float
+    detail: str  # one line with the measured figure
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A window's raw vector, not normalized in any way, and the bundle that made it."""
+
+    vector: Vector  # (dim,) float32
+    bundle_hash: str  # hex SHA-256
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """One of the k nearest normals of a window."""
+
+    normal_id: int
+    distance: float  # >= 0, in the generation's metric
+    recording: str
+    recording_start_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A window's anomaly score, eq. 1 of the paper: a mean distance, >= 0, higher = more anomalous."""
+
+    machine: str
+    value: float
+    threshold: float  # > 0; anomalous when value > threshold
+    generation: int
+    neighbours: tuple[Neighbour, ...]  # nearest first
+    start_s: float  # the window's span in stream time, seconds
+    end_s: float
+    level_dbfs: float  # RMS level of the window, dB re full scale
+
+    @property
+    def ratio(self) -> float:
+        """Return score / threshold: above 1 is anomalous, readable without knowing the metric."""
+        return self.value / self.threshold
+
+    @property
+    def exceeds(self) -> bool:
+        """Return True when the window is anomalous (strictly above the threshold, as in the paper)."""
+        return self.value > self.threshold
+
+
+class EventKind(Enum):
+    """What happened to an alarm."""
+
+    START = "start"
+    UPDATE = "update"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmEvent:
+    """A transition of one alarm; `(alarm_id, seq)` identifies it for ever."""
+
+    machine: str
+    alarm_id: str  # UUID4, the same from start to end and across restarts
+    seq: int  # 0 for the start, then counting up
+    kind: EventKind
+    at_s: float  # stream time, seconds
+    at_ms: int  # wall clock, milliseconds since 1970-01-01 UTC; a label only
+    since_ms: int  # wall clock of the alarm's start
+    score: float  # of the confirming window (start), the highest since the last event (update, end)
+    peak_score: float  # highest since the start
+    threshold: float
+    generation: int
+    level_dbfs: float
+    neighbours: tuple[Neighbour, ...]  # of the highest-scoring confirming window
+    window_start_s: float  # the highest-scoring confirming window, stream time, seconds
+    window_end_s: float
+    reason: str  # one line: why it was raised, updated or ended
