@@ -1,0 +1,1 @@
+"""Builds model bundles; the only room that imports onnx (and later torch)."""
