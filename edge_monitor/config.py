@@ -31,7 +31,9 @@ class NodeSettings(_Settings):
 
     site: Segment = Field(description="plant or site, the first own topic segment")
     name: Segment = Field(description="this box, the second topic segment")
-    state_dir: Path = Field(default=Path("/var/lib/edge-monitor"), strict=False, description="database, index, evidence")
+    state_dir: Path = Field(
+        default=Path("/var/lib/edge-monitor"), strict=False, description="database, index, evidence"
+    )
     runtime_dir: Path | None = Field(default=None, strict=False, description="control socket; default: state_dir/run")
 
 
@@ -39,7 +41,9 @@ class ModelSettings(_Settings):
     """`[model]`: which encoder listens."""
 
     bundle: str = Field(default="spectral", min_length=1, description="a bundle's name, or a path to its folder")
-    hop_s: Annotated[float, Field(ge=0.1, le=60)] = Field(default=1.0, description="seconds from one window to the next")
+    hop_s: Annotated[float, Field(ge=0.1, le=60)] = Field(
+        default=1.0, description="seconds from one window to the next"
+    )
     threads: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="encoder threads")
 
 
@@ -73,7 +77,9 @@ class MqttSettings(_Settings):
     password_file: Path | None = Field(default=None, strict=False, description="file whose first line is the password")
     password_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
     tls: TlsSettings | None = Field(default=None, description="present = encrypted")
-    score_interval_s: NonNegative = Field(default=10.0, description="at most one score message per machine in this time")
+    score_interval_s: NonNegative = Field(
+        default=10.0, description="at most one score message per machine in this time"
+    )
     outbox_max_rows: Annotated[int, Field(ge=100)] = Field(default=100_000, description="oldest rows go first, counted")
     outbox_max_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="as outbox_max_rows, in MB")
 
@@ -154,7 +160,7 @@ class AlarmSettings(_Settings):
         default=(3, 5), alias="raise", strict=False, description="[m, n]: m of the last n disjoint windows"
     )
     clear_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.9, description="hysteresis: cleared below threshold × this"
+        default=0.9, description="hysteresis: cleared below this share of the threshold"
     )
     off_delay_s: NonNegative = Field(default=30.0, description="stream time below the clear level before the end")
     update_interval_s: Positive = Field(default=300.0, description="an active alarm repeats itself this often")

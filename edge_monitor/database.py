@@ -84,6 +84,10 @@ CREATE TABLE alarms (
 ) STRICT;
 CREATE UNIQUE INDEX one_active_alarm ON alarms (machine) WHERE ended_ms IS NULL;
 CREATE INDEX alarms_by_time ON alarms (started_ms);
+CREATE TABLE inhibitions (           -- raise no new alarm before this wall time
+  machine TEXT PRIMARY KEY,
+  until_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT, -- order of commitment; never reused
   topic TEXT NOT NULL,
@@ -121,8 +125,9 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """
     try:
         if read_only:
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5.0,
-                                         check_same_thread=False)  # fmt: skip
+            connection = sqlite3.connect(
+                f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5.0, check_same_thread=False
+            )
         else:
             connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
@@ -131,16 +136,20 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.row_factory = sqlite3.Row
         _migrate(connection, path, read_only=read_only)
     except sqlite3.Error as error:
-        raise StorageError(f"cannot open the database: {error}", where=str(path),
-                           hint="check the folder's owner and free space") from error  # fmt: skip
+        raise StorageError(
+            f"cannot open the database: {error}", where=str(path), hint="check the folder's owner and free space"
+        ) from error
     return connection
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
-        raise StorageError(f"written by a newer edge-monitor (schema {version}, this one knows {SCHEMA_VERSION})",
-                           where=str(path), hint="upgrade edge-monitor")  # fmt: skip
+        raise StorageError(
+            f"written by a newer edge-monitor (schema {version}, this one knows {SCHEMA_VERSION})",
+            where=str(path),
+            hint="upgrade edge-monitor",
+        )
     if version == 0 and not read_only:
         with transaction(connection):
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -170,6 +179,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def add_to_counter(connection: sqlite3.Connection, name: str, amount: int) -> None:
     """Add to a counter that survives restarts, creating it at zero."""
     connection.execute(
-        "INSERT INTO counters (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        "INSERT INTO counters (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
         (name, amount),
     )

@@ -1,0 +1,189 @@
+"""Alarms as rows: written with their outbox row in one commit, read back after a restart."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.alarm.state_machine import Restored
+from edge_monitor.errors import StorageError
+from edge_monitor.records import AlarmEvent, EventKind, Neighbour
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edge_monitor.records import Embedding
+
+# DESIGN: an inhibition lasts 24 hours at the most, whatever the wall clock says after a step.
+MAX_INHIBIT_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """One alarm as it is listed and shown."""
+
+    alarm_id: str
+    machine: str
+    started_ms: int
+    ended_ms: int | None  # None while active
+    last_seq: int
+    peak_score: float
+    threshold: float
+    generation: int
+    level_dbfs: float
+    neighbours: tuple[Neighbour, ...]
+    evidence: dict[str, str]  # kind -> file name below {state_dir}/evidence
+    end_reason: str | None
+    rejected_ms: int | None
+
+
+def record(connection: sqlite3.Connection, event: AlarmEvent, embedding: Embedding | None) -> None:
+    """Write an event into the alarm's row, inside the transaction that also writes the outbox row.
+
+    `embedding` is the raw vector of the highest-scoring confirming window; needed for a start.
+    """
+    if event.kind is EventKind.START:
+        if embedding is None:
+            raise ValueError("the start of an alarm comes with the embedding of its window")
+        connection.execute(
+            "INSERT INTO alarms (alarm_id, machine, started_ms, last_seq, peak_score, threshold, generation,"
+            " level_dbfs, neighbours, vector, bundle_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                event.alarm_id,
+                event.machine,
+                event.since_ms,
+                event.seq,
+                event.peak_score,
+                event.threshold,
+                event.generation,
+                event.level_dbfs,
+                json.dumps([asdict(neighbour) for neighbour in event.neighbours]),
+                embedding.vector.astype("<f4").tobytes(),
+                embedding.bundle_hash,
+            ),
+        )
+        return
+    ended = (event.at_ms, event.reason) if event.kind is EventKind.END else (None, None)
+    connection.execute(
+        "UPDATE alarms SET last_seq = ?, peak_score = ?, threshold = ?, generation = ?, level_dbfs = ?, ended_ms = ?,"
+        " end_reason = ? WHERE alarm_id = ?",
+        (
+            event.seq,
+            event.peak_score,
+            event.threshold,
+            event.generation,
+            event.level_dbfs,
+            *ended,
+            event.alarm_id,
+        ),
+    )
+
+
+def restore(connection: sqlite3.Connection, machine: str, *, cooldown_s: float, wall_ms: int) -> Restored:
+    """Return what the state machine of `machine` goes on with after a restart.
+
+    What is left of a cooldown or an inhibition is taken from the wall clock and bounded by its full length, so that
+    a clock that jumped can neither suppress for longer nor make time run backwards.
+    """
+    row = connection.execute("SELECT * FROM alarms WHERE machine = ? AND ended_ms IS NULL", (machine,)).fetchone()
+    ended_ms = connection.execute("SELECT max(ended_ms) FROM alarms WHERE machine = ?", (machine,)).fetchone()[0]
+    inhibit = connection.execute("SELECT until_ms FROM inhibitions WHERE machine = ?", (machine,)).fetchone()
+    return Restored(
+        active=None if row is None else _last_event(row),
+        cooldown_left_s=_left_s(None if ended_ms is None else ended_ms + cooldown_s * 1000, wall_ms, cooldown_s),
+        inhibit_left_s=_left_s(None if inhibit is None else inhibit["until_ms"], wall_ms, MAX_INHIBIT_S),
+    )
+
+
+def _left_s(until_ms: float | None, wall_ms: int, longest_s: float) -> float:
+    return 0.0 if until_ms is None else min(max((until_ms - wall_ms) / 1000, 0.0), longest_s)
+
+
+def _last_event(row: sqlite3.Row) -> AlarmEvent:
+    return AlarmEvent(
+        machine=row["machine"],
+        alarm_id=row["alarm_id"],
+        seq=row["last_seq"],
+        kind=EventKind.START if row["last_seq"] == 0 else EventKind.UPDATE,
+        at_s=0.0,  # stream time starts anew
+        at_ms=row["started_ms"],
+        since_ms=row["started_ms"],
+        score=row["peak_score"],
+        peak_score=row["peak_score"],
+        threshold=row["threshold"],
+        generation=row["generation"],
+        level_dbfs=row["level_dbfs"],
+        neighbours=_neighbours(row["neighbours"]),
+        window_start_s=0.0,
+        window_end_s=0.0,
+        reason="restored after a restart",
+    )
+
+
+def _neighbours(text: str) -> tuple[Neighbour, ...]:
+    return tuple(Neighbour(**fields) for fields in json.loads(text))
+
+
+def set_inhibition(connection: sqlite3.Connection, machine: str, until_ms: int | None) -> None:
+    """Keep until when (wall clock, milliseconds) a machine is inhibited; None ends it."""
+    if until_ms is None:
+        connection.execute("DELETE FROM inhibitions WHERE machine = ?", (machine,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO inhibitions (machine, until_ms) VALUES (?, ?)", (machine, until_ms))
+
+
+def set_evidence(connection: sqlite3.Connection, alarm_id: str, files: dict[str, str]) -> None:
+    """Note which evidence files (kind -> name below {state_dir}/evidence) an alarm has."""
+    connection.execute("UPDATE alarms SET evidence = ? WHERE alarm_id = ?", (json.dumps(files), alarm_id))
+
+
+def mark_rejected(connection: sqlite3.Connection, alarm_id: str, wall_ms: int | None) -> None:
+    """Mark an alarm as a false one, or (None) take that back."""
+    connection.execute("UPDATE alarms SET rejected_ms = ? WHERE alarm_id = ?", (wall_ms, alarm_id))
+
+
+def listed(
+    connection: sqlite3.Connection,
+    *,
+    machine: str | None = None,
+    since_ms: int = 0,
+    active_only: bool = False,
+    limit: int = 100,
+) -> list[AlarmRow]:
+    """Return alarms, newest first."""
+    rows = connection.execute(
+        "SELECT * FROM alarms WHERE (? IS NULL OR machine = ?) AND started_ms >= ? AND (NOT ? OR ended_ms IS NULL)"
+        " ORDER BY started_ms DESC, rowid DESC LIMIT ?",
+        (machine, machine, since_ms, active_only, limit),
+    )
+    return [_row(row) for row in rows]
+
+
+def find(connection: sqlite3.Connection, alarm_id: str) -> AlarmRow:
+    """Return the alarm whose id is, or uniquely begins with, `alarm_id`. Raises StorageError otherwise."""
+    rows: list[Any] = connection.execute(
+        "SELECT * FROM alarms WHERE substr(alarm_id, 1, length(?)) = ? LIMIT 2", (alarm_id, alarm_id)
+    ).fetchall()
+    if len(rows) != 1 or not alarm_id:
+        problem = "several alarms begin with that id" if len(rows) > 1 else "no such alarm"
+        raise StorageError(problem, where=alarm_id, hint="`edge-monitor alarms list` shows them")
+    return _row(rows[0])
+
+
+def _row(row: sqlite3.Row) -> AlarmRow:
+    return AlarmRow(
+        alarm_id=row["alarm_id"],
+        machine=row["machine"],
+        started_ms=row["started_ms"],
+        ended_ms=row["ended_ms"],
+        last_seq=row["last_seq"],
+        peak_score=row["peak_score"],
+        threshold=row["threshold"],
+        generation=row["generation"],
+        level_dbfs=row["level_dbfs"],
+        neighbours=_neighbours(row["neighbours"]),
+        evidence=json.loads(row["evidence"]) if row["evidence"] else {},
+        end_reason=row["end_reason"],
+        rejected_ms=row["rejected_ms"],
+    )

@@ -1,0 +1,1 @@
+"""Runs: wires the rooms, the threads and the control socket."""

@@ -1,0 +1,134 @@
+"""The control socket: one request a connection, answered in JSON lines.
+
+Request: `{"verb": …, "arguments": {…}}`. Answer: any number of `{"item": {…}}`, then `{"end": true}` or
+`{"error": {"message", "where", "hint", "exit_code"}}`. File permissions decide who may ask.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import socketserver
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from edge_monitor.errors import ControlError, EdgeMonitorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Answer = Iterator[dict[str, Any]]
+
+log = structlog.get_logger()
+# A request carries at most one recording's vectors and pictures: about 8 kB a window, so 64 MiB is a day of windows.
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+SOCKET_MODE = 0o660
+
+
+class _RemoteError(EdgeMonitorError):
+    """An error the daemon answered with."""
+
+
+class ControlServer:
+    """Answers requests, each in a thread of its own, until closed."""
+
+    def __init__(self, path: Path, answer: Callable[[str, dict[str, Any]], Answer]) -> None:
+        class Request(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                _serve(self, answer)
+
+        path.unlink(missing_ok=True)  # the lock is held, so a socket that is there is a dead daemon's
+        self._path = path
+        mask = os.umask(0o777 & ~SOCKET_MODE)
+        try:
+            self._server = _Server(str(path), Request)
+        finally:
+            os.umask(mask)
+        threading.Thread(target=self._server.serve_forever, args=(0.2,), name="control", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering and remove the socket."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+def _serve(request: socketserver.StreamRequestHandler, answer: Callable[[str, dict[str, Any]], Answer]) -> None:
+    def send(message: dict[str, Any]) -> None:
+        request.wfile.write(json.dumps(message, allow_nan=False).encode() + b"\n")
+
+    with suppress(BrokenPipeError, ConnectionResetError):  # the asker went away; its answer has no reader
+        try:
+            line = request.rfile.readline(MAX_REQUEST_BYTES)
+            asked = json.loads(line)
+            for item in answer(asked["verb"], asked["arguments"]):
+                send({"item": item})
+        except EdgeMonitorError as error:
+            send({"error": _fields(error)})
+        except (BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:
+            log.exception("service.request_failed")
+            send({"error": _fields(ControlError(f"the daemon failed: {error!r}", hint="its log says more"))})
+        else:
+            send({"end": True})
+
+
+def _fields(error: EdgeMonitorError) -> dict[str, Any]:
+    return {"message": error.message, "where": error.where, "hint": error.hint, "exit_code": error.exit_code}
+
+
+def connect(path: Path) -> socket.socket | None:
+    """Return a connection to the daemon that listens at `path`; None when none does.
+
+    Raises ControlError when there is one that this user may not ask.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(path))
+    except PermissionError as error:
+        connection.close()
+        raise ControlError(
+            "you may not talk to the daemon",
+            where=str(path),
+            hint="join the group that owns the socket, usually edge-monitor",
+        ) from error
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def ask(connection: socket.socket, verb: str, arguments: dict[str, Any]) -> Answer:
+    """Ask for `verb` and yield the items of the answer. Raises what the daemon answered with, or ControlError."""
+    with connection, connection.makefile("rwb") as stream:
+        try:
+            stream.write(json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n")
+            stream.flush()
+            for line in stream:
+                message = json.loads(line)
+                if "item" in message:
+                    yield message["item"]
+                elif "error" in message:
+                    raise _remote_error(message["error"])
+                else:
+                    return
+        except OSError as error:
+            raise ControlError(f"lost the daemon: {error.strerror}", hint="`edge-monitor status`") from error
+    raise ControlError("the daemon ended before it had answered", hint="`edge-monitor status`")
+
+
+def _remote_error(fields: dict[str, Any]) -> EdgeMonitorError:
+    error = _RemoteError(fields["message"], where=fields["where"], hint=fields["hint"])
+    error.exit_code = fields["exit_code"]
+    return error

@@ -1,0 +1,97 @@
+"""The queue between the sources and the pipeline: live sound is never held back, recordings are."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge_monitor.records import AudioBlock, AudioLoss
+
+if TYPE_CHECKING:
+    from edge_monitor.capture.source import Source
+
+    Item = AudioBlock | AudioLoss
+
+# At blocks of 0.1 to 0.25 s this is 6 to 16 s of one machine's sound: a stall that long is a fault, not jitter.
+ITEMS_PER_MACHINE = 64
+
+
+class Feed:
+    """A bounded queue of audio. When live sound overruns it, the oldest block of that machine goes, counted."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._waiting: Counter[str] = Counter()
+        self._missing_frames: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._open_sources = 0
+        self._closed = False
+        self.dropped_blocks: Counter[str] = Counter()
+
+    def follow(self, source: Source) -> threading.Thread:
+        """Start a thread that puts everything `source` has to give."""
+        with self._changed:
+            self._open_sources += 1
+        thread = threading.Thread(target=self._follow, args=(source,), name=f"source-{source.machines[0]}", daemon=True)
+        thread.start()
+        return thread
+
+    def _follow(self, source: Source) -> None:
+        try:
+            for item in source.items():
+                self._put(item, live=source.live)
+                if self._closed:
+                    break
+        finally:
+            source.close()
+            with self._changed:
+                self._open_sources -= 1
+                self._changed.notify_all()
+
+    def _put(self, item: Item, *, live: bool) -> None:
+        with self._changed:
+            if live:
+                if self._waiting[item.machine] >= ITEMS_PER_MACHINE:
+                    self._drop_oldest(item.machine)
+            else:
+                self._changed.wait_for(lambda: self._waiting[item.machine] < ITEMS_PER_MACHINE or self._closed)
+            self._items.append(item)
+            self._waiting[item.machine] += 1
+            self._changed.notify_all()
+
+    def _drop_oldest(self, machine: str) -> None:
+        for position, item in enumerate(self._items):
+            if item.machine == machine and isinstance(item, AudioBlock):
+                del self._items[position]
+                self._waiting[machine] -= 1
+                self._missing_frames[machine] += len(item.samples) + item.dropped_frames
+                self.dropped_blocks[machine] += 1
+                return
+
+    def get(self, timeout_s: float) -> Item | None:
+        """Return the next item; None after `timeout_s` seconds without one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed or not self._open_sources, timeout_s)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._waiting[item.machine] -= 1
+            self._changed.notify_all()
+            missing = self._missing_frames.pop(item.machine, 0)
+        if missing and isinstance(item, AudioBlock):
+            return replace(item, gap=True, dropped_frames=item.dropped_frames + missing)
+        return item
+
+    @property
+    def exhausted(self) -> bool:
+        """Return True when every source has ended and everything they gave was taken."""
+        with self._changed:
+            return not self._open_sources and not self._items
+
+    def close(self) -> None:
+        """Let go of whoever waits; the sources' threads end with their next item."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
