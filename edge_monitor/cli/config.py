@@ -1,0 +1,98 @@
+"""`edge-monitor config`: write, check and show edge-monitor.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.options import config_option, json_option
+from edge_monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_monitor.config import Settings
+
+
+@click.group(name="config")
+def command() -> None:
+    """Write, check or show the configuration."""
+
+
+@command.command()
+@click.option("--path", type=click.Path(path_type=Path), default=Path("edge-monitor.toml"), show_default=True,
+              help="Where to write it.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def init(path: Path, force: bool) -> None:
+    """Write a commented example to start from."""
+    from importlib.resources import files
+
+    example = files("edge_monitor").joinpath("example.toml").read_text("utf-8")
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(example)
+    except FileExistsError:
+        raise ConfigError("exists already", where=str(path), hint="--force replaces it, --path names another") from None
+    except OSError as error:
+        hint = "name a folder that exists and may be written"
+        raise ConfigError(f"cannot be written: {error.strerror}", where=str(path), hint=hint) from error
+    click.echo(f"{path} written. Next: put in your site, broker and microphone (`edge-monitor devices`), then check.")
+
+
+@command.command()
+@config_option
+def check(config_path: Path) -> None:
+    """Say whether the configuration is sound; every mistake comes with its line."""
+    from edge_monitor.config_file import load_settings
+
+    click.echo(f"{config_path}: ok: {_summary(load_settings(config_path))}")
+
+
+def _summary(settings: Settings) -> str:
+    machines = ", ".join(machine.name for machine in settings.machine)
+    broker = f"MQTT to {settings.mqtt.host}:{settings.mqtt.port}" if settings.mqtt else "no broker, alerts stay here"
+    return f"{settings.node.site}/{settings.node.name} hears {machines}; {broker}"
+
+
+@command.command()
+@config_option
+@json_option
+def show(config_path: Path, as_json: bool) -> None:
+    """Show the settings in effect, defaults included and secrets masked."""
+    from edge_monitor.config_file import load_settings
+
+    settings = load_settings(config_path)
+    if as_json:
+        click.echo(settings.model_dump_json(by_alias=True, indent=2))
+        return
+    for line in _lines(settings.model_dump(mode="json", by_alias=True)):
+        click.echo(line)
+
+
+def _lines(value: object, key: str = "") -> list[str]:
+    """Return `key = value`, one line per setting; what is not set is left out."""
+    import json
+
+    if isinstance(value, dict):
+        return [line for name, part in value.items() for line in _lines(part, f"{key}.{name}".lstrip("."))]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [line for index, part in enumerate(value, 1) for line in _lines(part, f"{key}[{index}]")]
+    return [] if value is None else [f"{key} = {json.dumps(value, ensure_ascii=False)}"]
+
+
+@command.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    import json
+
+    from edge_monitor.config import Settings
+
+    click.echo(json.dumps(Settings.model_json_schema(), indent=2))
+
+
+@command.command()
+def reference() -> None:
+    """Print every table and key with its meaning, as Markdown."""
+    from edge_monitor.config_reference import reference as written
+
+    click.echo(written(), nl=False)

@@ -1,0 +1,51 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from edge_monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONFIG_VARIABLE = "EDGE_MONITOR_CONFIG"
+CONFIG_PLACES = (Path("edge-monitor.toml"), Path("/etc/edge-monitor/edge-monitor.toml"))
+
+_Command = TypeVar("_Command", bound="Callable[..., object]")
+
+
+def find_config(given: Path | None) -> Path:
+    """Return the configuration to use: the given one, $EDGE_MONITOR_CONFIG, ./ or /etc/edge-monitor/.
+
+    Raises ConfigError when there is none in any of these places. A given path is returned as it is.
+    """
+    if given is not None:
+        return given
+    if variable := os.environ.get(CONFIG_VARIABLE):
+        return Path(variable)
+    for place in CONFIG_PLACES:
+        if place.exists():
+            return place
+    raise ConfigError("no configuration", where=" or ".join(map(str, CONFIG_PLACES)),
+                      hint="`edge-monitor config init` writes one, --config names another")  # fmt: skip
+
+
+def config_option(command: _Command) -> _Command:
+    """Add `--config`; the command receives `config_path: Path`, found as `find_config` does."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        callback=lambda _context, _option, given: find_config(given),
+        help="The configuration; default: $EDGE_MONITOR_CONFIG, ./edge-monitor.toml, /etc/edge-monitor/…",
+    )(command)
+
+
+def json_option(command: _Command) -> _Command:
+    """Add `--json`; the command receives `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)

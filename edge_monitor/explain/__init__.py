@@ -1,0 +1,1 @@
+"""Explains: pictures and sound that show how an alarm differs from its nearest normal."""
