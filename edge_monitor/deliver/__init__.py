@@ -1,0 +1,1 @@
+"""Tells: the durable outbox, the MQTT contract and the thread that publishes it."""

@@ -1,0 +1,167 @@
+"""One MQTT connection, from TCP to its loss: a fresh paho client that only the calling thread drives."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge_monitor.deliver.credentials import read_password, tls_context
+from edge_monitor.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge_monitor.config import MqttSettings
+
+_REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
+_MAX_IN_FLIGHT = 20  # mosquitto's default Receive Maximum; more gains nothing on one link
+_HEADER_BYTES = 1 + 4 + 2 + 2  # fixed header, longest remaining length, topic length, packet id
+
+
+class Connection:
+    """A connection that is never reused: paho keeps no queue of its own and never reconnects.
+
+    paho's callbacks only note what happened; `take_acknowledged()`, `ready` and `lost` tell the caller after `wait()`.
+    """
+
+    def __init__(self, settings: MqttSettings, client_id: str, *, will_topic: str, will_payload: bytes) -> None:
+        self.ready = False  # True between CONNACK and loss
+        self.lost: str | None = None  # why the connection ended, one line
+        self.closed_by_broker = False
+        self.max_in_flight = _MAX_IN_FLIGHT
+        self.max_packet_bytes: int | None = None
+        self._settings = settings
+        self._acknowledged: list[tuple[int, str | None]] = []
+        self._mqtt5 = settings.protocol == "5"
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._mqtt5 else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        self._client.max_inflight_messages = 0  # the caller limits; paho must not queue
+        self._client.will_set(will_topic, will_payload, qos=1, retain=True)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_publish = self._on_publish
+
+    def open(self, timeout_s: float) -> None:
+        """Open the socket (and TLS) and send CONNECT; raises DeliveryError. `ready` turns True in a later `wait()`."""
+        settings = self._settings
+        if settings.username is not None:
+            self._client.username_pw_set(settings.username, read_password(settings))
+        if settings.tls is not None:
+            self._client.tls_set_context(tls_context(settings.tls))
+        self._client.connect_timeout = timeout_s
+        try:
+            self._client.connect(settings.host, settings.port, keepalive=settings.keepalive_s)
+        except (OSError, ValueError) as error:
+            raise DeliveryError(f"no connection: {error}", where=f"{settings.host}:{settings.port}") from error
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an alarm does not wait for Nagle
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, late_ms: int | None = None
+    ) -> int | None:
+        """Send one message and return its packet id; None when the broker can never take it (too large for it).
+
+        `late_ms`, milliseconds since the message was committed, goes out as a user property (MQTT 5).
+        """
+        properties = None
+        if self._mqtt5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            properties.ContentType = "application/json"
+            properties.PayloadFormatIndicator = 1  # UTF-8
+            if late_ms is not None:
+                properties.UserProperty = ("late_ms", str(max(late_ms, 0)))
+        if self.max_packet_bytes is not None:
+            size = _HEADER_BYTES + len(topic) + len(payload)
+            if properties is not None:
+                size += len(properties.pack())  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            if size > self.max_packet_bytes:
+                return None
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN):
+            self.end(f"send failed: {MQTTErrorCode(info.rc).name}")
+        return info.mid
+
+    @property
+    def congested(self) -> bool:
+        """Return True while earlier bytes still wait for the socket."""
+        return self._client.want_write()
+
+    def wait(self, timeout_s: float, wake: socket.socket) -> None:
+        """Handle what arrives within `timeout_s` seconds; return early on traffic or when `wake` is readable."""
+        sock = self._client.socket()
+        if sock is None:
+            self.end(self.lost or "connection lost")
+            return
+        poll = select.poll()
+        poll.register(wake.fileno(), select.POLLIN)
+        poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        events = dict(poll.poll(0 if pending else timeout_s * 1000))
+        flags = events.get(sock.fileno(), 0)
+        code = MQTTErrorCode.MQTT_ERR_SUCCESS
+        if pending or flags & ~select.POLLOUT:
+            code = self._client.loop_read()
+        if flags & select.POLLOUT and code == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            code = self._client.loop_write()
+        if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            code = self._client.loop_misc()
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self.end(self.lost or f"connection lost: {code.name}")
+
+    def take_acknowledged(self) -> list[tuple[int, str | None]]:
+        """Return (packet id, None or why it was refused) of what was answered since the last call."""
+        answered, self._acknowledged = self._acknowledged, []
+        return answered
+
+    def end(self, reason: str) -> None:
+        """Count the connection as lost for `reason`, unless it already is."""
+        self.ready = False
+        self.lost = self.lost or reason
+
+    def close(self, *, clean: bool) -> None:
+        """Close the socket; `clean` says goodbye first, so that the broker does not publish the Last Will."""
+        self._client.on_disconnect = None
+        sock = self._client.socket()
+        if clean and sock is not None:
+            deadline = time.monotonic() + 0.2
+            self._client.disconnect()
+            while self._client.want_write() and time.monotonic() < deadline:
+                time.sleep(0.005)
+                self._client.loop_write()
+        if sock is not None:
+            sock.close()
+
+    def _on_connect(
+        self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self.end(f"refused by the broker: {code}")
+            return
+        limit = getattr(properties, "ReceiveMaximum", None)
+        self.max_in_flight = min(_MAX_IN_FLIGHT, limit or _MAX_IN_FLIGHT)
+        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        self.ready = True
+
+    def _on_disconnect(
+        self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self.closed_by_broker = code != "Keep alive timeout"
+        self.end(f"closed by the broker: {code}" if flags.is_disconnect_packet_from_server else f"lost: {code}")
+
+    def _on_publish(
+        self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self._acknowledged.append((mid, f"refused by the broker: {code}" if code.value >= _REFUSED else None))

@@ -1,0 +1,366 @@
+"""The publisher thread: sole owner of the broker connection, its loss and its return."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import sqlite3
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.deliver.connection import Connection
+from edge_monitor.deliver.credentials import read_password, tls_context
+from edge_monitor.deliver.lanes import Lanes, Message
+from edge_monitor.deliver.mailbox import Mailbox
+from edge_monitor.deliver.outbox import OutboxCounts, OutboxPort
+from edge_monitor.errors import DeliveryError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_monitor.config import MqttSettings
+    from edge_monitor.deliver.topics import Topics
+
+    StatusBuilder = Callable[[Literal["online", "stopped", "offline"], str], bytes]
+
+_BATCH_ROWS = 256  # rows held in memory at most
+_IDLE_S = 1.0  # a missed wake-up costs no more than this
+_STABLE_S = 10.0  # a connection that lasted this long was a good one: backoff starts anew
+_STRIKES = 5  # the broker hung up on the same message this often: it is the message
+_STOPPING_S = 0.01  # longest wait once a stop was asked for
+_GOODBYE_S = 0.4  # waiting for the acknowledgement of `stopped`
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Waiting times, seconds."""
+
+    backoff_min_s: float = 1.0  # before the first reconnection, then doubling; each wait is jittered down to its half
+    backoff_max_s: float = 60.0
+    acknowledge_s: float = 20.0  # for CONNACK and each PUBACK; then the connection counts as dead
+    connect_s: float = 2.5  # for TCP and TLS
+    drain_s: float = 2.0  # at stop, for what is still in the outbox
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherHealth:
+    """A snapshot for status displays and the watchdog."""
+
+    alive: bool = False  # the thread runs
+    connected: bool = False
+    last_error: str | None = None  # one line; stays after the cause has gone
+    connections: int = 0  # made since start
+    progress_s: float = 0.0  # monotonic time of the thread's last turn
+    sent: int = 0  # outbox rows acknowledged since start
+    scores_sent: int = 0
+    scores_skipped: int = 0  # not connected, rate-limited or congested; by design, not a loss
+    volatile_dropped: int = 0  # alerts lost from memory while the disk failed
+    outbox: OutboxCounts = field(default_factory=OutboxCounts)
+
+
+class Publisher:
+    """Sends outbox rows, last values and scores to the broker, for as long as it runs.
+
+    A broker that is down, slow, frozen or refusing is never an error of the caller: rows stay in the outbox. All
+    methods may be called from any thread and return at once, except `stop()`. Raises DeliveryError when made with a
+    password or certificate file that cannot be read. `status` builds the payload of the node's status.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        topics: Topics,
+        outbox: OutboxPort,
+        status: StatusBuilder,
+        *,
+        timing: Timing | None = None,
+    ) -> None:
+        read_password(settings)
+        if settings.tls is not None:
+            tls_context(settings.tls)
+        self._settings = settings
+        self._topics = topics
+        self._outbox = outbox
+        self._status = status
+        self._timing = timing or Timing()
+        self._client_id = settings.client_id or f"edge-monitor-{topics.site}-{topics.node}"
+        self._mailbox = Mailbox(settings.score_interval_s)
+        self._stop_at: float | None = None  # monotonic time at which draining ends
+        self._stopping = threading.Event()
+        self._health = PublisherHealth()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.setblocking(False)
+        self._wake_w.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        # From here on: the publisher thread's own.
+        self._lanes = Lanes()
+        self._lanes.set_value(topics.status, b"")  # the first value of every connection; filled in when it is made
+        self._in_flight: dict[int, tuple[Message, float]] = {}  # packet id -> message, monotonic time it was sent
+        self._cursor = 0  # id of the last row read
+        self._look = True  # there may be rows behind the cursor
+        self._looked_s = 0.0
+        self._counted_s = 0.0
+        self._cautious = False  # one message at a time, to find the one the broker hangs up on
+        self._strikes: Counter[int] = Counter()
+
+    def start(self) -> None:
+        """Begin to connect; the broker need not be there."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 3.0) -> bool:
+        """Drain briefly, say `stopped`, disconnect; True when done within `timeout_s`, whatever the broker does."""
+        self._stop_at = time.monotonic() + self._timing.drain_s
+        self._stopping.set()
+        if self._thread.ident is None:  # never started
+            return True
+        self.wake()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Say that rows have been committed."""
+        self._mailbox.note_commit()
+        self._nudge()
+
+    def set_state(self, machine: str, payload: bytes) -> None:
+        """Replace a machine's state; only the newest is sent, and again after each reconnection."""
+        self._mailbox.put_value(self._topics.state(machine), payload)
+        self._nudge()
+
+    def refresh_status(self) -> None:
+        """Publish the status `online` anew, e.g. with new loss counts."""
+        self._mailbox.put_value(self._topics.status, self._status("online", "running"))
+        self._nudge()
+
+    def publish_score(self, machine: str, payload: bytes) -> None:
+        """Send a score at most once per machine and `score_interval_s`; dropped while there is no connection."""
+        if self._mailbox.put_score(self._topics.score(machine), payload, open_=self._health.connected):
+            self._nudge()
+
+    def publish_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
+        """Send an alert that could not be committed, from bounded memory: better told than lost with the disk."""
+        self._mailbox.put_volatile(topic, payload, alarm_id=alarm_id, seq=seq, created_ms=created_ms)
+        self._nudge()
+
+    def health(self) -> PublisherHealth:
+        """Return a snapshot."""
+        return replace(
+            self._health,
+            alive=self._thread.is_alive(),
+            scores_skipped=self._health.scores_skipped + self._mailbox.scores_skipped,
+            volatile_dropped=self._mailbox.volatile_dropped,
+        )
+
+    def _nudge(self) -> None:
+        try:
+            self._wake_w.send(b"!")
+        except BlockingIOError:
+            pass  # it is full of nudges already
+        except OSError:
+            return  # closed: the thread has ended
+
+    # --- the publisher thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        failures = 0
+        try:
+            while not self._stopping.is_set():
+                began_s = time.monotonic()
+                reason = self._serve()
+                self._note(connected=False)
+                if self._stopping.is_set():
+                    break
+                if time.monotonic() - began_s > _STABLE_S:
+                    failures = 0
+                ceiling_s = min(self._timing.backoff_max_s, self._timing.backoff_min_s * 2.0 ** min(failures, 16))
+                retry_s = ceiling_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+                failures += 1
+                self._note(last_error=reason)
+                _log.warning("deliver.disconnected", reason=reason, retry_s=round(retry_s, 2))
+                self._rest(retry_s)
+        finally:
+            self._note(connected=False)
+            self._wake_r.close()
+            self._wake_w.close()
+
+    def _rest(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0 and not self._stopping.wait(min(left_s, _IDLE_S)):
+            self._count()
+
+    def _serve(self) -> str:
+        """Make one connection and use it until it is lost or everything is said; return why it ended."""
+        connection = Connection(
+            self._settings,
+            self._client_id,
+            will_topic=self._topics.status,
+            will_payload=self._status("offline", "connection-lost"),
+        )
+        try:
+            connection.open(self._timing.connect_s)
+        except DeliveryError as error:
+            return str(error)
+        opened_s = time.monotonic()
+        while not connection.ready and connection.lost is None:
+            self._wait(connection, _IDLE_S)
+            if time.monotonic() - opened_s > self._timing.acknowledge_s or self._drained(connection):
+                connection.end("the broker does not answer CONNECT")
+        if connection.ready:
+            self._welcome()
+        while connection.lost is None and not self._drained(connection):
+            self._turn(connection, opened_s)
+        if connection.lost is None:
+            self._say_goodbye(connection)
+        connection.close(clean=connection.lost is None)
+        self._forget(connection)
+        return connection.lost or "stopped"
+
+    def _welcome(self) -> None:
+        self._lanes.set_value(self._topics.status, self._status("online", "running"))
+        self._note(connected=True, connections=self._health.connections + 1)
+        _log.info("deliver.connected", host=self._settings.host, port=self._settings.port)
+
+    def _turn(self, connection: Connection, opened_s: float) -> None:
+        """Read what is new, send what may go, wait for answers."""
+        self._collect()
+        self._send(connection)
+        now_s = time.monotonic()
+        if any(now_s - sent_s > self._timing.acknowledge_s for _, sent_s in self._in_flight.values()):
+            connection.end(f"no acknowledgement within {self._timing.acknowledge_s:g} s")
+            return
+        if self._cautious and now_s - opened_s > _STABLE_S:
+            self._cautious = False
+            self._strikes.clear()
+        self._count()
+        self._wait(connection, min(_IDLE_S, self._timing.acknowledge_s / 2))
+        self._settle(connection.take_acknowledged())
+
+    def _collect(self) -> None:
+        mail = self._mailbox.take(max(_BATCH_ROWS - self._lanes.waiting, 0))
+        for topic, payload in mail.values.items():
+            self._lanes.set_value(topic, payload)
+        for row in mail.volatile:
+            self._lanes.add(row)
+        now_s = time.monotonic()
+        if not (self._look or mail.committed or now_s - self._looked_s > _IDLE_S):
+            return
+        room = _BATCH_ROWS - self._lanes.waiting
+        if room < _BATCH_ROWS // 2:
+            self._look = True
+            return
+        try:
+            rows = self._outbox.due(room, self._cursor)
+        except (sqlite3.Error, StorageError) as error:
+            self._note(last_error=f"outbox: {error}")
+            _log.exception("deliver.outbox_unreadable")
+            rows = ()
+        self._look, self._looked_s = len(rows) == room, now_s
+        for row in rows:
+            self._lanes.add(row)
+            self._cursor = row.id
+
+    def _send(self, connection: Connection) -> None:
+        limit = 1 if self._cautious else connection.max_in_flight
+        for message in self._lanes.sendable(max(limit - len(self._in_flight), 0)):
+            late_ms = clock.now().wall_ms - message.row.created_ms if message.row else None
+            mid = connection.publish(
+                message.topic, message.payload, qos=1, retain=message.row is None, late_ms=late_ms
+            )  # fmt: skip
+            if mid is None:
+                self._refused(message, f"{len(message.payload)} bytes are more than the broker accepts")
+                self._look = True  # the lane is free again
+            else:
+                self._in_flight[mid] = (message, time.monotonic())
+        for topic, payload in self._mailbox.take_scores().items():
+            if connection.congested:
+                self._note(scores_skipped=self._health.scores_skipped + 1)
+            else:
+                connection.publish(topic, payload, qos=0)
+                self._note(scores_sent=self._health.scores_sent + 1)
+
+    def _wait(self, connection: Connection, seconds: float) -> None:
+        if self._stop_at is not None:
+            seconds = min(seconds, _STOPPING_S)
+        connection.wait(seconds, self._wake_r)
+        with contextlib.suppress(BlockingIOError):
+            self._wake_r.recv(4096)
+
+    def _settle(self, answered: list[tuple[int, str | None]]) -> None:
+        for mid, refusal in answered:
+            if mid not in self._in_flight:
+                continue  # a score, or the goodbye
+            message, _ = self._in_flight.pop(mid)
+            if refusal is not None:
+                self._refused(message, refusal)
+                continue
+            self._lanes.landed(message)
+            if message.row is not None:
+                self._note(sent=self._health.sent + 1)
+                if message.row.id > 0:
+                    self._outbox.acknowledge(message.row.id)
+
+    def _refused(self, message: Message, reason: str) -> None:
+        self._lanes.landed(message)
+        row = message.row
+        self._note(last_error=f"{message.topic}: {reason}")
+        _log.error("deliver.parked" if row else "deliver.refused", topic=message.topic, reason=reason)
+        if row is not None and row.id > 0:
+            self._outbox.park(row.id, reason)
+
+    def _drained(self, connection: Connection) -> bool:
+        """Return True when a stop was asked for and nothing is left to send, or no time."""
+        if self._stop_at is None:
+            return False
+        nothing_left = connection.ready and self._lanes.idle and self._mailbox.empty and not self._look
+        return nothing_left or time.monotonic() >= self._stop_at
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        goodbye = connection.publish(self._topics.status, self._status("stopped", "stopped"), qos=1, retain=True)
+        end_s = time.monotonic() + _GOODBYE_S
+        while connection.lost is None and time.monotonic() < end_s:
+            self._wait(connection, end_s - time.monotonic())
+            answered = connection.take_acknowledged()
+            self._settle(answered)
+            if any(mid == goodbye for mid, _ in answered):
+                break
+
+    def _forget(self, connection: Connection) -> None:
+        """Put unanswered messages back; one that makes the broker hang up again and again is parked."""
+        self._settle(connection.take_acknowledged())
+        rows = [message.row for message, _ in self._in_flight.values() if message.row is not None]
+        if connection.closed_by_broker and rows:
+            if self._cautious and len(self._in_flight) == 1:
+                self._strikes[rows[0].id] += 1
+            self._cautious = True
+        poison = next((pair for pair in self._in_flight.items() if self._strike_out(pair[1][0])), None)
+        if poison is not None:
+            del self._in_flight[poison[0]]
+            self._refused(poison[1][0], f"the broker hung up on it {_STRIKES} times")
+        self._in_flight.clear()
+        self._lanes.connection_lost()
+
+    def _strike_out(self, message: Message) -> bool:
+        return message.row is not None and self._strikes[message.row.id] >= _STRIKES
+
+    def _count(self) -> None:
+        now_s = time.monotonic()
+        self._note(progress_s=now_s)
+        if now_s - self._counted_s < _IDLE_S:
+            return
+        self._counted_s = now_s
+        try:
+            self._note(outbox=self._outbox.counts())
+        except (sqlite3.Error, StorageError) as error:
+            self._note(last_error=f"outbox: {error}")
+
+    def _note(self, **changes: object) -> None:
+        self._health = replace(self._health, **changes)  # type: ignore[arg-type]  # each call names its own fields
