@@ -1,0 +1,177 @@
+"""What is said over MQTT, contract v1: one frozen model per payload, flat, finite, with units in the names.
+
+Within v1 fields are added, never renamed, retyped or removed. A field that has no value is absent, never null.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+Flag = Literal[0, 1]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+Milliseconds = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Distance = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+AlarmId = Annotated[str, Field(min_length=1, max_length=64)]
+ShortText = Annotated[str, Field(max_length=80)]
+Line = Annotated[str, Field(max_length=200)]
+Absent = SkipJsonSchema[None]  # None here, no field in the JSON
+
+StateLabel = Literal[
+    "starting",
+    "not-enrolled",
+    "learning",
+    "normal",
+    "alarm",
+    "not-running",
+    "no-audio",
+    "signal-fault",
+    "sensor-changed",
+    "inhibited",
+    "storage-fault",
+]
+
+
+class Payload(BaseModel):
+    """What every payload says: who speaks, when, and how to read it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    schema_version: Literal[1] = Field(
+        default=1, description="contract version; consumers ignore fields they do not know"
+    )
+    site: Name = Field(description="plant or site")
+    node: Name = Field(description="the box that listens")
+    at: Moment = Field(description="when this was written, RFC 3339 UTC; in a Last Will: when the connection was begun")
+    at_ms: Milliseconds = Field(description="the same in milliseconds since 1970-01-01 UTC")
+    clock_synced: Flag = Field(
+        description="1: the kernel says the wall clock is synchronized; 0: it is not, or unknown"
+    )
+
+    def encode(self) -> bytes:
+        """Return compact UTF-8 JSON; the same payload always gives the same bytes."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class StatusPayload(Payload):
+    """The node's life sign: retained, and its Last Will."""
+
+    state: Literal["online", "stopped", "offline"] = Field(
+        description="online; stopped: ended in order; offline: the connection was lost (Last Will)"
+    )
+    online: Flag = Field(description="1 exactly when state is online")
+    reason: Line = Field(description="one line")
+    version: ShortText = Field(description="edge-monitor's version")
+    bundle: Line = Field(description="the model bundle's name")
+    started_ms: Milliseconds = Field(description="when the daemon started, milliseconds since 1970-01-01 UTC")
+    alerts_queued: Count = Field(description="alerts that wait for the broker")
+    alerts_parked: Count = Field(description="alerts the broker refused, ever")
+    alerts_dropped: Count = Field(description="alerts lost at the outbox's cap or from memory, ever")
+    frames_dropped: Count = Field(description="audio frames lost, since the daemon started")
+    windows_dropped: Count = Field(
+        description="windows not scored because scoring was too slow, since the daemon started"
+    )
+
+
+class MachinePayload(Payload):
+    """What every payload about one machine says as well."""
+
+    machine: Name = Field(description="the machine's topic segment")
+    display_name: ShortText = Field(description="the machine's name for people")
+    kind: ShortText = Field(description="pump, fan, gearbox, …")
+
+
+class StatePayload(MachinePayload):
+    """A machine's last state: retained, re-published every 60 s. Believe it only while status says online."""
+
+    state: StateLabel = Field(description="the state in words")
+    state_code: Annotated[int, Field(ge=0, le=10)] = Field(description="the state as a number that is never renumbered")
+    alarm: Flag = Field(description="1 while an alarm is active, also when the sound is missing meanwhile")
+    alarm_id: AlarmId | Absent = Field(default=None, description="the active alarm's UUID")
+    priority: Annotated[int, Field(ge=1, le=4)] = Field(description="of this machine's alarms: 1 critical … 4 low")
+    since: Moment = Field(description="since when this state holds, RFC 3339 UTC")
+    since_ms: Milliseconds = Field(description="the same in milliseconds since 1970-01-01 UTC")
+    valid_until_ms: Milliseconds = Field(description="without a newer message by then, treat the state as unknown")
+    score: Distance | Absent = Field(
+        default=None,
+        description="last anomaly score: a distance, higher = more anomalous; absent when nothing is scored",
+    )
+    threshold: Positive | Absent = Field(default=None, description="anomalous when score > threshold")
+    ratio: Distance | Absent = Field(default=None, description="score / threshold, at most 1e6; the one to plot")
+    generation: Count | Absent = Field(default=None, description="which learnt state of the machine scores it")
+    text: Annotated[str, Field(max_length=120)] = Field(description="one line for an operator")
+
+
+class ScorePayload(MachinePayload):
+    """One window's score: not retained, rate-limited, may be lost."""
+
+    score: Distance = Field(description="anomaly score: a distance, higher = more anomalous")
+    threshold: Positive = Field(description="anomalous when score > threshold")
+    ratio: Distance = Field(description="score / threshold, at most 1e6; the one to plot")
+    level_dbfs: float = Field(description="RMS level of the window, dB re full scale, at least -200")
+    lag_s: Distance = Field(description="from the end of the window's sound to this message, seconds")
+    generation: Count = Field(description="which learnt state of the machine scored it")
+
+
+class AlertPayload(MachinePayload):
+    """A transition of one alarm. `(alarm_id, seq)` is unique for ever: a repeated pair is the same message again."""
+
+    event: Literal["start", "update", "end"] = Field(description="what happened")
+    alarm: Flag = Field(description="1 for start and update, 0 for end")
+    alarm_id: AlarmId = Field(description="UUID of the alarm from start to end, also across restarts")
+    seq: Count = Field(description="0 for the start, then counting up")
+    priority: Annotated[int, Field(ge=1, le=4)] = Field(description="1 critical … 4 low")
+    since: Moment = Field(description="the alarm's start, RFC 3339 UTC")
+    since_ms: Milliseconds = Field(description="the same in milliseconds since 1970-01-01 UTC")
+    score: Distance = Field(
+        description="of the confirming window (start), the highest since the last event (update, end)"
+    )
+    peak_score: Distance = Field(description="the highest since the alarm's start")
+    threshold: Positive = Field(description="anomalous when score > threshold")
+    ratio: Distance = Field(description="score / threshold, at most 1e6")
+    peak_ratio: Distance = Field(description="peak_score / threshold, at most 1e6")
+    generation: Count = Field(description="which learnt state of the machine scored it")
+    bundle: Line = Field(description="the model bundle's name")
+    level_dbfs: float = Field(description="RMS level of the window, dB re full scale, at least -200")
+    window_start_s: float = Field(description="the highest-scoring window, stream time, seconds")
+    window_end_s: float = Field(description="the same: its end")
+    reason: Line = Field(description="why it was raised, updated or ended")
+    text: Annotated[str, Field(max_length=120)] = Field(description="one line for an operator")
+    evidence: Line | Absent = Field(default=None, description="where the evidence lies on the node")
+    persisted: Flag = Field(description="1: on the node's disk before this was sent; 0: its disk failed")
+    neighbours: Annotated[int, Field(ge=0, le=4)] = Field(
+        description="how many nearest normal sounds follow, nearest first: neighbour_1_… to at most neighbour_4_…"
+    )
+    neighbour_1_id: Count | Absent = Field(default=None, description="the nearest normal's number")
+    neighbour_1_recording: Line | Absent = Field(default=None, description="the recording it is from")
+    neighbour_1_start_s: float | Absent = Field(default=None, description="its position there, seconds")
+    neighbour_1_distance: Distance | Absent = Field(default=None, description="its distance")
+    neighbour_2_id: Count | Absent = Field(default=None, description="the second nearest, as above")
+    neighbour_2_recording: Line | Absent = None
+    neighbour_2_start_s: float | Absent = None
+    neighbour_2_distance: Distance | Absent = None
+    neighbour_3_id: Count | Absent = Field(default=None, description="the third nearest, as above")
+    neighbour_3_recording: Line | Absent = None
+    neighbour_3_start_s: float | Absent = None
+    neighbour_3_distance: Distance | Absent = None
+    neighbour_4_id: Count | Absent = Field(default=None, description="the fourth nearest, as above")
+    neighbour_4_recording: Line | Absent = None
+    neighbour_4_start_s: float | Absent = None
+    neighbour_4_distance: Distance | Absent = None
+
+
+class ExplanationPayload(MachinePayload):
+    """How an alarm's sound differs from its nearest normals, in words, or why that cannot be said."""
+
+    alarm_id: AlarmId = Field(description="the alarm it belongs to")
+    seq: Count = Field(description="0 for the alarm's first explanation, then counting up")
+    status: Literal["ok", "unavailable"] = Field(description="whether there is an explanation")
+    method: ShortText = Field(description="how the text was made, e.g. acoustics")
+    text: Annotated[str, Field(max_length=1000)] = Field(description="the difference in words; empty when unavailable")
+    reason: Line = Field(description="why it is unavailable; empty when ok")
+    generation: Count = Field(description="which learnt state of the machine it compares with")
