@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,17 +14,14 @@ import numpy as np
 from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_S = 10.0
 BANDS = 128
 DIM = 2 * BANDS
-
-# Loudest moment of each band: 64 ms frames, so that one click does not outweigh a squeal.
-MAX_FRAME = 1024
-# Unsteadiness of each band: 32 ms frames follow the beating of a machine that 64 ms smears (docs/detection.md).
-STD_FRAME = 512
 
 # The noise a 16-bit converter leaves in one band reads about this. It is added as power, so digital silence gives a
 # finite constant, and what lies below the converter's own noise does not move the embedding.
@@ -114,32 +110,55 @@ class _Graph:
 
     def __call__(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401 - ONNX attributes
         name = output or f"v{len(self.nodes)}"
-        self.nodes.append(self._helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self.nodes)}", **attributes))
+        self.nodes.append(
+            self._helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self.nodes)}", **attributes)
+        )
         return name
 
     def ints(self, *values: int) -> str:
         return self.constant(np.array(values, dtype=np.int64))
 
 
-def _dft_matrices(graph: _Graph, frame: int) -> tuple[str, str]:
-    """Return names of the `(frame/2, frame/2)` cosine and sine matrices (rows: distance from the frame's middle).
+@dataclass(frozen=True, slots=True)
+class _Spectrum:
+    """Which frames are taken and at which frequencies they are looked at."""
+
+    frame: int  # samples; frames overlap by half
+    bins: NDArray[np.int64]  # (bin,) frequencies in steps of sample rate / _GRID; 0 Hz and Nyquist have no weight
+    width: NDArray[np.float64]  # (bin,) how much of the spectrum a bin stands for, in steps of sample rate / frame
+
+
+_GRID = 1024  # steps per sample rate: 15.6 Hz
+_CROSSOVER = 128  # 2 kHz: above it a triangle spans several bins of a 32 ms frame, below it none or one
+
+# Loudest moment of each band: 64 ms frames, so that one click does not outweigh a squeal.
+_LOUDEST = _Spectrum(frame=1024, bins=np.arange(512), width=np.ones(512))
+# Unsteadiness of each band: 32 ms frames follow the beating of a machine that 64 ms smear (docs/detection.md).
+# Below 2 kHz the frame is zero-padded to the grid, so that each triangle has bins of its own.
+_UNSTEADY = _Spectrum(
+    frame=512,
+    bins=np.concatenate([np.arange(_CROSSOVER), np.arange(_CROSSOVER, 512, 2)]),
+    width=np.concatenate([np.full(_CROSSOVER, 0.5), [0.75], np.ones(191)]),
+)
+
+
+def _dft_matrices(graph: _Graph, spectrum: _Spectrum) -> tuple[str, str]:
+    """Return names of the `(frame / 2, bin)` cosine and sine matrices; rows are distances from the frame's middle.
 
     The periodic Hann window is folded in, scaled so that a full-scale sine reads 0 dBFS. They are computed in the
-    graph from two short tables, in double precision, and folded into constants when the session loads: the file
-    stays small.
+    graph from short tables, in double precision, and become constants when the session loads: the file stays small.
     """
-    half = frame // 2
-    step = np.arange(half, dtype=np.int64)
+    half = spectrum.frame // 2
     phase = graph(
         "Mod",
-        graph("Mul", graph.constant(step[:, None]), graph.constant(step[None, :])),
-        graph.ints(frame),
+        graph("Mul", graph.constant(np.arange(half)[:, None]), graph.constant(spectrum.bins[None, :])),
+        graph.ints(_GRID),
     )
-    turn = 2.0 * np.pi * np.arange(frame) / frame
-    window = 0.5 + 0.5 * np.cos(turn[:half])  # Hann, from its middle outwards
+    window = 0.5 + 0.5 * np.cos(2.0 * np.pi * np.arange(half) / spectrum.frame)  # Hann, from its middle outwards
     window *= 2.0 / half  # 2 / sum of the window
     window[0] /= 2.0  # the folded frame holds its middle sample twice
     rows = graph.constant(window[:, None])
+    turn = 2.0 * np.pi * np.arange(_GRID) / _GRID
     cosine, sine = (
         graph("Cast", graph("Mul", graph("Gather", graph.constant(table), phase), rows), to=1)
         for table in (np.cos(turn), np.sin(turn))
@@ -147,23 +166,24 @@ def _dft_matrices(graph: _Graph, frame: int) -> tuple[str, str]:
     return cosine, sine
 
 
-def _mel_matrix(graph: _Graph, frame: int) -> str:
-    """Return the name of the `(frame/2, bands)` triangles; the Nyquist bin has no weight and is left out."""
+def _mel_matrix(graph: _Graph, spectrum: _Spectrum) -> str:
+    """Return the name of the `(bin, bands)` triangles, each with peak 1."""
     edges = mel_edges_hz()
-    bins = graph.constant((np.arange(frame // 2) * (SAMPLE_RATE_HZ / frame))[:, None])
+    bins = graph.constant((spectrum.bins * (SAMPLE_RATE_HZ / _GRID))[:, None])
     low, middle, high = (graph.constant(edges[i : i + BANDS][None, :]) for i in range(3))
     rise = graph("Div", graph("Sub", bins, low), graph("Sub", middle, low))
     fall = graph("Div", graph("Sub", high, bins), graph("Sub", high, middle))
-    return graph("Cast", graph("Max", graph("Min", rise, fall), graph.constant(np.float64(0.0))), to=1)
+    triangles = graph("Max", graph("Min", rise, fall), graph.constant(np.float64(0.0)))
+    return graph("Cast", graph("Mul", triangles, graph.constant(spectrum.width[:, None])), to=1)
 
 
-def _mel_power(graph: _Graph, waveform: str, frame: int) -> str:
+def _mel_power(graph: _Graph, waveform: str, spectrum: _Spectrum) -> str:
     """Return the name of the `(batch, time, bands)` band powers of frames that overlap by half.
 
     Each frame is folded around its middle into an even and an odd half, `x[c+m] + x[c-m]` and `x[c+m] - x[c-m]`:
     the cosine sees only the first, the sine only the second, which halves the matrix products.
     """
-    hop = frame // 2
+    hop = spectrum.frame // 2
     frames = int(SAMPLE_RATE_HZ * WINDOW_S) // hop - 1
     axis, shape = graph.ints(1), graph.ints(-1, frames, hop)
 
@@ -173,11 +193,11 @@ def _mel_power(graph: _Graph, waveform: str, frame: int) -> str:
 
     after = hops(hop)  # x[c + m], m = 0 … hop - 1
     before = graph("Slice", hops(1), graph.ints(-1), graph.ints(-hop - 1), graph.ints(2), graph.ints(-1))  # x[c - m]
-    cosine, sine = _dft_matrices(graph, frame)
+    cosine, sine = _dft_matrices(graph, spectrum)
     even = graph("MatMul", graph("Add", after, before), cosine)  # (batch, time, bin)
     odd = graph("MatMul", graph("Sub", after, before), sine)
     power = graph("Add", graph("Mul", even, even), graph("Mul", odd, odd))
-    return graph("MatMul", power, _mel_matrix(graph, frame))
+    return graph("MatMul", power, _mel_matrix(graph, spectrum))
 
 
 def _decibel(graph: _Graph, power: str) -> str:
@@ -199,9 +219,9 @@ def build_model() -> bytes:
         raise BundleError("the onnx package is missing", hint="pip install 'edge-monitor[export]'") from error
     graph = _Graph()
     # log is monotonic: taking the maximum before it spares 40,000 logarithms.
-    loudest = graph("ReduceMax", _mel_power(graph, "waveform", MAX_FRAME), axes=[1], keepdims=0)
+    loudest = graph("ReduceMax", _mel_power(graph, "waveform", _LOUDEST), axes=[1], keepdims=0)
     level = _decibel(graph, loudest)  # (batch, bands), dBFS
-    bands = _decibel(graph, _mel_power(graph, "waveform", STD_FRAME))  # (batch, time, bands), dBFS
+    bands = _decibel(graph, _mel_power(graph, "waveform", _UNSTEADY))  # (batch, time, bands), dBFS
     apart = graph("Sub", bands, graph("ReduceMean", bands, axes=[1], keepdims=1))
     spread = graph("Sqrt", graph("ReduceMean", graph("Mul", apart, apart), axes=[1], keepdims=0))  # (batch, bands), dB
     graph("Concat", level, spread, output="embedding", axis=1)

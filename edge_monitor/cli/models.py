@@ -1,0 +1,118 @@
+"""`edge-monitor models`: list, verify and build model bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def models() -> None:
+    """List, verify and build model bundles."""
+
+
+_STATE_DIR = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also look in this node's state directory.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+@models.command("list")
+@_STATE_DIR
+@_JSON
+def list_command(state_dir: Path | None, *, as_json: bool) -> None:
+    """List the bundles that are installed, in search order, and say what is missing."""
+    from edge_monitor.encode.bundle import list_bundles
+
+    listings = list_bundles(state_dir)
+    if as_json:
+        rows = [
+            {
+                "name": listing.name,
+                "version": listing.bundle.manifest.version if listing.bundle else None,
+                "status": listing.status.value,
+                "detail": listing.detail,
+                "shadowed": listing.shadowed,
+                "folder": str(listing.folder),
+                "abilities": list(listing.bundle.manifest.abilities) if listing.bundle else [],
+                "sample_rate_hz": listing.bundle.manifest.audio.sample_rate_hz if listing.bundle else None,
+                "window_s": listing.bundle.manifest.audio.window_s if listing.bundle else None,
+                "dim": listing.bundle.manifest.audio.dim if listing.bundle else None,
+                "licence": listing.bundle.manifest.licence if listing.bundle else None,
+                "bundle_hash": listing.bundle.bundle_hash if listing.bundle else None,
+            }
+            for listing in listings
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not listings:
+        click.echo("no bundles found")
+    for listing in listings:
+        status = f"{listing.status.value}{', shadowed' if listing.shadowed else ''}"
+        click.echo(f"{listing.name:<20} {status:<18} {listing.folder}")
+        if listing.bundle:
+            manifest = listing.bundle.manifest
+            click.echo(
+                f"    {manifest.version}, {manifest.audio.sample_rate_hz} Hz, {manifest.audio.window_s:g} s, "
+                f"{manifest.audio.dim} dimensions, {', '.join(manifest.abilities)}, {manifest.licence}"
+            )
+        if listing.detail:
+            click.echo(f"    {listing.detail}")
+
+
+@models.command("verify")
+@click.argument("name", required=False)
+@_STATE_DIR
+@_JSON
+def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -> None:
+    """Check sizes and SHA-256 of a bundle's files (NAME or a path with a slash), or of every bundle."""
+    from edge_monitor.encode.bundle import find_bundle, list_bundles, open_bundle
+    from edge_monitor.errors import BundleError
+
+    if name is None:
+        places = [(listing.name, listing.folder) for listing in list_bundles(state_dir)]
+    else:
+        places = [(name, find_bundle(name, state_dir).folder)]
+    rows: list[dict[str, str | bool]] = []
+    for bundle_name, folder in places:
+        try:
+            open_bundle(folder).verify()
+        except BundleError as error:
+            rows.append({"name": bundle_name, "folder": str(folder), "ok": False, "detail": str(error)})
+        else:
+            rows.append({"name": bundle_name, "folder": str(folder), "ok": True, "detail": ""})
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            click.echo(f"{row['name']}: ok" if row["ok"] else f"{row['name']}: {row['detail']}", err=not row["ok"])
+    if not all(row["ok"] for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+@models.group("build")
+def build_group() -> None:
+    """Build a bundle that this project makes itself."""
+
+
+@build_group.command("spectral")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("models/spectral"),
+    show_default=True,
+    help="Folder to write the bundle into.",
+)
+def build_spectral(out: Path) -> None:
+    """Build the embedded default bundle."""
+    from edge_monitor.encode.bundle import open_bundle
+    from edge_monitor.export.spectral import build
+
+    build().write(out)
+    bundle = open_bundle(out)
+    bundle.verify()
+    click.echo(f"{out}: {bundle.name} {bundle.manifest.version}, bundle hash {bundle.bundle_hash[:12]}…")

@@ -1,0 +1,205 @@
+"""A model bundle on disk: where bundles are looked for, what state their files are in."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_monitor.encode.manifest import MANIFEST_NAME, read_manifest
+from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
+
+if TYPE_CHECKING:
+    from edge_monitor.encode.manifest import BundleFile, Manifest, Part
+
+SYSTEM_MODELS = Path("/usr/share/edge-monitor/models")
+_PACKAGE = Path(__file__).resolve().parent.parent
+_CHUNK_BYTES = 1 << 20
+
+
+class BundleStatus(Enum):
+    """What can be said about a bundle without loading it."""
+
+    READY = "ready"  # every file is there with its size; `verify` checks the hashes
+    MISSING = "missing"  # a manifest whose files are not there, or not built yet
+    DAMAGED = "damaged"  # a file's size differs from the manifest
+    INVALID = "invalid"  # the manifest itself is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A folder with a valid manifest. Its files may still be missing or damaged: `check` and `verify` say."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """Return the bundle's name."""
+        return self.manifest.name
+
+    @property
+    def bundle_hash(self) -> str:
+        """Return the hex SHA-256 that stamps vectors; see Manifest.bundle_hash."""
+        return self.manifest.bundle_hash
+
+    def path_of(self, file: BundleFile) -> Path:
+        """Return where a file lies. Raises BundleError when a symbolic link leads out of the folder."""
+        path = self.folder / file.path
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise BundleError(f"{file.path} leads out of the bundle", where=str(self.folder), hint="remove the link")
+        return path
+
+    def check(self, part: Part | None = None) -> None:
+        """Check that the files (of one part) are there with their sizes; hashes are not read.
+
+        Raises BundleMissingError with the command that gets them, BundleMismatchError on a different size.
+        """
+        for file in self.manifest.file if part is None else self.manifest.files_of(part):
+            self._check_size(file)
+
+    def verify(self, part: Part | None = None) -> None:
+        """Check sizes and SHA-256 of every file (of one part). Raises as `check`, and on a different hash."""
+        for file in self.manifest.file if part is None else self.manifest.files_of(part):
+            self._check_size(file)
+            digest = hashlib.sha256()
+            try:
+                with self.path_of(file).open("rb") as stream:
+                    while chunk := stream.read(_CHUNK_BYTES):
+                        digest.update(chunk)
+            except OSError as error:
+                raise self._unreadable(file, error) from error
+            self._compare_hash(file, digest.hexdigest())
+
+    def read_verified(self, file: BundleFile) -> bytes:
+        """Return a file's bytes, the very ones whose size and hash were checked. Raises as `verify`."""
+        self._check_size(file)
+        try:
+            content = self.path_of(file).read_bytes()
+        except OSError as error:
+            raise self._unreadable(file, error) from error
+        self._compare_hash(file, hashlib.sha256(content).hexdigest())
+        return content
+
+    def _check_size(self, file: BundleFile) -> None:
+        if file.sha256 is None:
+            raise BundleMissingError(f"{file.path} is not built yet", where=str(self.folder), hint=self._how_to_get())
+        try:
+            size_bytes = self.path_of(file).stat().st_size
+        except FileNotFoundError as error:
+            raise BundleMissingError(
+                f"{file.path} is missing", where=str(self.folder), hint=self._how_to_get()
+            ) from error
+        except OSError as error:
+            raise self._unreadable(file, error) from error
+        if size_bytes != file.size_bytes:
+            raise BundleMismatchError(
+                f"{file.path} has {size_bytes} bytes, the manifest says {file.size_bytes}",
+                where=str(self.folder),
+                hint=self._how_to_get(),
+            )
+
+    def _compare_hash(self, file: BundleFile, sha256: str) -> None:
+        if sha256 != file.sha256:
+            raise BundleMismatchError(
+                f"{file.path} has SHA-256 {sha256[:12]}…, the manifest says {str(file.sha256)[:12]}…",
+                where=str(self.folder),
+                hint=self._how_to_get(),
+            )
+
+    def _unreadable(self, file: BundleFile, error: OSError) -> BundleError:
+        return BundleError(
+            f"{file.path} cannot be read: {error.strerror or error}", where=str(self.folder), hint="check its rights"
+        )
+
+    def _how_to_get(self) -> str:
+        return f"get it with `{self.manifest.get}`" if self.manifest.get else "copy the bundle again from its source"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleListing:
+    """One line of `models list`."""
+
+    name: str
+    folder: Path
+    status: BundleStatus
+    detail: str  # what is wrong and what to do; empty when ready
+    bundle: Bundle | None  # None when the manifest is invalid
+    shadowed: bool  # True: a bundle of this name was found earlier in the search order and wins
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Return the bundle in a folder. Raises BundleMissingError or BundleError when its manifest cannot be used."""
+    return Bundle(folder=folder, manifest=read_manifest(folder))
+
+
+def search_folders(state_dir: Path | None = None) -> tuple[Path, ...]:
+    """Return the folders that hold bundles, first wins: the node's own, the system's, those shipped with the code."""
+    # A wheel carries `_models`; in a checkout the same folders lie beside the package.
+    shipped = (_PACKAGE / "_models", _PACKAGE.parent / "models")
+    own = () if state_dir is None else (state_dir / "models",)
+    return (*own, SYSTEM_MODELS, *(folder for folder in shipped if folder.is_dir()))
+
+
+def list_bundles(state_dir: Path | None = None) -> tuple[BundleListing, ...]:
+    """Return every bundle in the search folders, in search order, whatever its state."""
+    listings: list[BundleListing] = []
+    for models in search_folders(state_dir):
+        try:
+            folders = sorted(path for path in models.iterdir() if (path / MANIFEST_NAME).is_file())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise BundleError(f"cannot be listed: {error.strerror or error}", where=str(models)) from error
+        for folder in folders:
+            shadowed = any(listing.name == folder.name for listing in listings)
+            listings.append(_listing(folder, shadowed=shadowed))
+    return tuple(listings)
+
+
+def find_bundle(name: str, state_dir: Path | None = None, base: Path | None = None) -> Bundle:
+    """Return the bundle that `name` means: a path (with a slash, relative to `base`), or a name in the search folders.
+
+    Its files are not checked yet. Raises BundleMissingError with the names there are, BundleError for a wrong manifest.
+    """
+    if "/" in name or name in {".", ".."}:
+        return open_bundle((base or Path()) / Path(name).expanduser())
+    for models in search_folders(state_dir):
+        folder = models / name
+        if (folder / MANIFEST_NAME).is_file():
+            return _open_named(folder)
+    known = sorted({listing.name for listing in list_bundles(state_dir)})
+    raise BundleMissingError(
+        f"no bundle named {name!r}", hint=f"there are: {', '.join(known) or 'none'}; a path must contain a slash"
+    )
+
+
+def _open_named(folder: Path) -> Bundle:
+    """Open a bundle that is known by its folder's name, which the manifest must share."""
+    bundle = open_bundle(folder)
+    if bundle.name != folder.name:
+        raise BundleError(
+            f"name: is {bundle.name!r}, the folder is {folder.name!r}",
+            where=str(folder / MANIFEST_NAME),
+            hint="give both the same name",
+        )
+    return bundle
+
+
+def _listing(folder: Path, *, shadowed: bool) -> BundleListing:
+    bundle: Bundle | None = None
+    status, detail = BundleStatus.READY, ""
+    try:
+        bundle = _open_named(folder)
+        bundle.check()
+    except BundleMissingError as error:
+        status, detail = BundleStatus.MISSING, str(error)
+    except BundleMismatchError as error:
+        status, detail = BundleStatus.DAMAGED, str(error)
+    except BundleError as error:
+        status, detail = BundleStatus.INVALID, str(error)
+    return BundleListing(
+        name=folder.name, folder=folder, status=status, detail=detail, bundle=bundle, shadowed=shadowed
+    )

@@ -1,0 +1,190 @@
+"""The one encoder: runs the audio part of any bundle through ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.errors import BundleError, BundleMismatchError
+from edge_monitor.records import Embedding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.encode.manifest import Metric, Normalize
+    from edge_monitor.records import Samples, Window
+
+    Waveforms = NDArray[np.float32]
+    Vectors = NDArray[np.float32]
+
+_MATRIX = 2  # waveforms and embeddings are (batch, …)
+
+
+class Encoder:
+    """Turns windows into raw embeddings, the same numbers for the same samples.
+
+    Sizes and SHA-256 of the bundle's audio files are checked before anything is loaded. One encoder may serve several
+    threads; each call computes with `threads` of its own.
+
+    Raises BundleMissingError, BundleMismatchError or BundleError when the bundle cannot be used.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        if threads < 1:
+            raise BundleError(f"threads must be at least 1, got {threads}", where=bundle.name)
+        self.bundle = bundle
+        self._audio = bundle.manifest.audio
+        # Hashing costs little beside loading, but a manifest is dumped to JSON for it: once.
+        self._bundle_hash = bundle.bundle_hash
+        self._session = _open_session(bundle, threads)
+        self._check_interface()
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Return the rate the waveforms must have, Hz."""
+        return self._audio.sample_rate_hz
+
+    @property
+    def window_s(self) -> float:
+        """Return the window's length, seconds."""
+        return self._audio.window_s
+
+    @property
+    def window_samples(self) -> int:
+        """Return the window's length, samples."""
+        return self._audio.window_samples
+
+    @property
+    def dim(self) -> int:
+        """Return the embedding's dimension."""
+        return self._audio.dim
+
+    @property
+    def bundle_hash(self) -> str:
+        """Return the hex SHA-256 that stamps this encoder's vectors."""
+        return self._bundle_hash
+
+    @property
+    def metric(self) -> Metric:
+        """Return the bundle's default metric."""
+        return self.bundle.manifest.scoring.metric
+
+    @property
+    def scoring_normalize(self) -> Normalize:
+        """Return how raw vectors are normalized before they are scored."""
+        return self.bundle.manifest.scoring.normalize
+
+    @property
+    def standardization_floor(self) -> NDArray[np.float32] | None:
+        """Return what is added to each dimension's standard deviation, `(dim,)`; None for a plain Euclidean metric."""
+        floor = self.bundle.manifest.scoring.standardization_floor
+        if floor is None:
+            return None
+        if isinstance(floor, tuple):
+            return np.repeat([block.floor for block in floor], [block.dims for block in floor]).astype(np.float32)
+        return np.full(self.dim, floor, dtype=np.float32)
+
+    def embed(self, waveforms: Waveforms) -> Vectors:
+        """Return the raw embeddings `(batch, dim)`, float32, of `waveforms` `(batch, samples)`.
+
+        Both are float32; waveforms are mono, full scale ±1. Waveforms shorter than the window are repeated up to it,
+        as the manifest says; longer ones are refused, for cutting is the caller's. Raises BundleError for a wrong
+        shape, dtype or value, and for an embedding that is not finite.
+        """
+        fitted = self._fit(waveforms)
+        try:
+            (vectors,) = self._session.run([self._audio.output], {self._audio.input: fitted})
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
+            raise BundleError(f"the model failed: {_first_line(error)}", where=self.bundle.name) from error
+        if not isinstance(vectors, np.ndarray) or vectors.shape != (len(fitted), self.dim):
+            raise BundleMismatchError(
+                f"the model gives shape {np.shape(vectors)}, the manifest says ({len(fitted)}, {self.dim})",
+                where=self.bundle.name,
+                hint="correct audio.dim",
+            )
+        if not np.isfinite(vectors).all():
+            raise BundleError("the model gives NaN or infinity", where=self.bundle.name, hint="report it to its maker")
+        return vectors.astype(np.float32, copy=False)
+
+    def embed_window(self, window: Window) -> Embedding:
+        """Return one window's embedding. Raises BundleError when its rate is not the bundle's, and as `embed`."""
+        if window.rate_hz != self.sample_rate_hz:
+            raise BundleError(
+                f"a window at {window.rate_hz} Hz, the bundle takes {self.sample_rate_hz} Hz", where=self.bundle.name
+            )
+        return Embedding(vector=self.embed(window.samples[None, :])[0], bundle_hash=self.bundle_hash)
+
+    def _fit(self, waveforms: Samples) -> Waveforms:
+        if waveforms.dtype != np.float32:
+            raise BundleError(f"waveforms must be float32, got {waveforms.dtype}")
+        if waveforms.ndim != _MATRIX or 0 in waveforms.shape:
+            raise BundleError(f"waveforms must be (batch, samples) and not empty, got {waveforms.shape}")
+        samples = waveforms.shape[1]
+        if samples > self.window_samples:
+            raise BundleError(f"waveforms of {samples} samples, the window has {self.window_samples}")
+        if not np.isfinite(waveforms).all():
+            raise BundleError("waveforms hold NaN or infinity")
+        if samples < self.window_samples:
+            repeats = -(-self.window_samples // samples)
+            waveforms = np.tile(waveforms, (1, repeats))[:, : self.window_samples]
+        return np.ascontiguousarray(waveforms)
+
+    def _check_interface(self) -> None:
+        """Compare the graph's names, types and fixed sizes with the manifest before any sound arrives."""
+        where = f"{self.bundle.folder / self._audio.file}"
+        for key, name, width, ports in (
+            ("input", self._audio.input, self.window_samples, self._session.get_inputs()),
+            ("output", self._audio.output, self.dim, self._session.get_outputs()),
+        ):
+            port = next((port for port in ports if port.name == name), None)
+            if port is None:
+                names = ", ".join(port.name for port in ports)
+                raise BundleMismatchError(f"the model has no {key} {name!r}", where=where, hint=f"it has: {names}")
+            if port.type != "tensor(float)":
+                raise BundleMismatchError(f"{key} {name!r} is {port.type}", where=where, hint="it must be float32")
+            fixed = port.shape[1] if len(port.shape) == _MATRIX else None
+            if len(port.shape) != _MATRIX or (isinstance(fixed, int) and fixed != width):
+                raise BundleMismatchError(
+                    f"{key} {name!r} has shape {port.shape}, the manifest says (batch, {width})",
+                    where=where,
+                    hint="correct the manifest or the model",
+                )
+            if isinstance(port.shape[0], int):
+                raise BundleMismatchError(
+                    f"{key} {name!r} has a fixed batch of {port.shape[0]}", where=where, hint="make the batch dynamic"
+                )
+        extra = [port.name for port in self._session.get_inputs() if port.name != self._audio.input]
+        if extra:
+            raise BundleMismatchError(f"the model wants more inputs: {', '.join(extra)}", where=where)
+
+
+def _open_session(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
+    files = bundle.manifest.files_of("audio")
+    model = bundle.manifest.audio.file
+    source: bytes | str
+    if len(files) == 1:
+        source = bundle.read_verified(files[0])  # the very bytes that were hashed are loaded
+    else:  # weights in files beside the graph: ONNX Runtime opens them by path
+        bundle.verify("audio")
+        source = str(bundle.folder / model)
+
+    import onnxruntime  # here, so that commands that do not encode start fast
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would burn a core between windows, one second apart.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors only; what is wrong is raised
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as in embed
+        raise BundleError(
+            f"ONNX Runtime cannot load it: {_first_line(error)}", where=str(bundle.folder / model)
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:200]

@@ -1,0 +1,201 @@
+"""The manifest of a model bundle: what manifest.toml says, validated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from edge_monitor.errors import BundleError, BundleMissingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST_NAME = "manifest.toml"
+_WHOLE = 1e-6  # samples; what floating point may add to a product that is whole
+
+Ability = Literal["audio", "captions", "text-similarity"]
+Metric = Literal["euclidean", "standardized-euclidean"]
+Normalize = Literal["none", "unit"]
+Part = Literal["audio", "captions", "text-similarity"]
+
+
+def _inside_the_bundle(path: str) -> str:
+    """Refuse a file name that could point outside the bundle's folder."""
+    parts = PurePosixPath(path).parts
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", path) or ".." in parts:
+        raise ValueError("must be a relative file name inside the bundle, of letters, digits, '_', '-', '.' and '/'")
+    return path
+
+
+def _tuple_of(value: object) -> object:
+    """Turn TOML's list into a tuple, which nobody can change."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+FileName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_inside_the_bundle)]
+
+
+class _Table(BaseModel):
+    """A table of the manifest: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class BundleFile(_Table):
+    """One file of the bundle. A recipe, whose files are still to be built, gives neither size nor hash."""
+
+    path: FileName  # relative to the manifest
+    part: Part = "audio"  # the ability this file serves
+    size_bytes: int | None = Field(default=None, gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _size_and_hash_go_together(self) -> Self:
+        if (self.size_bytes is None) != (self.sha256 is None):
+            raise ValueError("needs both size_bytes and sha256, or neither for a file that is still to be built")
+        return self
+
+
+class AudioPart(_Table):
+    """The audio encoder: mono float32 `(batch, samples)`, full scale ±1, to float32 `(batch, dim)`."""
+
+    file: FileName
+    input: str = Field(min_length=1)  # name of the graph's input
+    output: str = Field(min_length=1)  # name of the graph's output
+    sample_rate_hz: int = Field(ge=1_000, le=384_000)
+    window_s: float = Field(gt=0.0, le=600.0)
+    dim: int = Field(ge=1, le=65_536)
+    short_input: Literal["repeat"] = "repeat"  # input shorter than the window is repeated up to it
+
+    @model_validator(mode="after")
+    def _window_is_whole_samples(self) -> Self:
+        samples = self.window_s * self.sample_rate_hz
+        if abs(samples - round(samples)) > _WHOLE or round(samples) < 1:
+            raise ValueError("window_s x sample_rate_hz must be a whole number of samples")
+        return self
+
+    @property
+    def window_samples(self) -> int:
+        """Return the samples per window."""
+        return round(self.window_s * self.sample_rate_hz)
+
+
+class FloorBlock(_Table):
+    """The standardization floor of the next `dims` dimensions."""
+
+    dims: int = Field(ge=1)
+    floor: float = Field(gt=0.0, allow_inf_nan=False)  # in the embedding's own unit
+
+
+class Scoring(_Table):
+    """How distances between raw vectors become a score."""
+
+    metric: Metric
+    # Added to each dimension's standard deviation over the normals, in the embedding's own unit.
+    standardization_floor: Annotated[
+        Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | tuple[FloorBlock, ...] | None, BeforeValidator(_tuple_of)
+    ] = None
+    normalize: Normalize
+
+    @model_validator(mode="after")
+    def _floor_belongs_to_the_metric(self) -> Self:
+        if (self.metric == "standardized-euclidean") != (self.standardization_floor is not None):
+            raise ValueError("standardization_floor goes with metric = 'standardized-euclidean', and only with it")
+        return self
+
+
+class Normalization(_Table):
+    """How a raw vector is normalized before one use other than scoring."""
+
+    normalize: Normalize
+
+
+class Manifest(_Table):
+    """What a bundle's manifest.toml says. Vectors are stored raw; each use normalizes as stated here."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")
+    version: str = Field(min_length=1, max_length=64)
+    summary: str = Field(default="", max_length=300)
+    licence: str = Field(min_length=1)
+    source: str = Field(min_length=1)  # where the model comes from: URL or path
+    revision: str = Field(min_length=1)  # of the source
+    abilities: Annotated[tuple[Ability, ...], Field(min_length=1), BeforeValidator(_tuple_of)]
+    get: str | None = Field(default=None, max_length=200)  # the command that makes missing files
+    audio: AudioPart
+    scoring: Scoring
+    captions: Normalization | None = None
+    similarity: Normalization | None = None
+    file: Annotated[tuple[BundleFile, ...], Field(min_length=1), BeforeValidator(_tuple_of)]
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if "audio" not in self.abilities:
+            raise ValueError("abilities must name 'audio': every bundle encodes sound")
+        for ability, table, part in (
+            ("captions", "captions", self.captions),
+            ("text-similarity", "similarity", self.similarity),
+        ):
+            if (ability in self.abilities) != (part is not None):
+                raise ValueError(f"ability '{ability}' and table [{table}] go together: normalize = 'none' or 'unit'")
+        paths = [file.path for file in self.file]
+        if len(set(paths)) != len(paths):
+            raise ValueError("[[file]] names a path twice")
+        if self.audio.file not in {file.path for file in self.file if file.part == "audio"}:
+            raise ValueError(f"[[file]] with path = '{self.audio.file}' and part = 'audio' is missing")
+        floor = self.scoring.standardization_floor
+        if isinstance(floor, tuple) and sum(block.dims for block in floor) != self.audio.dim:
+            raise ValueError(f"the dims of standardization_floor must add up to {self.audio.dim}")
+        return self
+
+    def files_of(self, part: Part) -> tuple[BundleFile, ...]:
+        """Return the files that serve one ability."""
+        return tuple(file for file in self.file if file.part == part)
+
+    @property
+    def bundle_hash(self) -> str:
+        """Return the hex SHA-256 of what decides a score: the audio part's files and fields, and how it is scored.
+
+        Renaming a bundle, or changing its captions, leaves it as it is. It stamps every stored vector.
+        """
+        identity = {
+            "audio": self.audio.model_dump(mode="json"),
+            "files": sorted([file.path, file.sha256] for file in self.files_of("audio")),
+            "scoring": self.scoring.model_dump(mode="json"),
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def parse_manifest(text: str, *, where: str) -> Manifest:
+    """Return the manifest that `text` holds. Raises BundleError, one line with file, key and what is wrong."""
+    try:
+        return Manifest.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise BundleError(f"not valid TOML: {error}", where=where, hint="see docs/bundles.md") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise BundleError(
+            f"{key}: {message}" if key else message, where=where, hint="correct the manifest; see docs/bundles.md"
+        ) from error
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest in `folder`. Raises BundleMissingError when there is none, BundleError when it is wrong."""
+    path = folder / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BundleMissingError(
+            f"no {MANIFEST_NAME}", where=str(folder), hint="a bundle is a folder with a manifest"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"cannot be read: {error}", where=str(path), hint="check the file and its rights") from error
+    return parse_manifest(text, where=str(path))
