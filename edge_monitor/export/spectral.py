@@ -124,7 +124,7 @@ class _Spectrum:
     """Which frames are taken and at which frequencies they are looked at."""
 
     frame: int  # samples; frames overlap by half
-    bins: NDArray[np.int64]  # (bin,) frequencies in steps of sample rate / _GRID; 0 Hz and Nyquist have no weight
+    bins: NDArray[np.int64]  # (bin,) frequencies in steps of sample rate / _GRID; Nyquist has no weight in any band
     width: NDArray[np.float64]  # (bin,) how much of the spectrum a bin stands for, in steps of sample rate / frame
 
 
@@ -142,62 +142,76 @@ _UNSTEADY = _Spectrum(
 )
 
 
-def _dft_matrices(graph: _Graph, spectrum: _Spectrum) -> tuple[str, str]:
-    """Return names of the `(frame / 2, bin)` cosine and sine matrices; rows are distances from the frame's middle.
+def _dft_matrices(graph: _Graph, bins: NDArray[np.int64], rows: int) -> tuple[str, str]:
+    """Return names of the `(rows, bin)` cosine and sine matrices; row m lies m + 1/2 samples from the frame's middle.
 
-    The periodic Hann window is folded in, scaled so that a full-scale sine reads 0 dBFS. They are computed in the
-    graph from short tables, in double precision, and become constants when the session loads: the file stays small.
+    They are looked up in the graph in a short table and become constants when the session loads: the file stays small.
     """
-    half = spectrum.frame // 2
     phase = graph(
         "Mod",
-        graph("Mul", graph.constant(np.arange(half)[:, None]), graph.constant(spectrum.bins[None, :])),
-        graph.ints(_GRID),
+        graph("Mul", graph.constant(2 * np.arange(rows)[:, None] + 1), graph.constant(bins[None, :])),
+        graph.ints(2 * _GRID),  # half samples
     )
-    window = 0.5 + 0.5 * np.cos(2.0 * np.pi * np.arange(half) / spectrum.frame)  # Hann, from its middle outwards
-    window *= 2.0 / half  # 2 / sum of the window
-    window[0] /= 2.0  # the folded frame holds its middle sample twice
-    rows = graph.constant(window[:, None])
-    turn = 2.0 * np.pi * np.arange(_GRID) / _GRID
+    turn = np.pi * np.arange(2 * _GRID) / _GRID
     cosine, sine = (
-        graph("Cast", graph("Mul", graph("Gather", graph.constant(table), phase), rows), to=1)
-        for table in (np.cos(turn), np.sin(turn))
+        graph("Gather", graph.constant(table.astype(np.float32)), phase) for table in (np.cos(turn), np.sin(turn))
     )
     return cosine, sine
 
 
-def _mel_matrix(graph: _Graph, spectrum: _Spectrum) -> str:
+def _mel_matrix(graph: _Graph, bins: NDArray[np.int64], width: NDArray[np.float64]) -> str:
     """Return the name of the `(bin, bands)` triangles, each with peak 1."""
     edges = mel_edges_hz()
-    bins = graph.constant((spectrum.bins * (SAMPLE_RATE_HZ / _GRID))[:, None])
+    bins_hz = graph.constant((bins * (SAMPLE_RATE_HZ / _GRID))[:, None])
     low, middle, high = (graph.constant(edges[i : i + BANDS][None, :]) for i in range(3))
-    rise = graph("Div", graph("Sub", bins, low), graph("Sub", middle, low))
-    fall = graph("Div", graph("Sub", high, bins), graph("Sub", high, middle))
+    rise = graph("Div", graph("Sub", bins_hz, low), graph("Sub", middle, low))
+    fall = graph("Div", graph("Sub", high, bins_hz), graph("Sub", high, middle))
     triangles = graph("Max", graph("Min", rise, fall), graph.constant(np.float64(0.0)))
-    return graph("Cast", graph("Mul", triangles, graph.constant(spectrum.width[:, None])), to=1)
+    return graph("Cast", graph("Mul", triangles, graph.constant(width[:, None])), to=1)
+
+
+def _fold(graph: _Graph, halves: str, length: int) -> tuple[str, str]:
+    """Return `x[m] + x[length - 1 - m]` and their difference, m = 0 … length / 2 - 1, along the last axis."""
+    axis = graph.ints(2)
+    head = graph("Slice", halves, graph.ints(0), graph.ints(length // 2), axis)
+    tail = graph("Slice", halves, graph.ints(-1), graph.ints(-length // 2 - 1), axis, graph.ints(-1))
+    return graph("Add", head, tail), graph("Sub", head, tail)
 
 
 def _mel_power(graph: _Graph, waveform: str, spectrum: _Spectrum) -> str:
-    """Return the name of the `(batch, time, bands)` band powers of frames that overlap by half.
+    """Return the name of the `(batch, time, bands)` band powers, a full-scale sine reading 1.
 
-    Each frame is folded around its middle into an even and an odd half, `x[c+m] + x[c-m]` and `x[c+m] - x[c-m]`:
-    the cosine sees only the first, the sine only the second, which halves the matrix products.
+    A DFT by matrix products: exact, and several times faster than the runtime's own STFT. Each windowed frame is folded
+    around its middle into a sum and a difference: the cosine sees only the first, the sine only the second, which
+    halves the products. When the frame is as long as the grid, the halves fold once more: under m -> half - 1 - m the
+    cosine of an even bin is even and of an odd bin odd, the sine the other way round, which halves them again.
     """
     hop = spectrum.frame // 2
-    frames = int(SAMPLE_RATE_HZ * WINDOW_S) // hop - 1
-    axis, shape = graph.ints(1), graph.ints(-1, frames, hop)
+    hops = int(SAMPLE_RATE_HZ * WINDOW_S) // hop
+    used = graph("Slice", waveform, graph.ints(0), graph.ints(hops * hop), graph.ints(1))
+    blocks = graph("Reshape", used, graph.ints(-1, hops, hop))  # frame i is block i and block i + 1
+    after = graph("Slice", blocks, graph.ints(1), graph.ints(hops), graph.ints(1))
+    before = graph("Slice", blocks, graph.ints(0, -1), graph.ints(-1, -hop - 1), graph.ints(1, 2), graph.ints(1, -1))
+    hann = np.hanning(spectrum.frame)
+    window = graph.constant((2.0 / hann.sum() * hann[hop:]).astype(np.float32))
+    plus = graph("Mul", graph("Add", after, before), window)  # (batch, time, hop)
+    minus = graph("Mul", graph("Sub", after, before), window)
 
-    def hops(start: int) -> str:
-        stop = start + frames * hop
-        return graph("Reshape", graph("Slice", waveform, graph.ints(start), graph.ints(stop), axis), shape)
-
-    after = hops(hop)  # x[c + m], m = 0 … hop - 1
-    before = graph("Slice", hops(1), graph.ints(-1), graph.ints(-hop - 1), graph.ints(2), graph.ints(-1))  # x[c - m]
-    cosine, sine = _dft_matrices(graph, spectrum)
-    even = graph("MatMul", graph("Add", after, before), cosine)  # (batch, time, bin)
-    odd = graph("MatMul", graph("Sub", after, before), sine)
-    power = graph("Add", graph("Mul", even, even), graph("Mul", odd, odd))
-    return graph("MatMul", power, _mel_matrix(graph, spectrum))
+    if spectrum.frame == _GRID:
+        plus_even, plus_odd = _fold(graph, plus, hop)
+        minus_even, minus_odd = _fold(graph, minus, hop)
+        even = spectrum.bins % 2 == 0
+        parts = [(plus_even, minus_odd, hop // 2, even), (plus_odd, minus_even, hop // 2, ~even)]
+    else:
+        parts = [(plus, minus, hop, np.ones(len(spectrum.bins), dtype=bool))]
+    bands = []
+    for for_cosine, for_sine, rows, chosen in parts:
+        cosine, sine = _dft_matrices(graph, spectrum.bins[chosen], rows)
+        real = graph("MatMul", for_cosine, cosine)  # (batch, time, bin)
+        imaginary = graph("MatMul", for_sine, sine)
+        power = graph("Add", graph("Mul", real, real), graph("Mul", imaginary, imaginary))
+        bands.append(graph("MatMul", power, _mel_matrix(graph, spectrum.bins[chosen], spectrum.width[chosen])))
+    return bands[0] if len(bands) == 1 else graph("Add", *bands)
 
 
 def _decibel(graph: _Graph, power: str) -> str:
