@@ -1,0 +1,1 @@
+"""Remembers: how the machine sounds when healthy, and how far a window is from that."""

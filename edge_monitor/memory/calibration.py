@@ -1,0 +1,212 @@
+"""The threshold, from normal sound alone, and what it means."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory.chance import at_least, exceedance, student_quantile
+from edge_monitor.memory.coverage import Coverage, judge
+from edge_monitor.memory.distance import K
+from edge_monitor.memory.leaveout import Layout, leave_block_out
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_monitor.memory.scaler import MetricSpec
+
+METHOD = "log-normal tail, leave-block-out, Student-t prediction"
+DAY_S = 86_400.0
+
+# What a few blocks cannot say about the spread of log scores: measured on the 8 MIMII machine ids (7 to 18 clips of
+# 10 s) their standard deviation is 0.17 to 0.60, median 0.28. It counts as much as two blocks, so it fades quickly.
+PRIOR_SPREAD = 0.25
+PRIOR_BLOCKS = 2
+# At most one window in ten may exceed, however many false alarms are allowed: beyond, a threshold sits in the middle
+# of the normal scores. (t is above 1.28 there, and mean + 1 std is never below the median: Cantelli.)
+MAX_EXCEEDANCE = 0.1
+MIN_EXCEEDANCE = 1e-9  # one window in 300 years of 10 s windows
+_DOUBT = 0.05  # leave-block-out scores above the threshold that the model explains with less probability raise it
+_LEAST = 0.1  # of the median: scores below (stored twice after all) must not widen the spread
+_DRAWS = 20_000
+_RULE_OF_THREE = 3.0  # upper 95 % bound on the expected count after none was seen (Hanley & Lippman-Hand, JAMA 1983)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSettings:
+    """What the threshold is for."""
+
+    window_s: float  # the bundle's window, seconds; disjoint windows are decided on
+    false_alarms_per_day: float = 0.1
+    raise_m: int = 3  # an alarm is raised when m ...
+    raise_n: int = 5  # ... of the last n disjoint windows exceed
+
+    def __post_init__(self) -> None:
+        """Refuse what no threshold can be found for."""
+        if not (math.isfinite(self.window_s) and self.window_s > 0):
+            raise NormalsError("the window must be longer than 0 s")
+        if not (math.isfinite(self.false_alarms_per_day) and self.false_alarms_per_day > 0):
+            raise NormalsError("false alarms per day must be above 0", hint="no threshold promises none")
+        if not 1 <= self.raise_m <= self.raise_n:
+            raise NormalsError("raise = [m, n] needs 1 <= m <= n")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A threshold and what is known about it."""
+
+    threshold: float  # > 0, in the score's unit
+    wanted_per_day: float  # false alarms per day aimed at
+    expected_per_day: float  # by the fitted model, windows taken as independent
+    expected_low_per_day: float  # 95 % interval of the same: the fit's own uncertainty
+    expected_high_per_day: float
+    cannot_promise_below_per_day: float  # rule of three over the normal sound heard
+    p: float  # fraction of normal windows that may exceed
+    raise_m: int
+    raise_n: int
+    window_s: float
+    blocks: int
+    windows: int
+    seconds: float  # of normal sound in those windows
+    median_score: float  # of the leave-block-out scores
+    max_score: float
+    method: str
+    coverage: Coverage
+
+    def to_json(self) -> str:
+        """Return the record as JSON, exactly restorable."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """Restore a record. Raises NormalsError when the text is not one."""
+        try:
+            fields = json.loads(text)
+            return cls(**{**fields, "coverage": Coverage(**fields["coverage"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise NormalsError(f"a stored calibration cannot be read: {error}") from error
+
+    def sentence(self) -> str:
+        """Return two plain lines for a person: what the threshold is, and what nobody can promise."""
+        heard = f"{self.seconds:.0f} s" if self.seconds < 600 else f"{self.seconds / 3600:.1f} h"  # noqa: PLR2004 - 10 min
+        return (
+            f"Threshold {self.threshold:.4g}: healthy windows score {self.median_score:.4g} in the middle and up to "
+            f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it aim at "
+            f"{self.wanted_per_day:g} false alarms per day.\n"
+            f"From {heard} of normal sound ({self.blocks} independent blocks) nobody can promise fewer than "
+            f"{self.cannot_promise_below_per_day:.3g} per day; {self.expected_per_day:.2g} per day (95 % interval "
+            f"{self.expected_low_per_day:.2g} to {self.expected_high_per_day:.2g}) is the model's extrapolation, and "
+            f"it takes successive windows as independent."
+        )
+
+
+def calibrate(
+    vectors: NDArray[np.float32], layout: Layout, spec: MetricSpec, settings: CalibrationSettings, *, k: int = K
+) -> Calibration:
+    """Return the threshold for n normals, (n, dim) raw, from their leave-block-out scores.
+
+    Each block was scored by a memory without it, which is a little smaller than the one in use: thresholds err upwards.
+    Raises NormalsError for fewer than k + 1 normals.
+    """
+    left_out = leave_block_out(vectors, layout, spec, k=k, window_s=settings.window_s)
+    return _describe(left_out.score, layout.unit, settings, judge(left_out, layout.unit))
+
+
+def _describe(
+    score: NDArray[np.float64], unit: NDArray[np.int64], settings: CalibrationSettings, coverage: Coverage
+) -> Calibration:
+    per_day = DAY_S / settings.window_s
+    p = allowed_exceedance(settings)
+    fit = fit_tail(score, unit)
+    value = max(fit.quantile(p), _not_refuted(score, p))
+    low, high = fit.exceedance_interval(value)
+    expected, low, high = (at_least(settings.raise_m, settings.raise_n, q) * per_day for q in (p, low, high))
+    seconds = len(score) * settings.window_s
+    return Calibration(
+        threshold=value,
+        wanted_per_day=settings.false_alarms_per_day,
+        expected_per_day=expected,
+        expected_low_per_day=min(low, expected),
+        expected_high_per_day=max(high, expected),
+        cannot_promise_below_per_day=_RULE_OF_THREE / (seconds / DAY_S),
+        p=p,
+        raise_m=settings.raise_m,
+        raise_n=settings.raise_n,
+        window_s=settings.window_s,
+        blocks=fit.blocks,
+        windows=len(score),
+        seconds=seconds,
+        median_score=float(np.median(score)),
+        max_score=float(score.max()),
+        method=METHOD,
+        coverage=coverage,
+    )
+
+
+def allowed_exceedance(settings: CalibrationSettings) -> float:
+    """Return the fraction of normal windows that may exceed, so that m of n rarely do.
+
+    Solves P(at least m of n) = wanted per day / windows per day, windows independent. It counts every window spent in
+    the alarm condition, not only the first, so it errs on the quiet side.
+    """
+    wanted = min(settings.false_alarms_per_day * settings.window_s / DAY_S, 1.0)
+    return min(max(exceedance(settings.raise_m, settings.raise_n, wanted), MIN_EXCEEDANCE), MAX_EXCEEDANCE)
+
+
+@dataclass(frozen=True, slots=True)
+class TailFit:
+    """Log scores as a normal distribution whose mean and spread are themselves uncertain."""
+
+    centre: float  # mean of the log scores, each block counting once
+    spread: float  # their standard deviation, > 0
+    blocks: int
+    dof: int
+
+    def quantile(self, p: float) -> float:
+        """Return the score that a new normal window exceeds with probability p (Student-t prediction bound)."""
+        return math.exp(self.centre + student_quantile(p, self.dof) * self.spread * math.sqrt(1 + 1 / self.blocks))
+
+    def exceedance_interval(self, score: float) -> tuple[float, float]:
+        """Return the 95 % interval of the probability that a normal window exceeds `score`."""
+        draw = np.random.default_rng(0)
+        spread = self.spread * np.sqrt(self.dof / draw.chisquare(self.dof, _DRAWS))
+        centre = self.centre + spread * draw.standard_normal(_DRAWS) / math.sqrt(self.blocks)
+        low, high = np.quantile((math.log(score) - centre) / spread, (0.025, 0.975))
+        return _normal_tail(high), _normal_tail(low)
+
+
+def _normal_tail(z: float) -> float:
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
+def fit_tail(score: NDArray[np.float64], unit: NDArray[np.int64]) -> TailFit:
+    """Fit n leave-block-out scores, (n,), from blocks `unit`, (n,): windows of a block share one vote."""
+    median = float(np.median(score))
+    if not median > 0:
+        raise NormalsError("most normal windows are identical", hint="enrol real sound, not one stretch repeated")
+    log = np.log(np.maximum(score, _LEAST * median))
+    size = np.bincount(unit)
+    weight = 1.0 / (size[unit] * len(size))  # (n,), sums to 1
+    centre = float((weight * log).sum())
+    square = float((weight * (log - centre) ** 2).sum())
+    blocks = len(size)
+    dof = blocks - 1 + PRIOR_BLOCKS
+    spread = math.sqrt((blocks * square + PRIOR_BLOCKS * PRIOR_SPREAD**2) / dof)
+    return TailFit(centre, spread, blocks, dof)
+
+
+def _not_refuted(score: NDArray[np.float64], p: float) -> float:
+    """Return the least threshold the scores themselves do not refute.
+
+    When so many of them exceed a threshold that a true rate p would show it with probability below 5 % (binomial),
+    the tail is heavier than fitted. One outlier never sets the threshold by itself unless p is that small.
+    """
+    above = 0
+    while above < len(score) and at_least(above + 1, len(score), p) >= _DOUBT:
+        above += 1
+    return float(np.sort(score)[::-1][above]) if above < len(score) else 0.0

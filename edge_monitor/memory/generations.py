@@ -1,0 +1,170 @@
+"""Generations: what scores depend on, frozen and numbered; one per machine is active."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor import clock
+from edge_monitor.database import transaction
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory.calibration import Calibration, CalibrationSettings, calibrate
+from edge_monitor.memory.distance import K
+from edge_monitor.memory.normal import bundle_mismatch
+from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.scaler import Metric, Scaler
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from numpy.typing import NDArray
+
+    from edge_monitor.memory.scaler import MetricSpec
+
+_STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
+_ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """One frozen memory of a machine."""
+
+    machine: str
+    number: int  # counts up from 1, never reused
+    created_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
+    bundle_hash: str
+    metric: Metric
+    k: int
+    scaler: Scaler
+    threshold: float  # > 0, in the score's unit
+    calibration: Calibration
+    gate_dbfs: float | None  # level below which the machine is not running; None: no gate
+    reason: str  # 'enroll', 'reject <alarm>', 'remove', 'import'
+    active: bool
+    members: tuple[int, ...]  # normal ids, ascending
+
+
+def build_generation(
+    connection: sqlite3.Connection,
+    machine: str,
+    *,
+    bundle_hash: str,
+    spec: MetricSpec,
+    settings: CalibrationSettings,
+    gate_dbfs: float | None,
+    reason: str,
+    k: int = K,
+) -> int:
+    """Freeze the normals in use as the machine's next generation, activate it, return its number.
+
+    The threshold is computed first, outside any transaction, so that no other writer waits; set, statistics and
+    threshold are then written and activated in one. A normal added meanwhile starts it over.
+    Raises NormalsError with fewer than k + 1 normals, BundleMismatchError when they come from another bundle.
+    """
+    store = NormalStore(connection, machine)
+    for _ in range(_ATTEMPTS):
+        members = store.ids()
+        if len(members) < k + 1:
+            raise NormalsError(f"not enrolled: {len(members)} normals, needs at least {k + 1}", where=machine,
+                               hint="enrol more normal sound")  # fmt: skip
+        found = store.bundle_hash()
+        if found is not None and found != bundle_hash:
+            raise bundle_mismatch(machine, (found, bundle_hash))
+        vectors = store.vectors(members)  # (n, dim)
+        calibration = calibrate(vectors, store.layout(members), spec, settings, k=k)
+        scaler = spec.fit(vectors)
+        with transaction(connection):
+            if store.ids() == members:
+                generation = Generation(
+                    machine=machine,
+                    number=_next_number(connection, machine),
+                    created_ms=clock.now().wall_ms,
+                    bundle_hash=bundle_hash,
+                    metric=spec.metric,
+                    k=k,
+                    scaler=scaler,
+                    threshold=calibration.threshold,
+                    calibration=calibration,
+                    gate_dbfs=gate_dbfs,
+                    reason=reason,
+                    active=True,
+                    members=members,
+                )
+                _write(connection, generation)
+                return generation.number
+    raise NormalsError("normals keep changing while a generation is built", where=machine, hint="try again")
+
+
+def _next_number(connection: sqlite3.Connection, machine: str) -> int:
+    row = connection.execute("SELECT MAX(number) FROM generations WHERE machine = ?", (machine,)).fetchone()
+    return 1 + int(row[0] or 0)
+
+
+def _write(connection: sqlite3.Connection, new: Generation) -> None:
+    connection.execute("UPDATE generations SET active = 0 WHERE machine = ?", (new.machine,))
+    connection.execute(
+        "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, k, mean, scale,"
+        " threshold, calibration, gate_dbfs, reason, active) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (new.machine, new.number, new.created_ms, new.bundle_hash, new.metric, new.scaler.normalization, new.k,
+         _bytes(new.scaler.mean), _bytes(new.scaler.scale), new.threshold, new.calibration.to_json(), new.gate_dbfs,
+         new.reason, new.active),
+    )  # fmt: skip
+    connection.executemany(
+        "INSERT INTO generation_members (machine, number, normal_id) VALUES (?, ?, ?)",
+        ((new.machine, new.number, normal_id) for normal_id in new.members),
+    )
+
+
+def list_generations(connection: sqlite3.Connection, machine: str) -> tuple[Generation, ...]:
+    """Return every generation of a machine, oldest first."""
+    rows = connection.execute("SELECT * FROM generations WHERE machine = ? ORDER BY number", (machine,)).fetchall()
+    return tuple(_read(connection, row) for row in rows)
+
+
+def active_generation(connection: sqlite3.Connection, machine: str) -> Generation | None:
+    """Return the machine's active generation; None when it is not enrolled."""
+    row = connection.execute("SELECT * FROM generations WHERE machine = ? AND active = 1", (machine,)).fetchone()
+    return None if row is None else _read(connection, row)
+
+
+def activate(connection: sqlite3.Connection, machine: str, number: int) -> None:
+    """Make a generation the active one, going back or forth. Raises NormalsError when it does not exist."""
+    with transaction(connection):
+        connection.execute("UPDATE generations SET active = 0 WHERE machine = ?", (machine,))
+        changed = connection.execute(
+            "UPDATE generations SET active = 1 WHERE machine = ? AND number = ?", (machine, number)
+        )
+        if changed.rowcount != 1:
+            raise NormalsError(f"no generation {number}", where=machine, hint="see `edge-monitor generations list`")
+
+
+def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:
+    members = connection.execute(
+        "SELECT normal_id FROM generation_members WHERE machine = ? AND number = ? ORDER BY normal_id",
+        (row["machine"], row["number"]),
+    )
+    return Generation(
+        machine=row["machine"],
+        number=row["number"],
+        created_ms=row["created_ms"],
+        bundle_hash=row["bundle_hash"],
+        metric=row["metric"],
+        k=row["k"],
+        scaler=Scaler(row["normalization"], _array(row["mean"]), _array(row["scale"])),
+        threshold=row["threshold"],
+        calibration=Calibration.from_json(row["calibration"]),
+        gate_dbfs=row["gate_dbfs"],
+        reason=row["reason"],
+        active=bool(row["active"]),
+        members=tuple(member[0] for member in members),
+    )
+
+
+def _bytes(values: NDArray[np.float64] | None) -> bytes | None:
+    return None if values is None else values.astype(_STORED).tobytes()
+
+
+def _array(stored: bytes | None) -> NDArray[np.float64] | None:
+    return None if stored is None else np.frombuffer(stored, dtype=_STORED).astype(np.float64)

@@ -1,0 +1,112 @@
+"""Blocks of normal sound, and each one's scores against the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory.distance import scores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_monitor.memory.scaler import MetricSpec
+
+BLOCK_S = 30.0  # a block of a longer recording or of live sound, seconds
+MAX_FOLDS = 20  # more blocks than this share folds, so that calibrating stays fast
+_EDGE_S = 1e-6  # a start of 29.9999999 s belongs to the block at 30 s
+
+
+def block_of(start_s: float) -> int:
+    """Return the calibration block of a window that starts `start_s` seconds into its recording.
+
+    A recording shorter than 30 s is one block. The guard between blocks is kept when scoring, see `leave_block_out`.
+    """
+    return int((start_s + _EDGE_S) // BLOCK_S)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where n normals come from: what is independent of what."""
+
+    recording: NDArray[np.int64]  # (n,) recording ids
+    block: NDArray[np.int64]  # (n,) block within the recording
+    start_s: NDArray[np.float64]  # (n,) position in the recording, seconds
+
+    @property
+    def unit(self) -> NDArray[np.int64]:
+        """Return each normal's block, numbered from 0 over all recordings, (n,)."""
+        pairs = np.stack([self.recording, self.block], axis=1)
+        return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """Every normal's score as if its block had never been heard."""
+
+    score: NDArray[np.float64]  # (n,) eq. 1, >= 0
+    halved: NDArray[np.float64]  # (n,) the same with every other block forgotten too; NaN where too few remain
+
+
+def leave_block_out(
+    vectors: NDArray[np.float32], layout: Layout, spec: MetricSpec, *, k: int, window_s: float
+) -> LeftOut:
+    """Score each of n raw normals, (n, dim), against the other blocks, the scaler refitted in every fold.
+
+    Windows of the same recording nearer than one window to a held-out one are left out too (the guard). Up to
+    20 blocks each is a fold of its own; beyond, block i is in fold i modulo 20. Where fewer than k normals would
+    remain (one or two blocks in all) the guard is given up, then the block: such scores flatter, and the few blocks
+    that cause them are what the coverage verdict complains about.
+    Raises NormalsError for fewer than k + 1 normals.
+    """
+    count = len(vectors)
+    if count < k + 1:
+        raise NormalsError(f"not enrolled: {count} normals, needs at least {k + 1}", hint="enrol more normal sound")
+    unit = layout.unit
+    folds = min(int(unit.max()) + 1, MAX_FOLDS)
+    score = np.empty(count)
+    halved = np.full(count, np.nan)
+    for fold in range(folds):
+        held = unit % folds == fold  # (n,)
+        others = ~held & ~_guard(layout, held, window_s)
+        if others.sum() < k:
+            others = ~held
+        if others.sum() < k:
+            for position in np.flatnonzero(held):
+                score[position] = _score(vectors, np.arange(count) != position, np.array([position]), spec, k)[0]
+            continue
+        score[held] = _score(vectors, others, held, spec, k)
+        half = others & (_position(unit, folds) % 2 == fold % 2)
+        if half.sum() >= k:
+            halved[held] = _score(vectors, half, held, spec, k)
+    return LeftOut(score, halved)
+
+
+def _score(
+    vectors: NDArray[np.float32], memory: NDArray[np.bool_], queries: NDArray[np.generic], spec: MetricSpec, k: int
+) -> NDArray[np.float64]:
+    scaler = spec.fit(vectors[memory])
+    return scores(scaler.apply(vectors[queries]), scaler.apply(vectors[memory]), k)
+
+
+def _position(unit: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+    """Return numbers whose parity splits the blocks in two halves that both span all recordings."""
+    return np.asarray(unit // folds + unit % folds, dtype=np.int64)
+
+
+def _guard(layout: Layout, held: NDArray[np.bool_], window_s: float) -> NDArray[np.bool_]:
+    """Return which windows begin less than two window lengths from a held-out one of the same recording, (n,)."""
+    guarded = np.zeros(len(held), dtype=bool)
+    for recording in np.unique(layout.recording[held]):
+        same = np.flatnonzero(layout.recording == recording)
+        starts = layout.start_s[same]
+        left = np.sort(starts[held[same]])
+        after = np.searchsorted(left, starts)
+        gap = np.minimum(
+            np.abs(starts - left[np.minimum(after, len(left) - 1)]), np.abs(starts - left[np.maximum(after - 1, 0)])
+        )
+        guarded[same] = gap < 2 * window_s - _EDGE_S
+    return guarded

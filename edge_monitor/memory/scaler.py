@@ -1,0 +1,85 @@
+"""The metric: how raw vectors become the space in which distances are Euclidean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from edge_monitor.errors import NormalsError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Metric = Literal["euclidean", "standardized-euclidean"]
+Normalization = Literal["none", "unit"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """What a bundle's manifest says about comparing its vectors."""
+
+    metric: Metric = "euclidean"
+    normalization: Normalization = "none"  # "unit": each vector is first divided by its length
+    floor: float | tuple[float, ...] = (
+        0.0  # added to each dimension's std, in the vector's own unit; one or one per dim
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what no vector can be compared with."""
+        if self.metric not in ("euclidean", "standardized-euclidean"):
+            raise NormalsError(f"unknown metric {self.metric!r}", hint="euclidean or standardized-euclidean")
+        if self.normalization not in ("none", "unit"):
+            raise NormalsError(f"unknown normalization {self.normalization!r}", hint="none or unit")
+        floor = np.asarray(self.floor, dtype=np.float64)
+        if not (np.isfinite(floor).all() and (floor >= 0).all()):
+            raise NormalsError("the standardization floor must be finite and not negative")
+
+    def fit(self, vectors: NDArray[np.floating]) -> Scaler:
+        """Return the scaler for these normals, (n, dim) raw.
+
+        `standardized-euclidean`: scale = std over the normals (ddof 0) + floor, per dimension.
+        Raises NormalsError when a dimension never varies and has no floor, or the floor has another dimension.
+        """
+        if self.metric == "euclidean":
+            return Scaler(self.normalization, None, None)
+        prepared = _normalized(vectors, self.normalization)
+        floor: ArrayLike = self.floor
+        try:
+            scale = prepared.std(axis=0) + np.asarray(floor, dtype=np.float64)  # (dim,)
+        except ValueError as error:
+            raise NormalsError(f"the standardization floor does not fit vectors of {vectors.shape[1]}") from error
+        if not (scale > 0).all():
+            raise NormalsError(
+                f"dimension {int(np.argmin(scale))} never varies over the normals",
+                hint="the bundle's manifest needs a standardization floor above 0",
+            )
+        return Scaler(self.normalization, prepared.mean(axis=0), scale)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaler:
+    """A frozen map from raw vectors to the scoring space."""
+
+    normalization: Normalization
+    mean: NDArray[np.float64] | None  # (dim,), in the raw unit; None: not standardized
+    scale: NDArray[np.float64] | None  # (dim,) > 0, in the raw unit; None: not standardized
+
+    def apply(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return raw vectors (..., dim) in the scoring space, float32.
+
+        Centring leaves distances as they are; it keeps float32 precise where vectors are far from the origin.
+        """
+        prepared = _normalized(vectors, self.normalization)
+        if self.mean is not None and self.scale is not None:
+            prepared = (prepared - self.mean) / self.scale
+        return prepared.astype(np.float32)
+
+
+def _normalized(vectors: NDArray[np.floating], normalization: Normalization) -> NDArray[np.float64]:
+    prepared = vectors.astype(np.float64)
+    if normalization == "unit":
+        length = np.linalg.norm(prepared, axis=-1, keepdims=True)
+        prepared = prepared / np.where(length > 0, length, 1.0)
+    return np.asarray(prepared)

@@ -1,0 +1,111 @@
+"""The anomaly score of a window: eq. 1 over one frozen generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory.cache import IndexFile
+from edge_monitor.memory.generations import active_generation
+from edge_monitor.memory.index import ExactIndex, HnswIndex
+from edge_monitor.memory.normal import bundle_mismatch
+from edge_monitor.memory.normals import NormalStore
+from edge_monitor.records import Neighbour
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edge_monitor.memory.generations import Generation
+    from edge_monitor.memory.index import Index
+    from edge_monitor.records import Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A window's anomaly score: a mean distance, >= 0, higher = more anomalous."""
+
+    value: float
+    neighbours: tuple[Neighbour, ...]  # the k nearest normals, nearest first
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a normal was heard."""
+
+    normal_id: int
+    recording: str
+    start_s: float  # position in the recording, seconds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scorer:
+    """One generation, ready to score. Nothing in it changes: enrolling makes another."""
+
+    generation: Generation
+    index: Index
+    places: tuple[Place, ...]  # one per row of the index
+    dimension: int  # of an embedding
+    index_source: str  # 'cache', 'built (why the cache was not used)' or 'exact (why)': for the log
+
+    def score(self, embedding: Embedding) -> Scored:
+        """Return eq. 1 of the paper: the mean L2 distance to the k nearest normals, in the generation's metric.
+
+        Raises BundleMismatchError for another model's embedding, NormalsError for one that is not a finite vector of
+        the normals' dimension.
+        """
+        if embedding.bundle_hash != self.generation.bundle_hash:
+            raise bundle_mismatch(self.generation.machine, (self.generation.bundle_hash, embedding.bundle_hash))
+        if embedding.vector.shape != (self.dimension,) or not np.isfinite(embedding.vector).all():
+            raise NormalsError(
+                f"an embedding is not a finite vector of {self.dimension}", where=self.generation.machine
+            )  # fmt: skip
+        found = self.index.query(self.generation.scaler.apply(embedding.vector), self.generation.k)
+        places = (self.places[position] for position in found.position)
+        return Scored(
+            value=float(found.distance.mean()),
+            neighbours=tuple(
+                Neighbour(place.normal_id, float(distance), place.recording, place.start_s)
+                for place, distance in zip(places, found.distance, strict=True)
+            ),
+        )
+
+
+def load_scorer(connection: sqlite3.Connection, machine: str, state_dir: Path, *, build: bool = True) -> Scorer | None:
+    """Return the scorer of the machine's active generation; None when it is not enrolled.
+
+    The index comes from `{state_dir}/index`, or is built and stored there when missing, stale or damaged. With `build`
+    False a rebuild is not waited for: exact search answers meanwhile (`index_source` starts with 'exact').
+    """
+    generation = active_generation(connection, machine)
+    if generation is None:
+        return None
+    store = NormalStore(connection, machine)
+    raw = store.vectors(generation.members)  # (n, dim)
+    wanted = set(generation.members)
+    by_id = {normal.id: normal for normal in store.normals(removed=True) if normal.id in wanted}
+    places = tuple(Place(i, by_id[i].recording, by_id[i].start_s) for i in generation.members)
+    file = IndexFile(state_dir / "index", machine, generation.number)
+    index, source = _index(generation.scaler.apply(raw), generation.k, file, build=build)
+    return Scorer(generation, index, places, raw.shape[1], source)
+
+
+def _index(vectors: NDArray[np.float32], k: int, file: IndexFile, *, build: bool) -> tuple[Index, str]:
+    cached = file.load(vectors)
+    if isinstance(cached, HnswIndex):
+        return cached, "cache"
+    if not build:
+        return ExactIndex(vectors), f"exact (index {cached})"
+    built = HnswIndex.build(vectors, k)
+    if built is None:
+        return ExactIndex(vectors), "exact (no search width brings the index within 1 %)"
+    try:
+        file.save(built, vectors)
+    except OSError as error:
+        return built, f"built ({cached}; not stored: {error})"
+    return built, f"built ({cached})"
