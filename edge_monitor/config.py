@@ -128,7 +128,8 @@ class SimulatorSource(_Settings):
 
     kind: Literal["simulator"]
     machine: Literal["pump", "fan", "gearbox"] = Field(default="pump", description="which machine is simulated")
-    seed: int = Field(default=0, description="same seed, same sound")
+    seed: int = Field(default=0, description="which individual machine; same seed and take, same sound")
+    take: Annotated[int, Field(ge=0)] = Field(default=0, description="another recording of the same machine")
     fault: Literal["bearing", "cavitation", "belt", "rattle", "imbalance", "no-flow"] | None = Field(
         default=None, description="the fault that sets in"
     )

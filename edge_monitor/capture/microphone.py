@@ -1,0 +1,174 @@
+"""Microphones: the parent's side of the capture children, one per audio interface."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.capture.devices import list_devices, load_portaudio, resolve
+from edge_monitor.capture.live_clock import LiveClock
+from edge_monitor.capture.packets import FAILED, Packet, PacketReader
+from edge_monitor.errors import AudioError, ConfigError
+from edge_monitor.records import AudioBlock, AudioLoss
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
+
+    from edge_monitor.capture.devices import Device
+    from edge_monitor.config import MicrophoneSource
+
+_STALL_S = 5.0  # an unplugged device may just go quiet: PortAudio has no disconnect callback
+_START_S = 15.0  # opening a device may take a while on a loaded box
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 5.0
+_POLL_S = 0.2
+_READ_BYTES = 1 << 18
+
+
+def open_microphones(microphones: Mapping[str, MicrophoneSource]) -> list[Microphone]:
+    """Return one source per audio interface for these machines (by name).
+
+    Raises AudioError when PortAudio is not installed, and ConfigError when a device is ambiguous, has no such channel,
+    or is asked for at two rates. A device that is not there is no error: the source says so and goes on trying.
+    """
+    load_portaudio()
+    try:
+        present = list_devices()
+    except AudioError:
+        present = []  # the sources will say why, and go on trying
+    groups: dict[str, dict[str, MicrophoneSource]] = {}
+    for machine, settings in microphones.items():
+        device = _find(present, settings)
+        groups.setdefault(device or settings.device, {})[machine] = settings
+    return [Microphone(device, group) for device, group in groups.items()]
+
+
+def _find(present: list[Device], settings: MicrophoneSource) -> str | None:
+    try:
+        device = resolve(present, settings.device)
+    except AudioError:
+        return None
+    if settings.channel > device.channels:
+        raise ConfigError(f"{device.identity} has {device.channels} channels, not {settings.channel}")
+    # "default" stays: the default input may be another one tomorrow.
+    return device.identity if settings.device.casefold() != "default" else None
+
+
+@dataclass
+class _Stream:
+    """One run of the child process."""
+
+    process: subprocess.Popen[bytes]
+    reader: PacketReader = field(default_factory=PacketReader)
+    heard: bool = False
+
+
+class Microphone:
+    """Channels of one audio interface, each of them one machine's sound, read from a child process.
+
+    A child that dies, stalls or cannot open its device becomes an AudioLoss for every machine and is started again, for
+    ever, at most 5 s apart. Stream time is the monotonic clock's; see `LiveClock`.
+    """
+
+    live = True
+
+    def __init__(self, device: str, channels: Mapping[str, MicrophoneSource]) -> None:
+        rates = {settings.rate_hz for settings in channels.values() if settings.rate_hz is not None}
+        if len(rates) > 1:
+            raise ConfigError(f"one rate_hz per device, not {sorted(rates)}", where=f"device {device!r}")
+        self.machines = tuple(channels)
+        self._channels = {machine: settings.channel for machine, settings in channels.items()}
+        self._command = [sys.executable, "-m", "edge_monitor.capture.microphone_child", "--device", device]
+        self._command += ["--channels", str(max(self._channels.values()))]
+        self._command += [f"--rate={rate}" for rate in rates]
+        self._clock = LiveClock()
+        self._stopped = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def child_pid(self) -> int | None:
+        """Return the process id of the capture child, or None while there is none."""
+        return None if self._child is None else self._child.pid
+
+    def items(self) -> Iterator[AudioBlock | AudioLoss]:
+        """Yield blocks, and losses while there is nothing to hear; see `Source.items`."""
+        retry_s = _FIRST_RETRY_S
+        while not self._stopped.is_set():
+            stream = self._start()
+            try:
+                reason = yield from self._listen(stream)
+            finally:
+                self._end(stream.process)
+            if reason is None:
+                return
+            now_s = time.monotonic()
+            for machine in self.machines:
+                yield AudioLoss(machine, now_s, reason)
+            retry_s = _FIRST_RETRY_S if stream.heard else min(2 * retry_s, _LAST_RETRY_S)
+            self._stopped.wait(retry_s)
+
+    def close(self) -> None:
+        """End `items` within a fraction of a second."""
+        self._stopped.set()
+
+    def _start(self) -> _Stream:
+        process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+        )
+        self._child = process
+        return _Stream(process)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        self._child = None
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _listen(self, stream: _Stream) -> Generator[AudioBlock, None, str | None]:
+        """Yield blocks until the stream breaks; return why, or None when the source is closed."""
+        pipe = stream.process.stdout
+        assert pipe is not None  # noqa: S101 - it was asked for
+        quiet_since = time.monotonic()
+        while not self._stopped.is_set():
+            if not select.select([pipe], [], [], _POLL_S)[0]:
+                patience_s = _STALL_S if stream.heard else _START_S
+                if time.monotonic() - quiet_since > patience_s:
+                    return f"the audio device gave no sound for {patience_s:.0f} s"
+                continue
+            data = os.read(pipe.fileno(), _READ_BYTES)
+            if not data:
+                return f"the capture process ended (code {stream.process.wait()})"
+            for packet in stream.reader.feed(data):
+                if packet.kind == FAILED:
+                    return packet.payload.decode(errors="replace")
+                yield from self._blocks(packet, first=not stream.heard)
+                stream.heard = True
+            quiet_since = time.monotonic()
+        return None
+
+    def _blocks(self, packet: Packet, *, first: bool) -> Iterator[AudioBlock]:
+        frames = np.frombuffer(packet.payload, dtype="<f4").reshape(-1, packet.channels)  # (frame, channel)
+        timing = self._clock.label(
+            packet.first_ns / 1e9,
+            len(frames),
+            packet.rate_hz,
+            dropped_frames=packet.dropped_frames,
+            lost=first or packet.overflow,
+        )
+        for machine, channel in self._channels.items():
+            yield AudioBlock(
+                machine=machine,
+                samples=np.ascontiguousarray(frames[:, channel - 1], dtype=np.float32),
+                rate_hz=packet.rate_hz,
+                start_s=timing.start_s,
+                gap=timing.gap,
+                dropped_frames=timing.dropped_frames,
+            )
