@@ -181,7 +181,7 @@ def _fold(graph: _Graph, halves: str, length: int) -> tuple[str, str]:
 def _mel_power(graph: _Graph, waveform: str, spectrum: _Spectrum) -> str:
     """Return the name of the `(batch, time, bands)` band powers, a full-scale sine reading 1.
 
-    A DFT by matrix products: exact, and several times faster than the runtime's own STFT. Each windowed frame is folded
+    A DFT by matrix products: about three times faster than the runtime's own STFT. Each windowed frame is folded
     around its middle into a sum and a difference: the cosine sees only the first, the sine only the second, which
     halves the products. When the frame is as long as the grid, the halves fold once more: under m -> half - 1 - m the
     cosine of an even bin is even and of an odd bin odd, the sine the other way round, which halves them again.
