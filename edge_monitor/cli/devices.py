@@ -1,0 +1,31 @@
+"""`edge-monitor devices`: the audio inputs, as the configuration names them."""
+
+from __future__ import annotations
+
+import click
+
+from edge_monitor.cli.options import json_option
+
+
+@click.command("devices")
+@json_option
+def command(as_json: bool) -> None:
+    """List the audio inputs: what to write as `device`, channels, sample rate; * marks the default."""
+    import json
+    from dataclasses import asdict
+
+    from edge_monitor.capture.devices import list_devices
+
+    devices = list_devices()
+    if as_json:
+        # PortAudio's index is left out: it means nothing in another process.
+        listed = [{key: value for key, value in asdict(device).items() if key != "index"} for device in devices]
+        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    if not devices:
+        click.echo("no audio input; plug a microphone in, and see that this user is in the group audio")
+        return
+    for device in devices:
+        mark = "*" if device.is_default else " "
+        plural = "s" if device.channels > 1 else ""
+        click.echo(f"{mark} {device.identity!r}  {device.channels} channel{plural}  {device.default_rate_hz} Hz")

@@ -1,0 +1,142 @@
+"""`edge-monitor listen`: a meter for placing the microphone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.options import json_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_monitor.capture.meter import Meter
+    from edge_monitor.capture.source import Source
+    from edge_monitor.config import MachineSettings
+    from edge_monitor.records import AudioBlock, AudioLoss
+
+_READING_S = 0.5
+
+
+@click.command("listen")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="The configuration with --machine in it."
+)
+@click.option("--machine", help="Listen to this machine's source.")
+@click.option("--device", help="Listen to this input, as `edge-monitor devices` prints it, or a part of it.")
+@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the input or the file.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this much sound.")
+@json_option
+def command(
+    *,
+    file: Path | None,
+    config_path: Path | None,
+    machine: str | None,
+    device: str | None,
+    channel: int,
+    seconds: float | None,
+    as_json: bool,
+) -> None:
+    """Show level, peak, clipping and frequency bands of a machine's source, an input, or a FILE.
+
+    Without any of them: the default input. Stop with Ctrl-C.
+    """
+    source = _open(file, config_path, machine, device, channel)
+    try:
+        for item in _read(source.items(), seconds):
+            _show(item, as_json=as_json)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        source.close()
+        if not as_json:
+            _end_line()
+
+
+def _open(file: Path | None, config_path: Path | None, machine: str | None, device: str | None, channel: int) -> Source:
+    from edge_monitor.capture.source import open_sources
+    from edge_monitor.config import MachineSettings, MicrophoneSource, RecordingSource
+
+    if sum(given is not None for given in (file, machine, device)) > 1:
+        raise click.UsageError("give one of FILE, --machine and --device")
+    if config_path is not None and machine is None:
+        raise click.UsageError("--config goes with --machine")
+    if machine is not None:
+        settings = _configured(config_path, machine)
+    elif file is not None:
+        settings = MachineSettings(name="file", source=RecordingSource(kind="recording", path=file, channel=channel))
+    else:
+        _check(device or "default")
+        microphone = MicrophoneSource(kind="microphone", device=device or "default", channel=channel)
+        settings = MachineSettings(name="microphone", source=microphone)
+    return open_sources([settings])[0]
+
+
+def _configured(config_path: Path | None, machine: str) -> MachineSettings:
+    from edge_monitor.cli.options import find_config
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.errors import ConfigError
+
+    path = find_config(config_path)
+    machines = {settings.name: settings for settings in load_settings(path).machine}
+    if machine not in machines:
+        raise ConfigError(f"no machine is named {machine!r}", where=str(path), hint=f"machines: {', '.join(machines)}")
+    return machines[machine]
+
+
+def _check(device: str) -> None:
+    """Refuse an input that is not there: a person who names it wants to know now; a daemon would wait for it."""
+    from edge_monitor.capture.devices import list_devices, resolve
+
+    resolve(list_devices(), device)
+
+
+def _read(items: Iterator[AudioBlock | AudioLoss], seconds: float | None) -> Iterator[Meter | AudioLoss]:
+    """Yield a reading for each half second of sound, and every loss."""
+    import numpy as np
+
+    from edge_monitor.capture.meter import meter
+    from edge_monitor.records import AudioLoss
+
+    pending: list[AudioBlock] = []
+    heard_s = pending_s = 0.0
+    for item in items:
+        if isinstance(item, AudioLoss):
+            yield item
+            continue
+        pending.append(item)
+        pending_s += len(item.samples) / item.rate_hz
+        heard_s += len(item.samples) / item.rate_hz
+        enough = seconds is not None and heard_s >= seconds
+        if pending_s >= _READING_S or item.last or enough:
+            yield meter(np.concatenate([block.samples for block in pending]), item.rate_hz)
+            pending, pending_s = [], 0.0
+        if enough:
+            return
+
+
+def _show(item: Meter | AudioLoss, *, as_json: bool) -> None:
+    import json
+    import sys
+    from dataclasses import asdict
+
+    from edge_monitor.records import AudioLoss
+
+    if as_json:
+        click.echo(json.dumps({"loss": item.reason} if isinstance(item, AudioLoss) else asdict(item)))
+        return
+    line = f"no sound: {item.reason}" if isinstance(item, AudioLoss) else item.line()
+    if sys.stdout.isatty():
+        click.echo(f"\r\x1b[K{line}", nl=False)  # back to the line's start, and clear it
+    else:
+        click.echo(line)
+
+
+def _end_line() -> None:
+    import sys
+
+    if sys.stdout.isatty():
+        click.echo()
