@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -117,24 +116,32 @@ class Received:
 
 @dataclass
 class Subscriber:
-    """A subscriber that notes everything it gets; a context manager."""
+    """A subscriber that notes everything it gets; a context manager. A `session` name makes it durable."""
 
     port: int
     topic: str = "#"
+    session: str | None = None
     messages: list[Received] = field(default_factory=list)
+    subscriptions: int = 0  # made so far: one per connection
 
     def __enter__(self) -> Self:
         """Connect, and return when subscribed."""
-        subscribed = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         options = SubscribeOptions(qos=1, retainAsPublished=True)
-        self._client.on_connect = lambda client, *_: client.subscribe(self.topic, options=options)
-        self._client.on_subscribe = lambda *_: subscribed.set()
+        protocol = MQTTProtocolVersion.MQTTv5 if self.session is None else MQTTProtocolVersion.MQTTv311
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.session,
+            protocol=protocol,
+            clean_session=None if self.session is None else False,
+        )
+        arguments = {"options": options} if self.session is None else {"qos": 1}
+        self._client.on_connect = lambda client, *_: client.subscribe(self.topic, **arguments)
+        self._client.on_subscribe = self._note_subscription
         self._client.on_message = self._note
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         self._client.connect("127.0.0.1", self.port)
         self._client.loop_start()
-        assert subscribed.wait(10), "no SUBACK"
+        wait_until(lambda: self.subscriptions == 1, 10.0, "SUBACK")
         return self
 
     def __exit__(
@@ -152,6 +159,9 @@ class Subscriber:
         """Return the messages on `topic` as soon as there are `count`."""
         wait_until(lambda: len(self.on(topic)) >= count, seconds, f"{count} messages on {topic}")
         return self.on(topic)
+
+    def _note_subscription(self, *_: object) -> None:
+        self.subscriptions += 1
 
     def _note(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         user = dict(getattr(message.properties, "UserProperty", []))

@@ -109,17 +109,26 @@ class Connection:
         poll.register(wake.fileno(), select.POLLIN)
         poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        events = dict(poll.poll(0 if pending else timeout_s * 1000))
-        flags = events.get(sock.fileno(), 0)
+        flags = dict(poll.poll(0 if pending else timeout_s * 1000)).get(sock.fileno(), 0)
+        try:
+            code = self._handle(
+                readable=pending or bool(flags & ~select.POLLOUT), writable=bool(flags & select.POLLOUT)
+            )
+        except Exception as error:  # noqa: BLE001 - paho raises whatever its parser meets in a broker's garbage
+            self.end(f"the broker does not speak MQTT: {error!r}")
+            return
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self.end(self.lost or f"connection lost: {code.name}")
+
+    def _handle(self, *, readable: bool, writable: bool) -> MQTTErrorCode:
         code = MQTTErrorCode.MQTT_ERR_SUCCESS
-        if pending or flags & ~select.POLLOUT:
+        if readable:
             code = self._client.loop_read()
-        if flags & select.POLLOUT and code == MQTTErrorCode.MQTT_ERR_SUCCESS:
+        if writable and code == MQTTErrorCode.MQTT_ERR_SUCCESS:
             code = self._client.loop_write()
         if code == MQTTErrorCode.MQTT_ERR_SUCCESS:
             code = self._client.loop_misc()
-        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self.end(self.lost or f"connection lost: {code.name}")
+        return code
 
     def take_acknowledged(self) -> list[tuple[int, str | None]]:
         """Return (packet id, None or why it was refused) of what was answered since the last call."""

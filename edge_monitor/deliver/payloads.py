@@ -138,14 +138,14 @@ class AlertPayload(MachinePayload):
     generation: Count = Field(description="which learnt state of the machine scored it")
     bundle: Line = Field(description="the model bundle's name")
     level_dbfs: float = Field(description="RMS level of the window, dB re full scale, at least -200")
-    window_start_s: float = Field(description="the highest-scoring window, stream time, seconds")
+    window_start_s: float = Field(description="the window that confirmed the start, stream time, seconds")
     window_end_s: float = Field(description="the same: its end")
     reason: Line = Field(description="why it was raised, updated or ended")
     text: Annotated[str, Field(max_length=120)] = Field(description="one line for an operator")
     evidence: Line | Absent = Field(default=None, description="where the evidence lies on the node")
     persisted: Flag = Field(description="1: on the node's disk before this was sent; 0: its disk failed")
     neighbours: Annotated[int, Field(ge=0, le=4)] = Field(
-        description="how many nearest normal sounds follow, nearest first: neighbour_1_… to at most neighbour_4_…"
+        description="how many normal sounds nearest to that window follow: neighbour_1_… to at most neighbour_4_…"
     )
     neighbour_1_id: Count | Absent = Field(default=None, description="the nearest normal's number")
     neighbour_1_recording: Line | Absent = Field(default=None, description="the recording it is from")

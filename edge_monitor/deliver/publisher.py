@@ -8,8 +8,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -17,15 +16,17 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.deliver.connection import Connection
 from edge_monitor.deliver.credentials import read_password, tls_context
+from edge_monitor.deliver.health import PublisherHealth, Timing
 from edge_monitor.deliver.lanes import Lanes, Message
 from edge_monitor.deliver.mailbox import Mailbox
-from edge_monitor.deliver.outbox import OutboxCounts, OutboxPort
+from edge_monitor.deliver.suspects import STRIKES, Suspects
 from edge_monitor.errors import DeliveryError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_monitor.config import MqttSettings
+    from edge_monitor.deliver.outbox import OutboxPort
     from edge_monitor.deliver.topics import Topics
 
     StatusBuilder = Callable[[Literal["online", "stopped", "offline"], str], bytes]
@@ -33,38 +34,10 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 256  # rows held in memory at most
 _IDLE_S = 1.0  # a missed wake-up costs no more than this
 _STABLE_S = 10.0  # a connection that lasted this long was a good one: backoff starts anew
-_STRIKES = 5  # the broker hung up on the same message this often: it is the message
 _STOPPING_S = 0.01  # longest wait once a stop was asked for
 _GOODBYE_S = 0.4  # waiting for the acknowledgement of `stopped`
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Waiting times, seconds."""
-
-    backoff_min_s: float = 1.0  # before the first reconnection, then doubling; each wait is jittered down to its half
-    backoff_max_s: float = 60.0
-    acknowledge_s: float = 20.0  # for CONNACK and each PUBACK; then the connection counts as dead
-    connect_s: float = 2.5  # for TCP and TLS
-    drain_s: float = 2.0  # at stop, for what is still in the outbox
-
-
-@dataclass(frozen=True, slots=True)
-class PublisherHealth:
-    """A snapshot for status displays and the watchdog."""
-
-    alive: bool = False  # the thread runs
-    connected: bool = False
-    last_error: str | None = None  # one line; stays after the cause has gone
-    connections: int = 0  # made since start
-    progress_s: float = 0.0  # monotonic time of the thread's last turn
-    sent: int = 0  # outbox rows acknowledged since start
-    scores_sent: int = 0
-    scores_skipped: int = 0  # not connected, rate-limited or congested; by design, not a loss
-    volatile_dropped: int = 0  # alerts lost from memory while the disk failed
-    outbox: OutboxCounts = field(default_factory=OutboxCounts)
 
 
 class Publisher:
@@ -109,8 +82,7 @@ class Publisher:
         self._look = True  # there may be rows behind the cursor
         self._looked_s = 0.0
         self._counted_s = 0.0
-        self._cautious = False  # one message at a time, to find the one the broker hangs up on
-        self._strikes: Counter[int] = Counter()
+        self._suspects = Suspects()
 
     def start(self) -> None:
         """Begin to connect; the broker need not be there."""
@@ -237,9 +209,8 @@ class Publisher:
         if any(now_s - sent_s > self._timing.acknowledge_s for _, sent_s in self._in_flight.values()):
             connection.end(f"no acknowledgement within {self._timing.acknowledge_s:g} s")
             return
-        if self._cautious and now_s - opened_s > _STABLE_S:
-            self._cautious = False
-            self._strikes.clear()
+        if now_s - opened_s > _STABLE_S:
+            self._suspects.clear()
         self._count()
         self._wait(connection, min(_IDLE_S, self._timing.acknowledge_s / 2))
         self._settle(connection.take_acknowledged())
@@ -269,17 +240,19 @@ class Publisher:
             self._cursor = row.id
 
     def _send(self, connection: Connection) -> None:
-        limit = 1 if self._cautious else connection.max_in_flight
-        for message in self._lanes.sendable(max(limit - len(self._in_flight), 0)):
-            late_ms = clock.now().wall_ms - message.row.created_ms if message.row else None
-            mid = connection.publish(
-                message.topic, message.payload, qos=1, retain=message.row is None, late_ms=late_ms
-            )  # fmt: skip
-            if mid is None:
-                self._refused(message, f"{len(message.payload)} bytes are more than the broker accepts")
-                self._look = True  # the lane is free again
-            else:
-                self._in_flight[mid] = (message, time.monotonic())
+        limit = 1 if self._suspects.cautious else connection.max_in_flight
+        refused = True
+        while refused:  # a refused message frees its lane at once
+            refused = False
+            for message in self._lanes.sendable(max(limit - len(self._in_flight), 0)):
+                late_ms = clock.now().wall_ms - message.row.created_ms if message.row else None
+                retain = message.row is None
+                mid = connection.publish(message.topic, message.payload, qos=1, retain=retain, late_ms=late_ms)
+                if mid is None:
+                    self._refused(message, f"{len(message.payload)} bytes are more than the broker accepts")
+                    refused = True
+                else:
+                    self._in_flight[mid] = (message, time.monotonic())
         for topic, payload in self._mailbox.take_scores().items():
             if connection.congested:
                 self._note(scores_skipped=self._health.scores_skipped + 1)
@@ -336,20 +309,14 @@ class Publisher:
     def _forget(self, connection: Connection) -> None:
         """Put unanswered messages back; one that makes the broker hang up again and again is parked."""
         self._settle(connection.take_acknowledged())
-        rows = [message.row for message, _ in self._in_flight.values() if message.row is not None]
-        if connection.closed_by_broker and rows:
-            if self._cautious and len(self._in_flight) == 1:
-                self._strikes[rows[0].id] += 1
-            self._cautious = True
-        poison = next((pair for pair in self._in_flight.items() if self._strike_out(pair[1][0])), None)
-        if poison is not None:
-            del self._in_flight[poison[0]]
-            self._refused(poison[1][0], f"the broker hung up on it {_STRIKES} times")
+        messages = [message for message, _ in self._in_flight.values()]
         self._in_flight.clear()
+        if connection.closed_by_broker:
+            poison = self._suspects.hung_up([message.row.id for message in messages if message.row is not None])
+            for message in messages:
+                if message.row is not None and message.row.id == poison:
+                    self._refused(message, f"the broker hung up on it {STRIKES} times")
         self._lanes.connection_lost()
-
-    def _strike_out(self, message: Message) -> bool:
-        return message.row is not None and self._strikes[message.row.id] >= _STRIKES
 
     def _count(self) -> None:
         now_s = time.monotonic()

@@ -1,0 +1,34 @@
+"""How the publisher waits, and how it says that it is well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge_monitor.deliver.outbox import OutboxCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Waiting times, seconds."""
+
+    backoff_min_s: float = 1.0  # before the first reconnection, then doubling; each wait is jittered down to its half
+    backoff_max_s: float = 60.0
+    acknowledge_s: float = 20.0  # for CONNACK and each PUBACK; then the connection counts as dead
+    connect_s: float = 2.5  # for TCP and TLS
+    drain_s: float = 2.0  # at stop, for what is still in the outbox
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherHealth:
+    """A snapshot for status displays and the watchdog."""
+
+    alive: bool = False  # the thread runs
+    connected: bool = False
+    last_error: str | None = None  # one line; stays after the cause has gone
+    connections: int = 0  # made since start
+    progress_s: float = 0.0  # monotonic time of the thread's last turn
+    sent: int = 0  # outbox rows (and alerts from memory) acknowledged since start
+    scores_sent: int = 0
+    scores_skipped: int = 0  # not connected, rate-limited or congested; by design, not a loss
+    volatile_dropped: int = 0  # alerts lost from memory while the disk failed
+    outbox: OutboxCounts = field(default_factory=OutboxCounts)  # at most a second old
