@@ -94,19 +94,9 @@ class Encoder:
         shape, dtype or value, and for an embedding that is not finite.
         """
         fitted = self._fit(waveforms)
-        try:
-            (vectors,) = self._session.run([self._audio.output], {self._audio.input: fitted})
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
-            raise BundleError(f"the model failed: {_first_line(error)}", where=self.bundle.name) from error
-        if not isinstance(vectors, np.ndarray) or vectors.shape != (len(fitted), self.dim):
-            raise BundleMismatchError(
-                f"the model gives shape {np.shape(vectors)}, the manifest says ({len(fitted)}, {self.dim})",
-                where=self.bundle.name,
-                hint="correct audio.dim",
-            )
-        if not np.isfinite(vectors).all():
-            raise BundleError("the model gives NaN or infinity", where=self.bundle.name, hint="report it to its maker")
-        return vectors.astype(np.float32, copy=False)
+        # One window per run: a batch was slower per window (5.4 against 4.3 ms with spectral, and no gain with HTSAT),
+        # its memory has no bound, and this way a vector cannot depend on its neighbours.
+        return np.concatenate([self._run(window[None, :]) for window in fitted])
 
     def embed_window(self, window: Window) -> Embedding:
         """Return one window's embedding. Raises BundleError when its rate is not the bundle's, and as `embed`."""
@@ -115,6 +105,22 @@ class Encoder:
                 f"a window at {window.rate_hz} Hz, the bundle takes {self.sample_rate_hz} Hz", where=self.bundle.name
             )
         return Embedding(vector=self.embed(window.samples[None, :])[0], bundle_hash=self.bundle_hash)
+
+    def _run(self, window: Waveforms) -> Vectors:
+        """Return the `(1, dim)` embedding of one window `(1, samples)`."""
+        try:
+            (vectors,) = self._session.run([self._audio.output], {self._audio.input: window})
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
+            raise BundleError(f"the model failed: {_first_line(error)}", where=self.bundle.name) from error
+        if np.shape(vectors) != (1, self.dim):
+            raise BundleMismatchError(
+                f"the model gives shape {np.shape(vectors)}, the manifest says (1, {self.dim})",
+                where=self.bundle.name,
+                hint="correct audio.dim",
+            )
+        if not np.isfinite(vectors).all():
+            raise BundleError("the model gives NaN or infinity", where=self.bundle.name, hint="report it to its maker")
+        return np.asarray(vectors, dtype=np.float32)
 
     def _fit(self, waveforms: Samples) -> Waveforms:
         if waveforms.dtype != np.float32:
@@ -151,9 +157,9 @@ class Encoder:
                     where=where,
                     hint="correct the manifest or the model",
                 )
-            if isinstance(port.shape[0], int):
+            if isinstance(port.shape[0], int) and port.shape[0] != 1:
                 raise BundleMismatchError(
-                    f"{key} {name!r} has a fixed batch of {port.shape[0]}", where=where, hint="make the batch dynamic"
+                    f"{key} {name!r} has a fixed batch of {port.shape[0]}", where=where, hint="make it dynamic, or 1"
                 )
         extra = [port.name for port in self._session.get_inputs() if port.name != self._audio.input]
         if extra:
@@ -177,6 +183,8 @@ def _open_session(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxru
     options.inter_op_num_threads = 1
     # Spinning threads would burn a core between windows, one second apart.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The arena keeps every buffer it ever needed: 19 MB more with spectral, and not faster.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3  # errors only; what is wrong is raised
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -76,10 +76,16 @@ def test_a_manifest_that_does_not_fit_the_graph_is_refused(
     assert line in str(caught.value)
 
 
-def test_a_graph_with_a_fixed_batch_is_refused(foreign: ForeignBundle) -> None:
-    """A model exported for one window only is named as such."""
-    with pytest.raises(BundleMismatchError, match="fixed batch of 1"):
-        Encoder(open_bundle(foreign.write(model=thirds_model(batch=1))))
+def test_a_graph_with_a_fixed_batch_of_one_runs(foreign: ForeignBundle) -> None:
+    """A model exported for one window embeds any number of them."""
+    encoder = Encoder(open_bundle(foreign.write(model=thirds_model(batch=1))))
+    assert encoder.embed(np.full((2, 12000), 0.5, dtype=np.float32)).tolist() == [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
+
+
+def test_a_graph_with_another_fixed_batch_is_refused(foreign: ForeignBundle) -> None:
+    """A model that wants four windows at a time is named as such."""
+    with pytest.raises(BundleMismatchError, match="fixed batch of 4"):
+        Encoder(open_bundle(foreign.write(model=thirds_model(batch=4))))
 
 
 def test_a_graph_in_double_precision_is_refused(foreign: ForeignBundle) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import soundfile
 
@@ -118,10 +119,12 @@ def test_a_bare_tone_is_exact_where_float32_can_be(encoder: Encoder, frequency_h
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_every_row_of_a_batch_equals_the_reference(encoder: Encoder, batch: int) -> None:
-    """Batches of 1, 2 and 3 are right row by row."""
+def test_every_row_of_a_batch_equals_the_reference(batch: int) -> None:
+    """Batches of 1, 2 and 3 are right row by row, in the graph itself: other runtimes may use them."""
     sounds = np.stack([noise(0.1, seed) for seed in range(batch)])
-    np.testing.assert_allclose(encoder.embed(sounds), [reference(sound) for sound in sounds], atol=1e-3)
+    session = onnxruntime.InferenceSession(COMMITTED / "model.onnx", providers=["CPUExecutionProvider"])
+    (vectors,) = session.run(["embedding"], {"waveform": sounds})
+    np.testing.assert_allclose(vectors, [reference(sound) for sound in sounds], atol=1e-3)
 
 
 @pytest.mark.recordings
