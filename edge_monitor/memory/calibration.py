@@ -97,12 +97,17 @@ class Calibration:
         return (
             f"Threshold {self.threshold:.4g}: healthy windows score {self.median_score:.4g} in the middle and up to "
             f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it aim at "
-            f"{self.wanted_per_day:g} false alarms per day.\n"
-            f"From {heard} of normal sound ({self.blocks} independent blocks) nobody can promise fewer than "
-            f"{self.cannot_promise_below_per_day:.3g} per day; {self.expected_per_day:.2g} per day (95 % interval "
-            f"{self.expected_low_per_day:.2g} to {self.expected_high_per_day:.2g}) is the model's extrapolation, and "
-            f"it takes successive windows as independent."
+            f"{_rate(self.wanted_per_day)} false alarms per day.\n"
+            f"{heard} of normal sound ({self.blocks} independent blocks) cannot promise fewer than "
+            f"{_rate(self.cannot_promise_below_per_day)} per day; {_rate(self.expected_per_day)} (95 % interval "
+            f"{_rate(self.expected_low_per_day)} to {_rate(self.expected_high_per_day)}) is the model's extrapolation, "
+            f"successive windows taken as independent."
         )
+
+
+def _rate(per_day: float) -> str:
+    """Return a rate as a person reads it: 0, 0.1, 3.5, 216."""
+    return f"{per_day:.0f}" if per_day >= 100 or per_day < 0.001 else f"{per_day:.2g}"  # noqa: PLR2004 - digits
 
 
 def calibrate(
@@ -123,7 +128,7 @@ def _describe(
     per_day = DAY_S / settings.window_s
     p = allowed_exceedance(settings)
     fit = fit_tail(score, unit)
-    value = max(fit.quantile(p), _not_refuted(score, p))
+    value = max(fit.quantile(p), not_refuted(score, p))
     low, high = fit.exceedance_interval(value)
     expected, low, high = (at_least(settings.raise_m, settings.raise_n, q) * per_day for q in (p, low, high))
     seconds = len(score) * settings.window_s
@@ -200,7 +205,7 @@ def fit_tail(score: NDArray[np.float64], unit: NDArray[np.int64]) -> TailFit:
     return TailFit(centre, spread, blocks, dof)
 
 
-def _not_refuted(score: NDArray[np.float64], p: float) -> float:
+def not_refuted(score: NDArray[np.float64], p: float) -> float:
     """Return the least threshold the scores themselves do not refute.
 
     When so many of them exceed a threshold that a true rate p would show it with probability below 5 % (binomial),

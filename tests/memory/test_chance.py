@@ -1,0 +1,49 @@
+"""The binomial and Student's t against published tables."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from edge_monitor.memory.chance import at_least, exceedance, student_quantile, student_tail
+
+
+@pytest.mark.parametrize(
+    ("p", "dof", "t"),
+    [
+        (0.05, 1, 6.314),
+        (0.025, 2, 4.303),
+        (0.01, 5, 3.365),
+        (0.0005, 10, 4.587),
+        (0.005, 30, 2.750),
+        (0.001, 120, 3.160),
+        (0.025, 1000, 1.962),
+        (0.5, 7, 0.0),
+    ],
+)
+def test_student_quantiles_are_those_of_the_tables(p: float, dof: int, t: float) -> None:
+    """Values as printed in the usual tables."""
+    assert student_quantile(p, dof) == pytest.approx(t, abs=5e-4)
+
+
+def test_student_tail_of_one_degree_is_cauchys() -> None:
+    """P(T > 1) is 1/4 for one degree of freedom."""
+    assert student_tail(1.0, 1) == pytest.approx(0.25)
+
+
+def test_two_of_three_coins() -> None:
+    """Two or more heads in three throws: 4 of 8."""
+    assert at_least(2, 3, 0.5) == 0.5
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (3, 5), (5, 5), (10, 100)])
+def test_exceedance_undoes_the_binomial(m: int, n: int) -> None:
+    """The p that is found gives the rate that was asked for."""
+    assert at_least(m, n, exceedance(m, n, 1.2e-5)) == pytest.approx(1.2e-5)
+
+
+def test_three_of_five_allows_one_window_in_a_hundred() -> None:
+    """0.1 false alarms per day with windows of 10 s: 10 p^3 is about 1.16e-5."""
+    assert exceedance(3, 5, 0.1 * 10 / 86_400) == pytest.approx(0.0105, abs=1e-4)
+    assert math.isclose(exceedance(1, 1, 0.25), 0.25)
