@@ -47,6 +47,7 @@ CREATE TABLE generations (
   created_ms INTEGER NOT NULL,
   bundle_hash TEXT NOT NULL,
   metric TEXT NOT NULL,
+  normalization TEXT NOT NULL,       -- of each vector before the metric: 'none' or 'unit'
   k INTEGER NOT NULL,
   mean BLOB,                         -- float64, per dimension; NULL for the plain euclidean metric
   scale BLOB,                        -- float64, per dimension: std over the normals + floor
