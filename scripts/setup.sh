@@ -72,7 +72,7 @@ say "making .venv ($("$python" --version))"
     rm -rf .venv
     "$python" -m venv .venv
 }
-pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+pip() { .venv/bin/python -m pip --disable-pip-version-check -qq "$@"; }
 
 # Compiled here without -march=native, and not from a cached wheel: one built for another processor dies with SIGILL.
 if ! .venv/bin/python -c 'import hnswlib' 2>/dev/null; then
