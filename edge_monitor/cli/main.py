@@ -39,6 +39,7 @@ COMMANDS = {
     "devices": _entry("devices", "List the audio inputs."),
     "enroll": _entry("enroll", "Learn how a machine sounds when healthy."),
     "generations": _entry("generations", "List what was learnt, or go back to an earlier state of it."),
+    "inhibit": _entry("inhibit", "Raise no new alarms of a machine for a while."),
     "listen": _entry("listen", "Show level, clipping and bands while you place the microphone."),
     "models": _entry("models", "List, verify or build model bundles.", "models"),
     "normals": _entry("normals", "List, remove, export or import a machine's normal sounds."),

@@ -49,3 +49,13 @@ def config_option(command: _Command) -> _Command:
 def json_option(command: _Command) -> _Command:
     """Add `--json`; the command receives `as_json: bool`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def machine_option(command: _Command) -> _Command:
+    """Add a required `--machine`; the command receives `machine: str`."""
+    return click.option("--machine", required=True, help="The machine's name in the configuration.")(command)
+
+
+def dry_run_option(command: _Command) -> _Command:
+    """Add `--dry-run`; the command receives `dry_run: bool`."""
+    return click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")(command)

@@ -109,6 +109,11 @@ def connect(path: Path) -> socket.socket | None:
     return connection
 
 
+def gone() -> ControlError:
+    """Return the error for a daemon that has ended meanwhile."""
+    return ControlError("the daemon has ended", hint="try again")
+
+
 def ask(connection: socket.socket, verb: str, arguments: dict[str, Any]) -> Answer:
     """Ask for `verb` and yield the items of the answer. Raises what the daemon answered with, or ControlError."""
     with connection, connection.makefile("rwb") as stream:

@@ -7,6 +7,9 @@ from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import structlog
+
+from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.records import AudioBlock, AudioLoss
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
     Item = AudioBlock | AudioLoss
 
+log = structlog.get_logger()
 # At blocks of 0.1 to 0.25 s this is 6 to 16 s of one machine's sound: a stall that long is a fault, not jitter.
 ITEMS_PER_MACHINE = 64
 
@@ -28,7 +32,8 @@ class Feed:
         self._changed = threading.Condition()
         self._open_sources = 0
         self._closed = False
-        self.dropped_blocks: Counter[str] = Counter()
+        self.dropped_frames = 0  # by this queue, and by the sources before it
+        self.failure: EdgeMonitorError | None = None  # what ended a source before its end
 
     def follow(self, source: Source) -> threading.Thread:
         """Start a thread that puts everything `source` has to give."""
@@ -44,6 +49,9 @@ class Feed:
                 self._put(item, live=source.live)
                 if self._closed:
                     break
+        except EdgeMonitorError as error:
+            log.error("capture.source_failed", machines=source.machines, error=str(error))
+            self.failure = error
         finally:
             source.close()
             with self._changed:
@@ -57,6 +65,8 @@ class Feed:
                     self._drop_oldest(item.machine)
             else:
                 self._changed.wait_for(lambda: self._waiting[item.machine] < ITEMS_PER_MACHINE or self._closed)
+            if isinstance(item, AudioBlock):
+                self.dropped_frames += item.dropped_frames
             self._items.append(item)
             self._waiting[item.machine] += 1
             self._changed.notify_all()
@@ -67,7 +77,7 @@ class Feed:
                 del self._items[position]
                 self._waiting[machine] -= 1
                 self._missing_frames[machine] += len(item.samples) + item.dropped_frames
-                self.dropped_blocks[machine] += 1
+                self.dropped_frames += len(item.samples)
                 return
 
     def get(self, timeout_s: float) -> Item | None:

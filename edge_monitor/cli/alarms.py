@@ -1,0 +1,127 @@
+"""`edge-monitor alarms`: listed, shown, exported, rejected."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_monitor.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COLUMNS = ("alarm_id", "machine", "started", "ended", "peak_score", "threshold", "ratio", "generation", "level_dbfs",
+            "events", "rejected", "end_reason")  # fmt: skip
+_FOREVER = 2**31
+
+
+@click.group("alarms")
+def command() -> None:
+    """List, show, export or reject alarms."""
+
+
+def _listed(config_path: Path, **wanted: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - passed through
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import open_node
+
+    with open_node(load_settings(config_path)) as ask:
+        return list(ask("alarms.list", **wanted))
+
+
+@command.command("list")
+@config_option
+@click.option("--machine", help="Of this machine only.")
+@click.option("--active", "active_only", is_flag=True, help="Only those that have not ended.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many.")
+@json_option
+def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: int, as_json: bool) -> None:
+    """List alarms, newest first."""
+    alarms = _listed(config_path, machine=machine, since_ms=0, active_only=active_only, limit=limit)
+    if as_json:
+        click.echo(json.dumps(alarms))
+        return
+    if not alarms:
+        click.echo("no alarm")
+    for alarm in alarms:
+        end = "ACTIVE" if alarm["active"] else f"to {alarm['ended']}"
+        rejected = "  rejected" if alarm["rejected"] else ""
+        click.echo(f"{alarm['alarm_id']}  {alarm['machine']}  {alarm['started']} {end}"
+                   f"  peak {alarm['ratio']:.2f} of the threshold{rejected}")  # fmt: skip
+
+
+@command.command("show")
+@click.argument("alarm_id")
+@config_option
+@json_option
+def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
+    """Show one alarm; the first characters of its id are enough."""
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+
+    with open_node(load_settings(config_path)) as ask:
+        alarm = last(ask("alarms.show", alarm_id=alarm_id))
+    if as_json:
+        click.echo(json.dumps(alarm))
+        return
+    click.echo(f"alarm {alarm['alarm_id']} of {alarm['machine']}")
+    click.echo(f"  from {alarm['started']} to {alarm['ended'] or 'now: it is active'}")
+    click.echo(
+        f"  peak score {alarm['peak_score']:.4g}, {alarm['ratio']:.2f} of the threshold {alarm['threshold']:.4g}"
+    )
+    click.echo(f"  generation {alarm['generation']}, level {alarm['level_dbfs']:.1f} dBFS, {alarm['events']} events")
+    for neighbour in alarm["neighbours"]:
+        click.echo(f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
+                   f" distance {neighbour['distance']:.4g}")  # fmt: skip
+    for kind, path in alarm["evidence"].items():
+        click.echo(f"  {kind}: {path}")
+    if alarm["rejected"]:
+        click.echo(f"  rejected {alarm['rejected']}")
+
+
+@command.command("export")
+@config_option
+@click.option("--machine", help="Of this machine only.")
+@click.option("--since", type=click.DateTime(), help="UTC; default: all.")
+@json_option
+def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool) -> None:  # noqa: ANN401 - a datetime
+    """Write all alarms to standard output as CSV (with --json: JSON lines), newest first."""
+    from datetime import UTC
+
+    since_ms = int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else 0
+    alarms = _listed(config_path, machine=machine, since_ms=since_ms, active_only=False, limit=_FOREVER)
+    if as_json:
+        for alarm in alarms:
+            click.echo(json.dumps(alarm))
+        return
+    writer = csv.DictWriter(sys.stdout, _COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(alarms)
+
+
+@command.command("reject")
+@click.argument("alarm_id")
+@config_option
+@click.option("--add-normal", is_flag=True, help="Its sound is normal from now on: builds a generation.")
+@click.option("--undo", is_flag=True, help="Take the rejection back, and the normals it added.")
+@json_option
+def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, as_json: bool) -> None:
+    """Say that an alarm was a false one; the first characters of its id are enough."""
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+
+    if add_normal and undo:
+        raise click.UsageError("--undo takes back whatever the rejection did; leave --add-normal out")
+    with open_node(load_settings(config_path)) as ask:
+        answer = last(ask("alarms.reject", alarm_id=alarm_id, add_normal=add_normal, undo=undo))
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"alarm {answer['alarm_id']}: {'not rejected any more' if undo else 'rejected'}")
+    if answer["generation"]:
+        click.echo(
+            f"  {answer['normals']:+d} normals; generation {answer['generation']} of {answer['machine']} is active"
+        )

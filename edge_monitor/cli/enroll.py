@@ -1,0 +1,156 @@
+"""`edge-monitor enroll`: how a machine sounds when healthy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_monitor.cli.options import config_option, json_option, machine_option
+
+if TYPE_CHECKING:
+    from edge_monitor.cli.clips import Clip
+    from edge_monitor.service.client import Ask
+
+
+@click.command("enroll")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@config_option
+@machine_option
+@click.option("--pattern", default="*", show_default=True, help="Which files of a folder, e.g. 'normal_id_02_*'.")
+@click.option("--live", "live_minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
+              help="Enrol this much of the machine's live sound instead of files.")  # fmt: skip
+@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
+@json_option
+def command(
+    *,
+    files: tuple[Path, ...],
+    config_path: Path,
+    machine: str,
+    pattern: str,
+    live_minutes: float | None,
+    channel: int,
+    as_json: bool,
+) -> None:
+    """Learn how a machine sounds when healthy, from FILES or folders of them, or from its live sound.
+
+    Ten minutes are a beginning; a threshold you can trust needs every way the machine normally runs. What is enrolled
+    adds to what was, and the daemon goes over to it by itself.
+    """
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+    from edge_monitor.service.node import Node
+
+    if bool(files) == bool(live_minutes):
+        raise click.UsageError("name recordings or folders of them, or give --live MINUTES")
+    settings = load_settings(config_path)
+    node = Node(settings)
+    node.machine(machine)
+    failed = 0
+    with open_node(settings) as ask:
+        if live_minutes:
+            _enroll_live(ask, machine, live_minutes, as_json=as_json)
+        else:
+            failed = _enroll_files(ask, node, machine, _chosen(files, pattern), channel)
+        built = last(ask("generations.build", machine=machine, reason="enroll"))
+    if as_json:
+        click.echo(json.dumps({**built, "files_failed": failed}))
+    else:
+        _show(built)
+    if failed:
+        click.echo(f"edge-monitor: {failed} of the files could not be enrolled, see above", err=True)
+        raise SystemExit(1)
+
+
+def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
+    from edge_monitor.cli.clips import find_files, machine_ids
+    from edge_monitor.errors import AudioError
+
+    found = find_files(files, pattern)
+    ids = sorted(machine_ids(found))
+    if len(ids) > 1:
+        raise AudioError(f"files of {len(ids)} machines in one call: {', '.join(ids)}",
+                         hint=f"one machine has one normal sound; choose with --pattern '*{ids[0]}*'")  # fmt: skip
+    anomalous = [file for file in found if file.name.startswith(("anomaly", "abnormal"))]
+    if anomalous:
+        raise AudioError("the name says that this sound is not normal", where=str(anomalous[0]),
+                         hint="choose with --pattern 'normal*'")  # fmt: skip
+    return found
+
+
+def _enroll_files(ask: Ask, node: Any, machine: str, files: list[Path], channel: int) -> int:  # noqa: ANN401 - Node, whose import is lazy
+    """Enrol each file by itself, so that whatever happens meanwhile loses at most one; return how many failed."""
+    from edge_monitor.cli.clips import encode_clip, sha256_of
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.errors import AudioError
+    from edge_monitor.service.client import last
+
+    encoder = Encoder(node.bundle, node.settings.model.threads)
+    failed = 0
+    with click.progressbar(files, label="Enrolling", file=click.get_text_stream("stderr")) as bar:
+        for path in bar:
+            try:
+                if last(ask("normals.known", machine=machine, sha256=[sha256_of(path)]))["known"]:
+                    continue
+                clip = encode_clip(path, encoder, channel, encoder.window_s)
+                _refuse_faulty(clip)
+            except AudioError as error:
+                click.echo(f"\nedge-monitor: {error}", err=True)
+                failed += 1
+                continue
+            last(ask("normals.add", machine=machine, **_request(clip)))
+    return failed
+
+
+def _refuse_faulty(clip: Clip) -> None:
+    from edge_monitor.errors import AudioError
+
+    if not clip.windows:
+        fault = clip.faults[0]
+        raise AudioError(f"not the sound of a machine: {fault.detail}", where=str(clip.path))
+    for fault in clip.faults:
+        where = f"{clip.path}, {fault.start_s:.0f} s to {fault.end_s:.0f} s"
+        click.echo(f"\nedge-monitor: {where}: left out: {fault.detail}", err=True)
+
+
+def _request(clip: Clip) -> dict[str, Any]:
+    from edge_monitor.service.operations.wire import pack_bytes, pack_vector
+
+    return {
+        "name": clip.path.name,
+        "sha256": clip.sha256,
+        "seconds": clip.seconds,
+        "windows": [
+            {
+                "start_s": window.start_s,
+                "level_dbfs": window.level_dbfs,
+                "quietest_dbfs": window.quietest_dbfs,
+                "vector": pack_vector(window.vector),
+                "spectrogram": pack_bytes(window.spectrogram),
+            }
+            for window in clip.windows
+        ],
+    }
+
+
+def _enroll_live(ask: Ask, machine: str, minutes: float, *, as_json: bool) -> None:
+    heard_s = 0.0
+    with click.progressbar(
+        length=round(minutes * 60), label="Listening", file=click.get_text_stream("stderr"), hidden=as_json,
+        item_show_func=lambda item: item["text"] if item else None,
+    ) as bar:  # fmt: skip
+        for item in ask("enroll.live", machine=machine, minutes=minutes):
+            if "text" in item:
+                bar.update(round(item["seconds"]) - round(heard_s), item)
+                heard_s = item["seconds"]
+
+
+def _show(built: dict[str, Any]) -> None:
+    click.echo(f"{built['machine']}: generation {built['generation']} of {built['normals']} normal windows is active.")
+    click.echo(built["calibration"])
+    gate = built["gate_dbfs"]
+    if gate is not None:
+        click.echo(f"Below {gate:.1f} dBFS the machine counts as not running.")
+    click.echo(built["coverage"])

@@ -1,0 +1,56 @@
+"""`edge-monitor generations`: what was learnt, and the way back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.options import config_option, json_option, machine_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group("generations")
+def command() -> None:
+    """List what was learnt, or go back to an earlier state of it."""
+
+
+@command.command("list")
+@config_option
+@machine_option
+@json_option
+def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
+    """List a machine's generations: the set of normals, the threshold and why each was built."""
+    from edge_monitor.clock import rfc3339
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import open_node
+
+    with open_node(load_settings(config_path)) as ask:
+        generations = list(ask("generations.list", machine=machine))
+    if as_json:
+        click.echo(json.dumps(generations))
+        return
+    if not generations:
+        click.echo(f"{machine}: not enrolled. `edge-monitor enroll` builds the first generation.")
+    for each in generations:
+        mark = "*" if each["active"] else " "
+        click.echo(f"{mark} {each['generation']}  {rfc3339(each['created_ms'])}  {each['normals']} normals"
+                   f"  threshold {each['threshold']:.4g}  {each['reason']}")  # fmt: skip
+
+
+@command.command("activate")
+@click.argument("number", type=click.IntRange(min=1))
+@config_option
+@machine_option
+@json_option
+def activate(*, number: int, config_path: Path, machine: str, as_json: bool) -> None:
+    """Score with generation NUMBER from now on; nothing is deleted."""
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+
+    with open_node(load_settings(config_path)) as ask:
+        answer = last(ask("generations.activate", machine=machine, number=number))
+    click.echo(json.dumps(answer) if as_json else f"{machine}: generation {number} is active")

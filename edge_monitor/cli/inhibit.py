@@ -1,0 +1,34 @@
+"""`edge-monitor inhibit`: no new alarms while people work on a machine."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.options import config_option, json_option, machine_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("inhibit")
+@config_option
+@machine_option
+@click.option("--minutes", type=click.FloatRange(min=0, max=1440, min_open=True), help="For so long, 24 hours at most.")
+@click.option("--resume", is_flag=True, help="End an inhibition now.")
+@json_option
+def command(*, config_path: Path, machine: str, minutes: float | None, resume: bool, as_json: bool) -> None:
+    """Raise no new alarm of a machine for a while, e.g. during maintenance; survives a restart, ends by itself."""
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+
+    if (minutes is None) != resume:
+        raise click.UsageError("give --minutes N or --resume")
+    with open_node(load_settings(config_path)) as ask:
+        answer = last(ask("inhibit", machine=machine, seconds=(minutes or 0.0) * 60.0))
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        click.echo(f"{machine}: {'alarms are raised again' if resume else 'no new alarm until ' + answer['until']}")

@@ -1,0 +1,122 @@
+"""`edge-monitor normals`: what a machine's memory is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from edge_monitor.cli.options import config_option, dry_run_option, json_option, machine_option
+
+
+@click.group("normals")
+def command() -> None:
+    """List, remove, restore, export or import a machine's normal sounds."""
+
+
+@command.command("list")
+@config_option
+@machine_option
+@json_option
+def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
+    """List the recordings a machine was enrolled with."""
+    from edge_monitor.clock import rfc3339
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import open_node
+
+    with open_node(load_settings(config_path)) as ask:
+        recordings = list(ask("normals.list", machine=machine))
+    if as_json:
+        click.echo(json.dumps(recordings))
+        return
+    if not recordings:
+        click.echo(f"{machine}: no normal sound yet. `edge-monitor enroll` takes it in.")
+    for recording in recordings:
+        removed = f"  ({recording['removed']} removed)" if recording["removed"] else ""
+        click.echo(f"#{recording['id']}  {recording['name']}  {recording['seconds']:.0f} s"
+                   f"  {recording['normals']} normals{removed}  added {rfc3339(recording['added_ms'])}")  # fmt: skip
+
+
+@command.command("remove")
+@click.argument("recordings", nargs=-1, required=True)
+@config_option
+@machine_option
+@dry_run_option
+@json_option
+def remove(*, recordings: tuple[str, ...], config_path: Path, machine: str, dry_run: bool, as_json: bool) -> None:
+    """Take RECORDINGS (names or #numbers of `normals list`) out of use; `normals restore` undoes it."""
+    _change("normals.remove", recordings, config_path, machine, dry_run=dry_run, as_json=as_json)
+
+
+@command.command("restore")
+@click.argument("recordings", nargs=-1, required=True)
+@config_option
+@machine_option
+@dry_run_option
+@json_option
+def restore(*, recordings: tuple[str, ...], config_path: Path, machine: str, dry_run: bool, as_json: bool) -> None:
+    """Take removed RECORDINGS into use again."""
+    _change("normals.restore", recordings, config_path, machine, dry_run=dry_run, as_json=as_json)
+
+
+def _change(
+    verb: str, recordings: tuple[str, ...], config_path: Path, machine: str, *, dry_run: bool, as_json: bool
+) -> None:  # fmt: skip
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+
+    done = "would change" if dry_run else "changed"
+    with open_node(load_settings(config_path)) as ask:
+        for recording in recordings:
+            answer = last(ask(verb, machine=machine, recording=recording, dry_run=dry_run))
+            if as_json:
+                click.echo(json.dumps(answer))
+                continue
+            generation = f"; generation {answer['generation']} is active" if answer["generation"] else ""
+            click.echo(f"{answer['recording']}: {done} {answer['normals']} normals{generation}")
+
+
+@command.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@config_option
+@machine_option
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@json_option
+def export(*, file: Path, config_path: Path, machine: str, force: bool, as_json: bool) -> None:
+    """Write a machine's normals into one portable FILE, for another box with the same bundle."""
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.errors import StorageError
+    from edge_monitor.service.client import last, open_node
+    from edge_monitor.service.operations.wire import unpack_bytes
+
+    if file.exists() and not force:
+        raise StorageError("exists already", where=str(file), hint="--force overwrites it")
+    with open_node(load_settings(config_path)) as ask:
+        answer = last(ask("normals.export", machine=machine))
+    content = unpack_bytes(answer.pop("content"))
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from error
+    click.echo(json.dumps(answer) if as_json else f"{file}: {answer['normals']} normals, {len(content)} bytes")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@config_option
+@machine_option
+@json_option
+def import_(*, file: Path, config_path: Path, machine: str, as_json: bool) -> None:
+    """Take in the normals of an exported FILE and build the next generation."""
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+    from edge_monitor.service.operations.wire import pack_bytes
+
+    with open_node(load_settings(config_path)) as ask:
+        answer = last(ask("normals.import", machine=machine, content=pack_bytes(file.read_bytes())))
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"{machine}: {answer['normals']} normals; generation {answer['generation']} is active")
+    click.echo(answer["calibration"])

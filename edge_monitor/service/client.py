@@ -1,0 +1,64 @@
+"""How a command reaches a node: through the daemon when it runs, else alone, under the state directory's lock."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edge_monitor.service import control
+from edge_monitor.service.node import Node
+from edge_monitor.service.operations.verbs import answer
+from edge_monitor.service.state_dir import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_monitor.config import Settings
+
+
+class Ask(Protocol):
+    """Asks a node for a verb; the answer's items come as they are made."""
+
+    def __call__(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON type
+        """Yield the items of the answer. Raises EdgeMonitorError."""
+
+
+@contextmanager
+def open_node(settings: Settings) -> Iterator[Ask]:
+    """Yield the way to ask this configuration's node.
+
+    Raises StorageError when the state directory cannot be used, ControlError when the daemon may not be asked.
+    """
+    state_dir = StateDir.of(settings.node)
+    path = state_dir.control_socket
+    first = control.connect(path)
+    if first is not None:
+        first.close()
+
+        def ask_daemon(verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON type
+            connection = control.connect(path)
+            if connection is None:
+                raise control.gone()
+            return control.ask(connection, verb, arguments)
+
+        yield ask_daemon
+        return
+    state_dir.create()
+    with ExitStack() as stack:
+        with state_dir.as_owner():
+            stack.enter_context(state_dir.lock())
+        node = Node(settings)
+
+        def ask_alone(verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON type
+            with state_dir.as_owner():
+                yield from answer(node, verb, arguments)
+
+        yield ask_alone
+
+
+def last(items: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Return the last item of an answer, which sums it up."""
+    item: dict[str, Any] = {}
+    for item in items:  # noqa: B007 - only the last one counts
+        pass
+    return item

@@ -1,0 +1,83 @@
+"""What became of each machine, minute by minute: scores are kept as aggregates, written in batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edge_monitor.records import Score
+
+MINUTE_MS = 60_000
+
+
+@dataclass(slots=True)
+class _Minute:
+    windows: int = 0
+    faults: int = 0
+    score_sum: float = 0.0
+    score_max: float = 0.0
+    level_sum_dbfs: float = 0.0
+    threshold: float = 0.0
+
+
+class ScoreMinutes:
+    """Aggregates of scores and faults that have not been written yet. Belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], _Minute] = {}
+
+    def add_score(self, score: Score, wall_ms: int) -> None:
+        """Count a scored window."""
+        minute = self._at(score.machine, wall_ms)
+        minute.windows += 1
+        minute.score_sum += score.value
+        minute.score_max = max(minute.score_max, score.value)
+        minute.level_sum_dbfs += score.level_dbfs
+        minute.threshold = score.threshold
+
+    def add_fault(self, machine: str, wall_ms: int) -> None:
+        """Count a window with a signal fault."""
+        self._at(machine, wall_ms).faults += 1
+
+    def _at(self, machine: str, wall_ms: int) -> _Minute:
+        return self._open.setdefault((machine, wall_ms - wall_ms % MINUTE_MS), _Minute())
+
+    def take(self) -> list[tuple[object, ...]]:
+        """Return the rows to write and forget them."""
+        rows: list[tuple[object, ...]] = []
+        for (machine, minute_ms), minute in self._open.items():
+            scored = minute.windows > 0
+            rows.append(
+                (
+                    machine,
+                    minute_ms,
+                    minute.windows,
+                    minute.score_sum / minute.windows if scored else None,
+                    minute.score_max if scored else None,
+                    minute.threshold if scored else None,
+                    minute.level_sum_dbfs / minute.windows if scored else None,
+                    minute.faults,
+                )
+            )
+        self._open.clear()
+        return rows
+
+
+def write(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    """Merge rows into the table: a minute may be written in parts."""
+    connection.executemany(
+        "INSERT INTO score_minutes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (machine, minute_ms) DO UPDATE SET"
+        " score_mean = CASE WHEN windows + excluded.windows = 0 THEN NULL ELSE"
+        "  (coalesce(score_mean, 0) * windows + coalesce(excluded.score_mean, 0) * excluded.windows)"
+        "  / (windows + excluded.windows) END,"
+        " level_dbfs_mean = CASE WHEN windows + excluded.windows = 0 THEN NULL ELSE"
+        "  (coalesce(level_dbfs_mean, 0) * windows + coalesce(excluded.level_dbfs_mean, 0) * excluded.windows)"
+        "  / (windows + excluded.windows) END,"
+        " score_max = max(coalesce(score_max, excluded.score_max), coalesce(excluded.score_max, score_max)),"
+        " threshold = coalesce(excluded.threshold, threshold),"
+        " windows = windows + excluded.windows, faults = faults + excluded.faults",
+        rows,
+    )

@@ -1,0 +1,149 @@
+"""What needs the machine's sound as it comes: enrolling live, listening, and the daemon's status."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor import clock
+from edge_monitor.alarm import history
+from edge_monitor.capture.gate import quietest_dbfs
+from edge_monitor.capture.meter import meter
+from edge_monitor.capture.quality import level_dbfs
+from edge_monitor.database import transaction
+from edge_monitor.errors import AudioError
+from edge_monitor.explain.spectrogram import compact
+from edge_monitor.memory.leaveout import BLOCK_S, block_of
+from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normals import NormalStore
+from edge_monitor.records import AudioBlock, AudioLoss, MachineState
+from edge_monitor.service.operations.normals import normal_descriptors, vectors_sha256
+from edge_monitor.service.pipeline import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_monitor.memory.normal import Added
+    from edge_monitor.records import Embedding, Window
+    from edge_monitor.service.node import Node
+
+    Answer = Iterator[dict[str, Any]]
+
+READING_S = 0.5  # of sound in each reading of the meter
+
+
+class _Session:
+    """Live sound on its way into the memory: every 30 s block is committed, so that little is lost with a crash."""
+
+    def __init__(self, node: Node, machine: str) -> None:
+        self._node = node
+        self._machine = machine
+        self._start_s: float | None = None
+        self._free_from_s = 0.0  # windows do not overlap, and one window of guard lies between blocks
+        self._block: list[tuple[Window, Embedding]] = []
+        self.windows = 0
+        self.thinned = 0
+
+    def take(self, heard: Heard) -> None:
+        """Take in a window unless it overlaps the last one taken."""
+        window, embedding = heard.window, heard.embedding
+        if window is None or embedding is None or window.start_s < self._free_from_s - 1e-6:
+            return
+        if self._block and window.end_s - self._block[0][0].start_s > BLOCK_S + 1e-6:
+            self.commit()
+            self._free_from_s += self._node.window_s
+            if window.start_s < self._free_from_s:
+                return
+        self._free_from_s = window.end_s
+        self._block.append((window, embedding))
+
+    def commit(self) -> None:
+        """Commit the block that is open."""
+        if not self._block:
+            return
+        normals = [
+            NewNormal(
+                block=block_of(window.start_s - self._block[0][0].start_s),
+                start_s=window.start_s - self._block[0][0].start_s,
+                level_dbfs=level_dbfs(window.samples),
+                vector=embedding.vector,
+                spectrogram=compact(window.samples, window.rate_hz),
+                descriptors=normal_descriptors(quietest_dbfs(window.samples, window.rate_hz)),
+            )
+            for window, embedding in self._block
+        ]
+        with self._node.database() as connection:
+            added: Added = NormalStore(connection, self._machine).add(
+                f"live {clock.rfc3339(clock.now().wall_ms)}",
+                vectors_sha256([normal.vector.tobytes() for normal in normals]),
+                len(normals) * self._node.window_s,
+                normals,
+                bundle_hash=self._block[0][1].bundle_hash,
+            )
+        self.windows += added.count
+        self.thinned += added.thinned
+        self._block = []
+
+
+def enroll_live(node: Node, *, machine: str, minutes: float) -> Answer:
+    """Enrol `minutes` of live sound; yield progress after each window. The generation is built by `build`."""
+    node.machine(machine)
+    session = _Session(node, machine)
+    began_s: float | None = None
+    node.set_learning(machine, learning=True)
+    try:
+        for item in node.hear(machine):
+            if not isinstance(item, Heard):
+                continue
+            if item.state is MachineState.NO_AUDIO and began_s is None:
+                raise AudioError(item.text, where=machine, hint="`edge-monitor devices` lists the inputs")
+            began_s = item.end_s - node.window_s if began_s is None else began_s
+            session.take(item)
+            heard_s = item.end_s - began_s
+            yield {
+                "seconds": round(min(heard_s, minutes * 60.0), 1),
+                "of_s": minutes * 60.0,
+                "windows": session.windows,
+                "state": item.state.label,
+                "text": item.text,
+            }
+            if heard_s >= minutes * 60.0:
+                break
+    finally:
+        node.set_learning(machine, learning=False)
+        session.commit()
+    yield {"seconds": minutes * 60.0, "of_s": minutes * 60.0, "windows": session.windows, "thinned": session.thinned}
+
+
+def listen(node: Node, *, machine: str) -> Answer:
+    """Yield a meter reading for each half second of the machine's sound, and every loss of it."""
+    node.machine(machine)
+    pending: list[AudioBlock] = []
+    for item in node.hear(machine):
+        if isinstance(item, AudioLoss):
+            yield {"loss": item.reason}
+        elif isinstance(item, AudioBlock):
+            if pending and pending[0].rate_hz != item.rate_hz:
+                pending = []
+            pending.append(item)
+            if pending[-1].end_s - pending[0].start_s >= READING_S:
+                samples = np.concatenate([block.samples for block in pending])
+                yield asdict(meter(samples, item.rate_hz))
+                pending = []
+
+
+def inhibit(node: Node, *, machine: str, seconds: float) -> Answer:
+    """Raise no new alarm of a machine for this long (0: raise them again); yield until when."""
+    node.machine(machine)
+    until_ms = clock.now().wall_ms + round(min(seconds, history.MAX_INHIBIT_S) * 1000) if seconds > 0 else None
+    with node.database() as connection, transaction(connection):
+        history.set_inhibition(connection, machine, until_ms)
+    node.inhibit(machine, seconds)
+    yield {"machine": machine, "until": None if until_ms is None else clock.rfc3339(until_ms)}
+
+
+def status(node: Node) -> Answer:
+    """Yield what the node does."""
+    yield node.status()

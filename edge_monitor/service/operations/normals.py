@@ -1,0 +1,190 @@
+"""Normals and generations: what a node remembers, changed only by these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.capture.gate import learn_gate
+from edge_monitor.errors import EdgeMonitorError
+from edge_monitor.memory.calibration import CalibrationSettings
+from edge_monitor.memory.generations import activate, build_generation, list_generations
+from edge_monitor.memory.leaveout import block_of
+from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normals import NormalStore
+from edge_monitor.service.operations.wire import unpack_bytes, unpack_vector
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from edge_monitor.memory.generations import Generation
+    from edge_monitor.service.node import Node
+
+    Answer = Iterator[dict[str, Any]]
+
+
+def known(node: Node, *, machine: str, sha256: list[str]) -> Answer:
+    """Yield which of these recordings are enrolled already, so that they need not be encoded again."""
+    node.machine(machine)
+    with node.database() as connection:
+        store = NormalStore(connection, machine)
+        if store.bundle_hash() not in (None, node.bundle.bundle_hash):
+            enrolled: set[str] = set()
+        else:
+            enrolled = {recording.sha256 for recording in store.recordings() if recording.normals}
+    yield {"known": sorted(enrolled & set(sha256))}
+
+
+def add(
+    node: Node, *, machine: str, name: str, sha256: str, seconds: float, windows: list[dict[str, Any]]
+) -> Answer:  # fmt: skip
+    """Remember one recording's healthy windows, all or none of them; yield what became of them."""
+    node.machine(machine)
+    normals = [
+        NewNormal(
+            block=block_of(window["start_s"]),
+            start_s=window["start_s"],
+            level_dbfs=window["level_dbfs"],
+            vector=unpack_vector(window["vector"]),
+            spectrogram=unpack_bytes(window["spectrogram"]),
+            descriptors=normal_descriptors(window["quietest_dbfs"]),
+        )
+        for window in windows
+    ]
+    with node.database() as connection:
+        added = NormalStore(connection, machine).add(
+            name, sha256, seconds, normals, bundle_hash=node.bundle.bundle_hash
+        )  # fmt: skip
+    yield asdict(added)
+
+
+def build(node: Node, *, machine: str, reason: str) -> Answer:
+    """Build and activate the next generation from the normals in use; yield it."""
+    with node.database() as connection:
+        generation = rebuild(node, connection, machine, reason)
+    yield describe(generation)
+
+
+def rebuild(node: Node, connection: sqlite3.Connection, machine: str, reason: str) -> Generation:
+    """Build the next generation through an open connection and tell the node.
+
+    Raises NormalsError when too few normals are in use; the running generation then stays.
+    """
+    alarm = node.machine(machine).alarm
+    m, n = alarm.raise_
+    store = NormalStore(connection, machine)
+    number = build_generation(
+        connection,
+        machine,
+        bundle_hash=node.bundle.bundle_hash,
+        spec=node.metric,
+        settings=CalibrationSettings(
+            window_s=node.window_s, false_alarms_per_day=alarm.false_alarms_per_day, raise_m=m, raise_n=n
+        ),
+        gate_dbfs=learn_gate(_quietest(store, store.ids())),
+        reason=reason,
+    )
+    node.generation_changed(machine)
+    return next(each for each in list_generations(connection, machine) if each.number == number)
+
+
+def _quietest(store: NormalStore, ids: Sequence[int]) -> Iterator[float]:
+    """Yield the quietest moment of each normal, dBFS; normals from a rejected alarm have none."""
+    for normal_id in ids:
+        level = json.loads(store.descriptors(normal_id) or "{}").get("quietest_dbfs")
+        if level is not None:
+            yield level
+
+
+def describe(generation: Generation) -> dict[str, Any]:
+    """Return a generation as plain JSON types."""
+    calibration = generation.calibration
+    return {
+        "machine": generation.machine,
+        "generation": generation.number,
+        "active": generation.active,
+        "created_ms": generation.created_ms,
+        "reason": generation.reason,
+        "normals": len(generation.members),
+        "bundle_hash": generation.bundle_hash,
+        "metric": generation.metric,
+        "threshold": generation.threshold,
+        "gate_dbfs": generation.gate_dbfs,
+        "expected_false_alarms_per_day": calibration.expected_per_day,
+        "cannot_promise_below_per_day": calibration.cannot_promise_below_per_day,
+        "calibration": calibration.sentence(),
+        "enough": calibration.coverage.enough,
+        "coverage": calibration.coverage.sentence,
+    }
+
+
+def listed(node: Node, *, machine: str) -> Answer:
+    """Yield the recordings a machine's normals come from, oldest first."""
+    node.machine(machine)
+    with node.database() as connection:
+        recordings = NormalStore(connection, machine).recordings()
+    yield from map(asdict, recordings)
+
+
+def remove(node: Node, *, machine: str, recording: str, dry_run: bool) -> Answer:
+    """Take a recording's normals out of use and build the next generation; yield what was done."""
+    yield from _change(node, machine, recording, dry_run=dry_run, restoring=False)
+
+
+def restore(node: Node, *, machine: str, recording: str, dry_run: bool) -> Answer:
+    """Take a removed recording's normals into use again and build the next generation."""
+    yield from _change(node, machine, recording, dry_run=dry_run, restoring=True)
+
+
+def _change(node: Node, machine: str, recording: str, *, dry_run: bool, restoring: bool) -> Answer:
+    node.machine(machine)
+    with node.database() as connection:
+        store = NormalStore(connection, machine)
+        found = store.find(recording)
+        answer: dict[str, Any] = {
+            "recording": found.name,
+            "normals": found.removed if restoring else found.normals,
+            "dry_run": dry_run,
+            "generation": None,
+        }
+        if not dry_run and answer["normals"]:
+            change, undo = store.remove_recording, store.restore_recording
+            if restoring:
+                change, undo = undo, change
+            change(f"#{found.id}")
+            try:
+                generation = rebuild(node, connection, machine, "restore" if restoring else "remove")
+            except EdgeMonitorError:
+                undo(f"#{found.id}")  # without a generation that fits, nothing was done
+                raise
+            answer["generation"] = generation.number
+        yield answer
+
+
+def generations(node: Node, *, machine: str) -> Answer:
+    """Yield every generation of a machine, oldest first."""
+    node.machine(machine)
+    with node.database() as connection:
+        yield from map(describe, list_generations(connection, machine))
+
+
+def activate_generation(node: Node, *, machine: str, number: int) -> Answer:
+    """Make another generation the active one; yield it."""
+    node.machine(machine)
+    with node.database() as connection:
+        activate(connection, machine, number)
+        node.generation_changed(machine)
+        yield next(describe(each) for each in list_generations(connection, machine) if each.number == number)
+
+
+def normal_descriptors(quietest_dbfs: float) -> str:
+    """Return what is measured of a window at enrolment, as JSON: the level of its quietest moment, for the gate."""
+    return json.dumps({"quietest_dbfs": quietest_dbfs})
+
+
+def vectors_sha256(vectors: Sequence[bytes]) -> str:
+    """Return the hash that stands for live sound, which has no file: of its vectors."""
+    return hashlib.sha256(b"".join(vectors)).hexdigest()

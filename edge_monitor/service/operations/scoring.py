@@ -1,0 +1,36 @@
+"""Scores of sound that did not come from a microphone: files a person asks about."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.records import Embedding
+from edge_monitor.service.operations.wire import unpack_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_monitor.service.node import Node
+
+    Answer = Iterator[dict[str, Any]]
+
+
+def score(node: Node, *, machine: str, vectors: list[str], bundle_hash: str) -> Answer:
+    """Yield the score of each raw vector against the machine's active generation."""
+    node.machine(machine)
+    with node.database() as connection:
+        scorer = load_scorer(connection, machine, node.state_dir.path)
+    if scorer is None:
+        raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+    for text in vectors:
+        scored = scorer.score(Embedding(unpack_vector(text), bundle_hash))
+        yield {
+            "score": scored.value,
+            "threshold": scorer.generation.threshold,
+            "ratio": scored.value / scorer.generation.threshold,
+            "generation": scorer.generation.number,
+            "neighbours": [asdict(neighbour) for neighbour in scored.neighbours],
+        }

@@ -1,0 +1,42 @@
+"""The verbs of the control socket, and the operation behind each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.errors import ControlError
+from edge_monitor.service.operations import alarms, live, normals, scoring, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_monitor.service.node import Node
+
+VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+    "alarms.list": alarms.listed,
+    "alarms.reject": alarms.reject,
+    "alarms.show": alarms.show,
+    "enroll.live": live.enroll_live,
+    "generations.activate": normals.activate_generation,
+    "generations.build": normals.build,
+    "generations.list": normals.generations,
+    "inhibit": live.inhibit,
+    "listen": live.listen,
+    "normals.add": normals.add,
+    "normals.export": transfer.export,
+    "normals.import": transfer.import_,
+    "normals.known": normals.known,
+    "normals.list": normals.listed,
+    "normals.remove": normals.remove,
+    "normals.restore": normals.restore,
+    "score": scoring.score,
+    "status": live.status,
+}
+
+
+def answer(node: Node, verb: str, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run the operation behind `verb`. Raises ControlError for an unknown one, else what the operation raises."""
+    operation = VERBS.get(verb)
+    if operation is None:
+        raise ControlError(f"unknown verb {verb!r}", hint="is the daemon of the same version?")
+    yield from operation(node, **arguments)

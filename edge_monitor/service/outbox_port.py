@@ -1,0 +1,57 @@
+"""The outbox as the publisher thread sees it: reads through its own connection, writes through the storage thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from edge_monitor import database
+from edge_monitor.deliver.outbox import Outbox
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edge_monitor.deliver.outbox import OutboxCounts, OutboxRow
+    from edge_monitor.service.storage import StorageThread
+
+
+class StoredOutbox:
+    """Acknowledgements are gathered while the storage thread is busy: one commit deletes all that have come in."""
+
+    def __init__(self, path: Path, storage: StorageThread) -> None:
+        self._connection = database.connect(path, read_only=True)
+        self._reader = Outbox(self._connection)
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._acknowledged: list[int] = []
+
+    def due(self, limit: int, after: int) -> Sequence[OutboxRow]:
+        """Return at most `limit` rows that are not parked and have an id above `after`, oldest first."""
+        return self._reader.due(limit, after)
+
+    def counts(self) -> OutboxCounts:
+        """Return the present counts."""
+        return self._reader.counts()
+
+    def acknowledge(self, row_id: int) -> None:
+        """Have the row deleted."""
+        with self._lock:
+            self._acknowledged.append(row_id)
+            first = len(self._acknowledged) == 1
+        if first:
+            self._storage.submit(self._delete)
+
+    def park(self, row_id: int, reason: str) -> None:
+        """Have the row set aside for good."""
+        self._storage.submit(lambda connection: Outbox(connection).park(row_id, reason))
+
+    def close(self) -> None:
+        """Close the reading connection, once the publisher has ended."""
+        self._connection.close()
+
+    def _delete(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            row_ids, self._acknowledged = self._acknowledged, []
+        Outbox(connection).acknowledge(row_ids)

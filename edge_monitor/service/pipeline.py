@@ -1,0 +1,220 @@
+"""One machine's way from blocks to events: resample, cut, check, gate, embed, score, decide."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edge_monitor.alarm.history import AnomalousWindow
+from edge_monitor.alarm.rules import AlarmRules
+from edge_monitor.alarm.state_machine import AlarmStateMachine
+from edge_monitor.capture.gate import Running, RunningGate
+from edge_monitor.capture.quality import check, level_dbfs
+from edge_monitor.capture.resampling import StreamResampler
+from edge_monitor.capture.windowing import WindowCutter
+from edge_monitor.records import AudioLoss, Embedding, EventKind, MachineState, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from edge_monitor.alarm.state_machine import Restored
+    from edge_monitor.config import MachineSettings
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.memory.scorer import Scorer
+    from edge_monitor.records import AlarmEvent, AudioBlock, Samples, Window
+
+# Sound kept from before the confirming windows, so that a person hears the change coming.
+PRE_ROLL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What scoring depends on, swapped as one: a generation's scorer and its gate."""
+
+    scorer: Scorer
+    gate_dbfs: float | None  # None: no gate was learnt
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the start of an alarm rests on: the window that confirmed it, and the sound around it."""
+
+    samples: Samples  # (frames,) of that window, at the bundle's rate
+    rate_hz: int
+    windows: tuple[AnomalousWindow, ...]  # the disjoint windows that confirmed it, newest first
+    sound: tuple[AudioBlock, ...]  # at the native rate, with pre-roll; empty unless evidence = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What one window, or the loss of sound, came to."""
+
+    machine: str
+    state: MachineState
+    end_s: float  # stream time, seconds
+    text: str  # one line for a person
+    lag_s: float = 0.0  # of sound already waiting behind this window, seconds
+    level_dbfs: float | None = None
+    window: Window | None = None
+    embedding: Embedding | None = None
+    score: Score | None = None
+    event: AlarmEvent | None = None
+    proof: Proof | None = None  # with the start of an alarm
+    anomalous: AnomalousWindow | None = None  # during an alarm: another window above the threshold
+
+
+class MachinePipeline:
+    """Turns one machine's audio into what it means. Belongs to one thread; `learnt` may be swapped by another."""
+
+    def __init__(
+        self,
+        settings: MachineSettings,
+        encoder: Encoder,
+        *,
+        hop_s: float,
+        learnt: Learnt | None,
+        restored: Restored,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.learning = False  # True: windows are being enrolled, none raises an alarm
+        self.inhibit_s: float | None = None  # set by another thread: inhibit for so long from now; 0 resumes
+        self.windows = 0
+        self._encoder = encoder
+        self._resampler = StreamResampler(encoder.sample_rate_hz)
+        self._cutter = WindowCutter(settings.name, encoder.sample_rate_hz, encoder.window_s, hop_s)
+        rules = AlarmRules.of(settings.alarm, window_s=encoder.window_s)
+        self.alarm = AlarmStateMachine(settings.name, rules, new_id, restored)
+        self._gate = RunningGate(None, settings.running.settle_s)
+        self._suspects: deque[AnomalousWindow] = deque(maxlen=int((rules.raise_n + 1) * rules.window_s / hop_s) + 2)
+        self._kept_until_s = 0.0
+        self._sound: deque[AudioBlock] = deque()
+        self._sound_s = PRE_ROLL_S + (rules.raise_n + 1) * rules.window_s
+        self.learnt = learnt
+
+    @property
+    def learnt(self) -> Learnt | None:
+        """Return what is scored with; None: not enrolled."""
+        return self._learnt
+
+    @learnt.setter
+    def learnt(self, learnt: Learnt | None) -> None:
+        self._learnt = learnt
+        self._gate.gate_dbfs = self._gate_level(learnt)
+
+    def _gate_level(self, learnt: Learnt | None) -> float | None:
+        gate = self.settings.running.gate
+        if gate == "learnt":
+            return learnt.gate_dbfs if learnt else None
+        return None if gate == "off" else gate
+
+    def process(self, item: AudioBlock | AudioLoss, wall_ms: Callable[[], int]) -> Iterator[Heard]:
+        """Yield what each completed window, or a loss of sound, came to."""
+        if isinstance(item, AudioLoss):
+            self.alarm.on_audio_loss()
+            yield Heard(item.machine, MachineState.NO_AUDIO, item.at_s, item.reason)
+            return
+        if self.settings.evidence == "audio":
+            self._keep_sound(item)
+        block = self._resampler.feed(item)
+        if block is None:
+            return
+        self._gate.hear(block)
+        for window in self._cutter.feed(block):
+            self.windows += 1
+            yield self._judge(window, wall_ms)
+
+    def _judge(self, window: Window, wall_ms: Callable[[], int]) -> Heard:
+        level = level_dbfs(window.samples)
+        fault = check(window)
+        if fault is not None:
+            return Heard(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
+        running = self._gate.judge(window)
+        if running is not Running.RUNNING:
+            self.alarm.on_not_running()
+            text = "the machine does not run" if running is Running.NOT_RUNNING else "the machine is starting"
+            return Heard(window.machine, MachineState.NOT_RUNNING, window.end_s, text, level_dbfs=level, window=window)
+        embedding = self._encoder.embed_window(window)
+        heard = Heard(
+            window.machine,
+            MachineState.NOT_ENROLLED,
+            window.end_s,
+            "no normal sound is known",
+            level_dbfs=level,
+            window=window,
+            embedding=embedding,
+        )
+        if self.learning:
+            return replace(heard, state=MachineState.LEARNING, text="learning the normal sound")
+        learnt = self._learnt
+        if learnt is None:
+            return heard
+        self._apply_inhibition(window.end_s)
+        score = self._score(learnt, window, embedding, level)
+        event = self.alarm.on_score(score, wall_ms())
+        if self.alarm.active is not None:
+            state, text = MachineState.ALARM, f"anomalous sound, score {score.ratio:.2f} of the threshold"
+        elif self.alarm.inhibited(window.end_s):
+            state, text = MachineState.INHIBITED, "alarms are inhibited"
+        else:
+            state, text = MachineState.NORMAL, f"score {score.ratio:.2f} of the threshold"
+        heard = replace(heard, state=state, text=text, score=score, event=event)
+        if not score.exceeds:
+            return heard
+        return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
+
+    def _apply_inhibition(self, at_s: float) -> None:
+        seconds, self.inhibit_s = self.inhibit_s, None
+        if seconds:
+            self.alarm.inhibit(at_s, seconds)
+        elif seconds is not None:
+            self.alarm.resume()
+
+    def _score(self, learnt: Learnt, window: Window, embedding: Embedding, level_dbfs: float) -> Score:
+        scored = learnt.scorer.score(embedding)
+        return Score(
+            machine=window.machine,
+            value=scored.value,
+            threshold=self._threshold(learnt),
+            generation=learnt.scorer.generation.number,
+            neighbours=scored.neighbours,
+            start_s=window.start_s,
+            end_s=window.end_s,
+            level_dbfs=level_dbfs,
+        )
+
+    def _keep(self, heard: Heard, window: Window, suspect: AnomalousWindow) -> Heard:
+        """Attach what is kept with an alarm: at its start the confirming windows, then each further disjoint one."""
+        self._suspects.append(suspect)
+        if heard.event is not None and heard.event.kind is EventKind.START:
+            confirming = _disjoint(self._suspects)
+            self._kept_until_s = suspect.end_s
+            return replace(heard, proof=Proof(window.samples, window.rate_hz, confirming, tuple(self._sound)))
+        if self.alarm.active is not None and suspect.start_s >= self._kept_until_s:
+            self._kept_until_s = suspect.end_s
+            return replace(heard, anomalous=suspect)
+        return heard
+
+    def _threshold(self, learnt: Learnt) -> float:
+        """Return the configured number while the generation it was chosen for is active, else the calibrated one."""
+        alarm, generation = self.settings.alarm, learnt.scorer.generation
+        if alarm.threshold != "calibrated" and alarm.threshold_generation == generation.number:
+            return alarm.threshold
+        return generation.threshold
+
+    def _keep_sound(self, block: AudioBlock) -> None:
+        if block.gap or (self._sound and self._sound[-1].rate_hz != block.rate_hz):
+            self._sound.clear()
+        self._sound.append(block)
+        while self._sound[-1].end_s - self._sound[0].end_s > self._sound_s:
+            self._sound.popleft()
+
+
+def _disjoint(windows: Iterable[AnomalousWindow]) -> tuple[AnomalousWindow, ...]:
+    """Return windows that share no sound, newest first."""
+    chosen: list[AnomalousWindow] = []
+    for window in sorted(windows, key=lambda each: each.end_s, reverse=True):
+        if not chosen or window.end_s <= chosen[-1].start_s:
+            chosen.append(window)
+    return tuple(chosen)
