@@ -138,9 +138,10 @@ def open_bundle(folder: Path) -> Bundle:
 def search_folders(state_dir: Path | None = None) -> tuple[Path, ...]:
     """Return the folders that hold bundles, first wins: the node's own, the system's, those shipped with the code."""
     # A wheel carries `_models`; in a checkout the same folders lie beside the package.
-    shipped = (_PACKAGE / "_models", _PACKAGE.parent / "models")
+    packaged = _PACKAGE / "_models"
+    shipped = packaged if packaged.is_dir() else _PACKAGE.parent / "models"
     own = () if state_dir is None else (state_dir / "models",)
-    return (*own, SYSTEM_MODELS, *(folder for folder in shipped if folder.is_dir()))
+    return (*own, SYSTEM_MODELS, shipped)
 
 
 def list_bundles(state_dir: Path | None = None) -> tuple[BundleListing, ...]:
