@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     Step = str | int
+_MOST_TOLD = 25
+_MOST_LINES = 500  # of one value; nothing a machine is described by comes near
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -84,8 +86,9 @@ def _syntax(message: str, text: str) -> tuple[str, int]:
 
 def _refusal(mistakes: Sequence[Mistake], text: str, path: Path) -> ConfigError:
     lines = _Lines(text)
-    told = sorted((lines.find(mistake.path), str(mistake)) for mistake in mistakes)
-    return ConfigError("\n".join(f"{path}:{line}: {what}" for line, what in told))
+    told = sorted((lines.find(mistake.path), str(mistake)) for mistake in mistakes[:_MOST_TOLD])
+    more = [f"{path}: and {len(mistakes) - _MOST_TOLD} more"] if len(mistakes) > _MOST_TOLD else []
+    return ConfigError("\n".join([f"{path}:{line}: {what}" for line, what in told] + more))
 
 
 class _Lines:
@@ -112,7 +115,7 @@ class _Lines:
 
     def _prefix(self, count: int) -> tuple[int, dict[str, Any]]:
         """Return the longest parsable prefix of at most `count` lines: its length and content."""
-        for length in range(count, 0, -1):
+        for length in range(count, max(0, count - _MOST_LINES), -1):
             try:
                 return length, tomllib.loads("\n".join(self._lines[:length]))
             except ValueError:

@@ -166,6 +166,16 @@ def test_every_mistake_is_told_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in refusal(tmp_path, text)] == ["2", "3", "7"]
 
 
+def test_a_thousand_mistakes_are_told_in_a_moment_by_the_first_of_them(tmp_path: Path) -> None:
+    """A large file that is wrong throughout gives a list one can read."""
+    machine = GOOD.partition("\n\n")[2].replace("channel = 1", "channel = 0")
+    machines = "".join(machine.replace("pump-3", f"pump-{number}") for number in range(200))
+    lines = refusal(tmp_path, GOOD.partition("\n\n")[0] + "\n\n" + machines)
+    assert len(lines) == 26
+    assert lines[24].startswith("79: machine[25].source.channel: must be >= 1, not 0")
+    assert lines[25].endswith(": and 175 more")
+
+
 def test_two_machines_of_one_name_are_refused_at_the_second(tmp_path: Path) -> None:
     """Two machines cannot share a topic."""
     twice = GOOD + GOOD.partition("\n\n")[2]
