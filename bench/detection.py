@@ -179,7 +179,8 @@ def score_id(normal: list[Array], anomaly: list[Array], detector: Detector, coun
     """Return the AUC of each split, `(count,)`. A clip's score is the mean over its windows."""
     aucs = []
     for remembered, held_out in splits(len(normal), count, seed):
-        # The right-aligned last window of a longer clip repeats sound of the one before it: not remembered twice.
+        # The right-aligned last window of a longer clip repeats sound of the one before it: not remembered twice. (A
+        # clip of several whole windows gives up one that could have been kept.)
         memory = np.concatenate([normal[i][: max(1, len(normal[i]) - 1)] for i in remembered])
         tested = [normal[i] for i in held_out] + anomaly
         scores = distances(memory, np.concatenate(tested), detector)
