@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     Step = str | int
-_MOST_TOLD = 25
+_MAX_BYTES = 1 << 20  # a thousand machines fit many times; a device or a recording given by mistake does not
+_MOST_TOLD = 25  # mistakes in one refusal
 _MOST_LINES = 500  # of one value; nothing a machine is described by comes near
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-_MAX_BYTES = 1 << 20  # a thousand machines fit many times; a device or a recording given by mistake does not
 
 
 def load_settings(path: Path) -> Settings:

@@ -173,7 +173,7 @@ def test_a_thousand_mistakes_are_told_in_a_moment_by_the_first_of_them(tmp_path:
     lines = refusal(tmp_path, GOOD.partition("\n\n")[0] + "\n\n" + machines)
     assert len(lines) == 26
     assert lines[24].startswith("79: machine[25].source.channel: must be >= 1, not 0")
-    assert lines[25].endswith(": and 175 more")
+    assert lines[25].endswith(" and 175 more")
 
 
 def test_two_machines_of_one_name_are_refused_at_the_second(tmp_path: Path) -> None:
