@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     Step = str | int
+
 _MAX_BYTES = 1 << 20  # a thousand machines fit many times; a device or a recording given by mistake does not
 _MOST_TOLD = 25  # mistakes in one refusal
 _MOST_LINES = 500  # of one value; nothing a machine is described by comes near
