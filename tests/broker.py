@@ -121,6 +121,8 @@ class Subscriber:
     port: int
     topic: str = "#"
     session: str | None = None
+    username: str | None = None
+    password: str | None = None
     messages: list[Received] = field(default_factory=list)
     subscriptions: int = 0  # made so far: one per connection
 
@@ -134,6 +136,7 @@ class Subscriber:
             protocol=protocol,
             clean_session=None if self.session is None else False,
         )
+        self._client.username_pw_set(self.username, self.password)
         arguments = {"options": options} if self.session is None else {"qos": 1}
         self._client.on_connect = lambda client, *_: client.subscribe(self.topic, **arguments)
         self._client.on_subscribe = self._note_subscription

@@ -232,7 +232,7 @@ class Publisher:
             rows = self._outbox.due(room, self._cursor)
         except (sqlite3.Error, StorageError) as error:
             self._note(last_error=f"outbox: {error}")
-            _log.exception("deliver.outbox_unreadable")
+            _log.error("deliver.outbox_unreadable", error=str(error))
             rows = ()
         self._look, self._looked_s = len(rows) == room, now_s
         for row in rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -232,3 +233,19 @@ def test_a_server_that_is_no_broker_is_survived(tmp_path: Path) -> None:
     with Broker(tmp_path, port=port):
         wait_until(lambda: node.counts().sent == 1)
         node.close()
+
+
+def test_an_unreadable_outbox_is_survived(tmp_path: Path, broker: Broker) -> None:
+    """A database error is reported and tried again; states still flow, and the alert follows when it can be read."""
+    with Subscriber(broker.port) as plant, Node(tmp_path, broker.port) as node:
+        wait_until(lambda: node.publisher.health().connected)
+        with sqlite3.connect(tmp_path / "edge-monitor.db") as connection:
+            connection.execute("ALTER TABLE outbox RENAME TO elsewhere")
+        node.publisher.wake()
+        wait_until(lambda: node.publisher.health().last_error == "outbox: no such table: outbox")
+        node.publisher.set_state("pump-3", b"{}")
+        plant.wait_for(TOPICS.state("pump-3"))
+        connection.execute("ALTER TABLE elsewhere RENAME TO outbox")
+        connection.close()
+        node.commit(("pump-3", 0, b'{"seq":0}'))
+        assert plant.wait_for(ALERT)[0].payload == b'{"seq":0}'
