@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.broker import Broker, Subscriber, wait_until
 from tests.deliver.node import TOPICS, Node
@@ -136,8 +137,12 @@ def test_credentials_from_a_file_open_a_closed_broker(tmp_path: Path) -> None:
     with Broker(tmp_path, "allow_anonymous false", f"password_file {passwords}") as broker:
         with Node(tmp_path, broker.port, username="edge", password_file=secret) as node:
             wait_until(lambda: node.publisher.health().connected)
-        with Node(tmp_path, broker.port, username="edge", password="not-sesame") as node:  # noqa: S106 - a wrong one
-            wait_until(lambda: node.publisher.health().last_error is not None)
+        with (
+            structlog.testing.capture_logs() as logs,
+            Node(tmp_path, broker.port, username="edge", password="not-sesame") as node,  # noqa: S106 - a wrong one
+        ):
+            wait_until(lambda: logs)
+            assert "sesame" not in repr(logs) + repr(node.publisher.health()) + repr(vars(node.publisher))
             assert node.publisher.health().last_error == "refused by the broker: Not authorized"
 
 
