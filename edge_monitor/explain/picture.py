@@ -193,10 +193,10 @@ def _change(pen: ImageDraw, anomaly: CompactSpectrogram, normal: CompactSpectrog
         x = middle + value / full_db * _CHANGE_WIDTH / 2
         pen.rectangle([min(middle, x), top, max(middle, x), bottom], fill=_LOUDER if value > 0 else _QUIETER)
     pen.line([(middle, _TOP), (middle, _TOP + _PLOT_HEIGHT)], fill=_INK)
-    _text(pen, (_CHANGE_X, _TOP - 8), "louder by", 14, anchor="ls")
+    _text(pen, (_CHANGE_X, _TOP - 8), "Change", 14, anchor="ls")
     for share, label in ((0.0, f"-{full_db}"), (0.5, "0"), (1.0, f"+{full_db}")):
         _text(pen, (_CHANGE_X + share * _CHANGE_WIDTH, _TOP + _PLOT_HEIGHT + 7), label, 12, anchor="ma")
-    _text(pen, (middle, _TOP + _PLOT_HEIGHT + 26), "change in dB", 12, _FAINT, anchor="ma")
+    _text(pen, (middle, _TOP + _PLOT_HEIGHT + 26), "quieter | louder, dB", 12, _FAINT, anchor="ma")
 
 
 def _mean_db(spectrogram: CompactSpectrogram) -> NDArray[np.float64]:
