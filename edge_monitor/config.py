@@ -137,7 +137,7 @@ class SimulatorSource(_Settings):
     fault_db: Annotated[float, Field(ge=-40, le=40)] = Field(
         default=6.0, description="fault level over the healthy sound in the fault's own band, dB"
     )
-    stops: tuple[tuple[NonNegative, NonNegative], ...] = Field(
+    stops: tuple[Annotated[tuple[NonNegative, NonNegative], Field(strict=False)], ...] = Field(
         default=(), strict=False, description="[[stop_s, start_s], …] in stream time"
     )
     seconds: Positive | None = Field(default=None, description="end after this much stream time")

@@ -43,11 +43,11 @@ def open_microphones(microphones: Mapping[str, MicrophoneSource]) -> list[Microp
         present = list_devices()
     except AudioError:
         present = []  # the sources will say why, and go on trying
-    groups: dict[str, dict[str, MicrophoneSource]] = {}
+    groups: dict[str, tuple[str, dict[str, MicrophoneSource]]] = {}
     for machine, settings in microphones.items():
-        device = _find(present, settings)
-        groups.setdefault(device or settings.device, {})[machine] = settings
-    return [Microphone(device, group) for device, group in groups.items()]
+        device = _find(present, settings) or settings.device
+        groups.setdefault(device.casefold(), (device, {}))[1][machine] = settings
+    return [Microphone(device, group) for device, group in groups.values()]
 
 
 def _find(present: list[Device], settings: MicrophoneSource) -> str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RATE_HZ = 16_000
 _BLOCKS_PER_CHUNK = 4  # blocks of 0.128 s
-_REFERENCE_CHUNKS = 12  # 6 s of healthy sound to set the fault's level against
+_REFERENCE_CHUNKS = 48  # 25 s of healthy sound to set the fault's level against; bouts of squeal last seconds
 
 
 class Simulation:

@@ -50,7 +50,7 @@ class Chunk:
     samples: Samples  # (frames,) float32
     turns: NDArray[np.float64]  # (frames,) shaft angle in turns
     speed: NDArray[np.float64]  # (frames,) part of full speed, 0 = stopped
-    load: float  # 0.6 to 1
+    load: float  # 0.7 to 1
 
 
 class HealthyMachine:
@@ -80,12 +80,12 @@ class HealthyMachine:
         self._load, self._slip = self._draw(0.0)
 
     def _draw(self, at_s: float) -> tuple[float, float]:
-        """Return load (0.6 to 1) and relative speed at this time: a cycle plus a random walk that is pulled back."""
+        """Return load (0.7 to 1) and relative speed at this time: a cycle plus a random walk that is pulled back."""
         pull = math.exp(-CHUNK_S / 8.0)
         self._wander = pull * self._wander + math.sqrt(1 - pull * pull) * self._random.standard_normal(2)
         cycle = math.sin(2 * math.pi * (at_s / self._cycle_s + self._cycle_at))
-        load = min(1.0, max(0.6, 0.8 + 0.14 * cycle + 0.03 * self._wander[0]))
-        return load, 1.0 - 0.012 * (load - 0.8) + 0.001 * float(self._wander[1])
+        load = min(1.0, max(0.7, 0.85 + 0.1 * cycle + 0.02 * self._wander[0]))
+        return load, 1.0 - 0.012 * (load - 0.85) + 0.001 * float(self._wander[1])
 
     def next_chunk(self, flow_gain: float) -> Chunk:
         """Return the next stretch; `flow_gain` below 1 is a loss of flow."""

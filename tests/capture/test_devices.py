@@ -1,0 +1,99 @@
+"""A device is found by what does not move, and never guessed."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_monitor.capture.devices import Device, query_devices, resolve, tell_apart
+from edge_monitor.errors import AudioError, ConfigError
+
+
+def device(identity: str, index: int = 0, *, is_default: bool = False) -> Device:
+    """Return a mono input."""
+    return Device(identity, index, 1, 48_000, is_default)
+
+
+DEVICES = [
+    device("USB Audio Device: - @usb-1-1.2", 1),
+    device("USB Audio Device: - @usb-1-1.3", 2),
+    device("UMC404HD 192k: USB Audio", 3),
+    device("UMC404HD 192k: USB Audio #2", 4),
+    device("pulse", 5, is_default=True),
+]
+
+
+class ListedPortAudio:
+    """What PortAudio says on a box with two alike USB cards, a playback-only card and a sound server."""
+
+    class default:  # noqa: N801 - sounddevice's own spelling
+        """PortAudio's default devices: input, output."""
+
+        device = (3, 2)
+
+    @staticmethod
+    def query_hostapis() -> list[dict[str, str]]:
+        """Return the one host API."""
+        return [{"name": "ALSA"}]
+
+    @staticmethod
+    def query_devices() -> list[dict[str, object]]:
+        """Return the devices in PortAudio's own form."""
+        names = [
+            ("USB Audio Device: - (hw:1,0)", 1),
+            ("USB Audio Device: - (hw:2,0)", 1),
+            ("HDMI: 0 (hw:0,3)", 0),
+            ("pulse", 32),
+        ]
+        return [
+            {"name": name, "index": index, "hostapi": 0, "max_input_channels": inputs, "default_samplerate": 48_000.0}
+            for index, (name, inputs) in enumerate(names)
+        ]
+
+
+def test_the_card_index_is_no_part_of_the_identity() -> None:
+    """`(hw:1,0)` moves from boot to boot and is left out; playback-only cards are not inputs."""
+    devices = query_devices(ListedPortAudio)
+    assert [device.identity for device in devices] == ["USB Audio Device: -", "USB Audio Device: - #2", "pulse"]
+    assert [device.index for device in devices] == [0, 1, 3]
+    assert [device.is_default for device in devices] == [False, False, True]
+
+
+def test_alike_cards_are_told_apart_by_their_port() -> None:
+    """The port is part of the identity only where it is needed."""
+    alike = [device("Mic"), device("Mic"), device("Other")]
+    apart = tell_apart(alike, ["usb-1-1.2", "usb-1-1.3", "usb-1-1.4"])
+    assert [device.identity for device in apart] == ["Mic @usb-1-1.2", "Mic @usb-1-1.3", "Other"]
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("USB Audio Device: - @usb-1-1.3", 2),
+        ("usb-1-1.2", 1),
+        ("UMC404HD 192k: USB Audio", 3),
+        ("PULSE", 5),
+        ("default", 5),
+    ],
+)
+def test_an_identity_or_a_unique_part_finds_its_device(text: str, index: int) -> None:
+    """The whole identity wins over longer ones that contain it; case does not matter in a part."""
+    assert resolve(DEVICES, text).index == index
+
+
+def test_an_ambiguous_device_is_an_error_that_lists_the_candidates() -> None:
+    """Guessing would listen to the wrong machine."""
+    with pytest.raises(ConfigError) as caught:
+        resolve(DEVICES, "usb audio device")
+    assert str(caught.value) == (
+        "device 'usb audio device' is ambiguous: it matches 'USB Audio Device: - @usb-1-1.2', "
+        "'USB Audio Device: - @usb-1-1.3' (write one of them in full)"
+    )
+    assert caught.value.exit_code == 2
+
+
+def test_a_device_that_is_not_there_is_an_error_that_lists_the_others() -> None:
+    """The user sees what could have been meant."""
+    with pytest.raises(AudioError, match=r"no input device matches 'Zoom' \(inputs: 'pulse'\)"):
+        resolve([device("pulse")], "Zoom")
+    with pytest.raises(AudioError, match=r"no input device matches 'default' \(inputs: none\)"):
+        resolve([], "default")

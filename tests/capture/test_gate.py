@@ -1,0 +1,107 @@
+"""A machine that stops is not broken, and one that grows quieter is not stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edge_monitor.capture.gate import Running, RunningGate, learn_gate, quietest_dbfs
+from edge_monitor.capture.simulator import render
+from edge_monitor.capture.windowing import WindowCutter, cut
+from edge_monitor.config import SimulatorSource
+from edge_monitor.records import AudioBlock
+
+if TYPE_CHECKING:
+    from edge_monitor.records import Samples
+
+RATE_HZ = 16_000
+
+
+def noise(seconds: float, dbfs: float, seed: int = 0) -> Samples:
+    """Return white noise of this RMS level."""
+    frames = round(seconds * RATE_HZ)
+    return (10 ** (dbfs / 20) * np.random.default_rng(seed).standard_normal(frames)).astype(np.float32)
+
+
+def verdicts(samples: Samples, gate: RunningGate, window_s: float = 2.0) -> list[tuple[float, Running]]:
+    """Return (end of window in s, verdict) for windows of 2 s, one each half second."""
+    cutter = WindowCutter("p", RATE_HZ, window_s, 0.5)
+    judged = []
+    for at in range(0, len(samples), 1600):
+        block = AudioBlock("p", samples[at : at + 1600], RATE_HZ, at / RATE_HZ, gap=at == 0)
+        gate.hear(block)
+        judged += [(window.end_s, gate.judge(window)) for window in cutter.feed(block)]
+    return judged
+
+
+def test_a_stop_and_a_start_are_followed() -> None:
+    """Running until the stop at 10 s, off until the start at 20 s, then settling for 5 s."""
+    samples = np.concatenate([noise(10, -40), noise(10, -60), noise(15, -40)])
+    by_end = dict(verdicts(samples, RunningGate(-50.0, settle_s=5.0)))
+    assert all(by_end[end] is Running.RUNNING for end in (2.0, 5.0, 10.0))
+    assert all(by_end[end] is Running.NOT_RUNNING for end in (10.5, 12.0, 20.0))
+    assert all(by_end[end] is Running.SETTLING for end in (20.5, 22.0, 26.5))
+    assert all(by_end[end] is Running.RUNNING for end in (27.5, 30.0, 35.0))
+
+
+@pytest.mark.parametrize("stop_s", [9.6, 9.75, 9.9, 10.0, 10.1, 10.3])
+def test_a_window_that_straddles_a_stop_is_not_scored(stop_s: float) -> None:
+    """Wherever a stop falls, no window with more than a quarter second of stillness counts as running."""
+    samples = np.concatenate([noise(stop_s, -40), noise(5, -60)])
+    running = [end for end, verdict in verdicts(samples, RunningGate(-50.0, 0.0)) if verdict is Running.RUNNING]
+    assert max(running) <= stop_s + 0.25
+
+
+def test_a_level_just_above_the_gate_does_not_start_a_stopped_machine() -> None:
+    """Hysteresis: a stop needs the level below the gate, a start 3 dB above it."""
+    samples = np.concatenate([noise(5, -48), noise(5, -60), noise(5, -48.5), noise(5, -45)])
+    by_end = dict(verdicts(samples, RunningGate(-50.0, settle_s=0.0)))
+    assert by_end[5.0] is Running.RUNNING
+    assert by_end[15.0] is Running.NOT_RUNNING
+    assert by_end[20.0] is Running.RUNNING
+
+
+def test_a_gap_does_not_start_a_stopped_machine() -> None:
+    """What was off before sound was lost is still off, and settles, when it is heard running after it."""
+    gate = RunningGate(-50.0, settle_s=5.0)
+    gate.hear(AudioBlock("p", noise(1, -60), RATE_HZ, 0.0, gap=True))
+    gate.hear(AudioBlock("p", noise(4, -40), RATE_HZ, 3.0, gap=True))
+    (window,) = cut(noise(4, -40), RATE_HZ, 4.0, 4.0)
+    assert gate.judge(window) is Running.SETTLING
+
+
+def test_without_a_gate_the_machine_always_runs() -> None:
+    """`gate = "off"`, or nothing learnt: silence is scored like anything else."""
+    assert {verdict for _, verdict in verdicts(noise(5, -90), RunningGate(None, 10.0))} == {Running.RUNNING}
+
+
+def test_the_gate_lies_6_db_below_the_quietest_normal_moment() -> None:
+    """One dropout among hundreds of windows does not drag it down; few windows are all believed."""
+    assert learn_gate([-40.0, -41.0, -42.5]) == -48.5
+    assert learn_gate([-40.0] * 300 + [-90.0]) == -46.0
+    assert learn_gate([]) is None
+
+
+def test_the_quietest_quarter_second_is_found() -> None:
+    """A dip of half a second is what counts, not the mean."""
+    samples = np.concatenate([noise(2, -40), noise(0.5, -50), noise(2, -40)])
+    assert quietest_dbfs(samples, RATE_HZ) == pytest.approx(-50.0, abs=0.3)
+
+
+@pytest.mark.parametrize("machine", ["pump", "fan", "gearbox"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_learnt_gate_tells_a_stop_from_a_loss_of_flow(machine: str, seed: int) -> None:
+    """Learnt from healthy sound, the gate sees a stopped machine and does not hide one that has lost its flow."""
+    settings = SimulatorSource.model_validate({"kind": "simulator", "machine": machine, "seed": seed})
+    healthy = render(settings, 180)
+    gate = learn_gate(quietest_dbfs(window.samples, RATE_HZ) for window in cut(healthy, RATE_HZ, 10.0, 10.0))
+    fresh = {"take": 1, "fault": "no-flow", "fault_at_s": 0.0, "fault_db": 12.0}
+    without_flow = render(settings.model_copy(update=fresh), 60)
+    assert {verdict for _, verdict in verdicts(without_flow, RunningGate(gate, 10.0))} == {Running.RUNNING}
+    stopping = render(settings.model_copy(update={"take": 1, "stops": ((20.0, 40.0),)}), 60)
+    by_end = dict(verdicts(stopping, RunningGate(gate, settle_s=5.0)))
+    assert {by_end[end] for end in (10.0, 20.0)} == {Running.RUNNING}
+    assert {by_end[end] for end in (25.0, 30.0, 39.5)} == {Running.NOT_RUNNING}
+    assert by_end[60.0] is Running.RUNNING
