@@ -165,7 +165,7 @@ class AlarmEvent:
     threshold: float
     generation: int
     level_dbfs: float
-    neighbours: tuple[Neighbour, ...]  # of the highest-scoring confirming window
-    window_start_s: float  # the highest-scoring confirming window, stream time, seconds
+    neighbours: tuple[Neighbour, ...]  # of the window that confirmed the start
+    window_start_s: float  # the window that confirmed the start, stream time, seconds
     window_end_s: float
     reason: str  # one line: why it was raised, updated or ended

@@ -6,17 +6,19 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.errors import StorageError
-from edge_monitor.records import AlarmEvent, EventKind, Neighbour
+from edge_monitor.records import AlarmEvent, Embedding, EventKind, Neighbour
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from edge_monitor.records import Embedding
-
 # DESIGN: an inhibition lasts 24 hours at the most, whatever the wall clock says after a step.
 MAX_INHIBIT_S = 24 * 3600.0
+# Five times the paper's k: a rejected sound then has k neighbours of its own, whichever of its windows comes.
+MAX_WINDOWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,22 @@ class AlarmRow:
     rejected_ms: int | None
 
 
-def record(connection: sqlite3.Connection, event: AlarmEvent, embedding: Embedding | None) -> None:
-    """Write an event into the alarm's row, inside the transaction that also writes the outbox row.
+@dataclass(frozen=True, slots=True)
+class AnomalousWindow:
+    """A window above the threshold, as it is kept with its alarm."""
 
-    `embedding` is the raw vector of the highest-scoring confirming window; needed for a start.
-    """
+    start_s: float  # stream time, seconds
+    end_s: float
+    level_dbfs: float
+    embedding: Embedding
+
+
+def record(connection: sqlite3.Connection, event: AlarmEvent) -> None:
+    """Write an event into the alarm's row, inside the transaction that also writes the outbox row."""
     if event.kind is EventKind.START:
-        if embedding is None:
-            raise ValueError("the start of an alarm comes with the embedding of its window")
         connection.execute(
             "INSERT INTO alarms (alarm_id, machine, started_ms, last_seq, peak_score, threshold, generation,"
-            " level_dbfs, neighbours, vector, bundle_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " level_dbfs, neighbours) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 event.alarm_id,
                 event.machine,
@@ -59,8 +66,6 @@ def record(connection: sqlite3.Connection, event: AlarmEvent, embedding: Embeddi
                 event.generation,
                 event.level_dbfs,
                 json.dumps([asdict(neighbour) for neighbour in event.neighbours]),
-                embedding.vector.astype("<f4").tobytes(),
-                embedding.bundle_hash,
             ),
         )
         return
@@ -78,6 +83,31 @@ def record(connection: sqlite3.Connection, event: AlarmEvent, embedding: Embeddi
             event.alarm_id,
         ),
     )
+
+
+def add_window(connection: sqlite3.Connection, alarm_id: str, window: AnomalousWindow) -> None:
+    """Keep another window of an alarm, up to MAX_WINDOWS: enough to learn the sound should the alarm be rejected."""
+    connection.execute(
+        "INSERT INTO alarm_windows SELECT ?, count(*), ?, ?, ? FROM alarm_windows WHERE alarm_id = ?"
+        " HAVING count(*) < ?",
+        (
+            alarm_id,
+            window.level_dbfs,
+            window.embedding.bundle_hash,
+            window.embedding.vector.astype("<f4").tobytes(),
+            alarm_id,
+            MAX_WINDOWS,
+        ),
+    )
+
+
+def windows_of(connection: sqlite3.Connection, alarm_id: str) -> list[tuple[float, Embedding]]:
+    """Return level (dBFS) and embedding of the windows kept with an alarm, oldest first."""
+    rows = connection.execute("SELECT * FROM alarm_windows WHERE alarm_id = ? ORDER BY number", (alarm_id,))
+    return [
+        (row["level_dbfs"], Embedding(np.frombuffer(row["vector"], dtype="<f4").astype(np.float32), row["bundle_hash"]))
+        for row in rows
+    ]
 
 
 def restore(connection: sqlite3.Connection, machine: str, *, cooldown_s: float, wall_ms: int) -> Restored:

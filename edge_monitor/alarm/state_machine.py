@@ -122,7 +122,6 @@ class AlarmStateMachine:
         confirming = [window for window in windows if window.exceeds]
         if len(confirming) < self._rules.raise_m:
             return None
-        worst = max(confirming, key=lambda window: window.ratio)
         return self._emit(
             AlarmEvent(
                 machine=self._machine,
@@ -133,13 +132,13 @@ class AlarmStateMachine:
                 at_ms=wall_ms,
                 since_ms=wall_ms,
                 score=score.value,
-                peak_score=worst.value,
+                peak_score=max(window.value for window in confirming),
                 threshold=score.threshold,
                 generation=score.generation,
                 level_dbfs=score.level_dbfs,
-                neighbours=worst.neighbours,
-                window_start_s=worst.start_s,
-                window_end_s=worst.end_s,
+                neighbours=score.neighbours,
+                window_start_s=score.start_s,
+                window_end_s=score.end_s,
                 reason=f"{len(confirming)} of the last {self._rules.raise_n} disjoint windows exceed the threshold",
             )
         )

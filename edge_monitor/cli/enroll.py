@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,11 @@ import click
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
     from edge_monitor.cli.clips import Clip
     from edge_monitor.service.client import Ask
+    from edge_monitor.service.node import Node
 
 
 @click.command("enroll")
@@ -80,7 +84,7 @@ def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
     return found
 
 
-def _enroll_files(ask: Ask, node: Any, machine: str, files: list[Path], channel: int) -> int:  # noqa: ANN401 - Node, whose import is lazy
+def _enroll_files(ask: Ask, node: Node, machine: str, files: list[Path], channel: int) -> int:
     """Enrol each file by itself, so that whatever happens meanwhile loses at most one; return how many failed."""
     from edge_monitor.cli.clips import encode_clip, sha256_of
     from edge_monitor.encode.encoder import Encoder
@@ -89,7 +93,7 @@ def _enroll_files(ask: Ask, node: Any, machine: str, files: list[Path], channel:
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
     failed = 0
-    with click.progressbar(files, label="Enrolling", file=click.get_text_stream("stderr")) as bar:
+    with click.progressbar(files, label="Enrolling", file=sys.stderr) as bar:
         for path in bar:
             try:
                 if last(ask("normals.known", machine=machine, sha256=[sha256_of(path)]))["known"]:
@@ -136,15 +140,13 @@ def _request(clip: Clip) -> dict[str, Any]:
 
 
 def _enroll_live(ask: Ask, machine: str, minutes: float, *, as_json: bool) -> None:
-    heard_s = 0.0
-    with click.progressbar(
-        length=round(minutes * 60), label="Listening", file=click.get_text_stream("stderr"), hidden=as_json,
-        item_show_func=lambda item: item["text"] if item else None,
-    ) as bar:  # fmt: skip
+    shown_s = 0
+    bar: ProgressBar[int]
+    with click.progressbar(length=round(minutes * 60), label="Listening", file=sys.stderr, hidden=as_json) as bar:
         for item in ask("enroll.live", machine=machine, minutes=minutes):
-            if "text" in item:
-                bar.update(round(item["seconds"]) - round(heard_s), item)
-                heard_s = item["seconds"]
+            bar.label = f"Listening ({item['text']})"
+            bar.update(round(item["seconds"]) - shown_s)
+            shown_s = round(item["seconds"])
 
 
 def _show(built: dict[str, Any]) -> None:

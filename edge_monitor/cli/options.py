@@ -40,6 +40,7 @@ def config_option(command: _Command) -> _Command:
     return click.option(
         "--config",
         "config_path",
+        is_eager=True,  # --machine looks into it
         type=click.Path(path_type=Path),
         callback=lambda _context, _option, given: find_config(given),
         help="The configuration; default: $EDGE_MONITOR_CONFIG, ./edge-monitor.toml, /etc/edge-monitor/…",
@@ -52,8 +53,24 @@ def json_option(command: _Command) -> _Command:
 
 
 def machine_option(command: _Command) -> _Command:
-    """Add a required `--machine`; the command receives `machine: str`."""
-    return click.option("--machine", required=True, help="The machine's name in the configuration.")(command)
+    """Add `--machine`; the command receives `machine: str`, by default the configuration's only machine.
+
+    Goes below `config_option`.
+    """
+    return click.option(
+        "--machine", callback=_only_machine, help="The machine's name; default: the only one of the configuration."
+    )(command)
+
+
+def _only_machine(context: click.Context, option: click.Parameter, given: str | None) -> str:
+    from edge_monitor.config_file import load_settings
+
+    if given is not None:
+        return given
+    names = [machine.name for machine in load_settings(context.params["config_path"]).machine]
+    if len(names) > 1:
+        raise click.MissingParameter(f"The configuration has {', '.join(names)}.", context, option)
+    return names[0]
 
 
 def dry_run_option(command: _Command) -> _Command:

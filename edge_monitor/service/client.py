@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 class Ask(Protocol):
-    """Asks a node for a verb; the answer's items come as they are made."""
+    """Asks a node for a verb; the answer's items come as they are made. Raises EdgeMonitorError."""
 
-    def __call__(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON type
-        """Yield the items of the answer. Raises EdgeMonitorError."""
+    def __call__(self, verb: str, **arguments: Any) -> Iterator[dict[str, Any]]: ...  # noqa: ANN401, D102 - any JSON type
 
 
 @contextmanager

@@ -143,10 +143,10 @@ class Daemon(Node):
     # --- work -------------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        pipeline = threading.Thread(target=self._hear, name="pipeline", daemon=True)
-        pipeline.start()
         for source in self._sources:
             self._feed.follow(source)
+        pipeline = threading.Thread(target=self._hear, name="pipeline", daemon=True)
+        pipeline.start()
         republished_s = self._started.monotonic_s
         while pipeline.is_alive() and not self._stop.wait(TICK_S):
             self.desk.retry()

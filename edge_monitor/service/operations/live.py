@@ -114,7 +114,6 @@ def enroll_live(node: Node, *, machine: str, minutes: float) -> Answer:
     finally:
         node.set_learning(machine, learning=False)
         session.commit()
-    yield {"seconds": minutes * 60.0, "of_s": minutes * 60.0, "windows": session.windows, "thinned": session.thinned}
 
 
 def listen(node: Node, *, machine: str) -> Answer:

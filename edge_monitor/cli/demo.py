@@ -1,0 +1,36 @@
+"""`edge-monitor demo`: the product at work in less than a minute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("demo")
+@click.option("--recordings", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Play real recordings in the DCASE 2020 Task 2 layout instead of the simulator.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Which simulated pump.")
+@click.option("--healthy", is_flag=True, help="Let nothing fail: there must be no alert.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False),
+              help="Where its files go; default: a new temporary folder.")  # fmt: skip
+def command(*, recordings: Path | None, seed: int, healthy: bool, folder: Path | None) -> None:
+    """Enrol a machine, break it, and watch the alert arrive: no microphone, broker or account needed.
+
+    The commands and the daemon are the real ones. Exits with 1 when an alert is missing or comes too early.
+    """
+    import tempfile
+
+    from edge_monitor.demo.story import run_recordings, run_simulated
+    from edge_monitor.errors import StorageError
+
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="edge-monitor-demo-"))
+    elif folder.exists() and any(folder.iterdir()):
+        raise StorageError("the folder is not empty", where=str(folder), hint="name a new one")
+    folder.mkdir(parents=True, exist_ok=True)
+    if recordings is not None:
+        right = run_recordings(folder, recordings)
+    else:
+        right = run_simulated(folder, seed=seed, faulty=not healthy)
+    raise SystemExit(0 if right else 1)
