@@ -33,6 +33,8 @@ MAX_EXCEEDANCE = 0.1
 MIN_EXCEEDANCE = 1e-9  # one window in 300 years of 10 s windows
 _DOUBT = 0.05  # leave-block-out scores above the threshold that the model explains with less probability raise it
 _LEAST = 0.1  # of the median: scores below (stored twice after all) must not widen the spread
+_MIN_GROUPS = 5
+_MAX_DEPENDENCE = 0.9  # beyond, five windows are one, and no m of n helps
 _DRAWS = 20_000
 _RULE_OF_THREE = 3.0  # upper 95 % bound on the expected count after none was seen (Hanley & Lippman-Hand, JAMA 1983)
 
@@ -62,11 +64,12 @@ class Calibration:
 
     threshold: float  # > 0, in the score's unit
     wanted_per_day: float  # false alarms per day aimed at
-    expected_per_day: float  # by the fitted model, windows taken as independent
+    expected_per_day: float  # by the fitted model
     expected_low_per_day: float  # 95 % interval of the same: the fit's own uncertainty
     expected_high_per_day: float
     cannot_promise_below_per_day: float  # rule of three over the normal sound heard
     p: float  # fraction of normal windows that may exceed
+    dependence: float  # correlation of successive windows' log scores, 0 to 0.9; 0 also where blocks are single windows
     raise_m: int
     raise_n: int
     window_s: float
@@ -93,6 +96,9 @@ class Calibration:
 
     def sentence(self) -> str:
         """Return two plain lines for a person: what the threshold is, and what nobody can promise."""
+        related = f"successive windows correlated by {self.dependence:.2f}"
+        if self.dependence == 0.0:
+            related = "successive windows taken as independent"
         heard = f"{self.seconds:.0f} s" if self.seconds < 600 else f"{self.seconds / 3600:.1f} h"  # noqa: PLR2004 - 10 min
         return (
             f"Threshold {self.threshold:.4g}: healthy windows score {self.median_score:.4g} in the middle and up to "
@@ -100,8 +106,8 @@ class Calibration:
             f"{_rate(self.wanted_per_day)} false alarms per day.\n"
             f"{heard} of normal sound ({self.blocks} independent blocks) cannot promise fewer than "
             f"{_rate(self.cannot_promise_below_per_day)} per day; {_rate(self.expected_per_day)} (95 % interval "
-            f"{_rate(self.expected_low_per_day)} to {_rate(self.expected_high_per_day)}) is the model's extrapolation, "
-            f"successive windows taken as independent."
+            f"{_rate(self.expected_low_per_day)} to {_rate(self.expected_high_per_day)}) is the model's extrapolation "
+            f"({related})."
         )
 
 
@@ -126,11 +132,12 @@ def _describe(
     score: NDArray[np.float64], unit: NDArray[np.int64], settings: CalibrationSettings, coverage: Coverage
 ) -> Calibration:
     per_day = DAY_S / settings.window_s
-    p = allowed_exceedance(settings)
     fit = fit_tail(score, unit)
+    p = allowed_exceedance(settings, fit.dependence)
     value = max(fit.quantile(p), not_refuted(score, p))
     low, high = fit.exceedance_interval(value)
-    expected, low, high = (at_least(settings.raise_m, settings.raise_n, q) * per_day for q in (p, low, high))
+    m, n = settings.raise_m, settings.raise_n
+    expected, low, high = (at_least(m, n, q, fit.dependence) * per_day for q in (p, low, high))
     seconds = len(score) * settings.window_s
     return Calibration(
         threshold=value,
@@ -140,8 +147,9 @@ def _describe(
         expected_high_per_day=max(high, expected),
         cannot_promise_below_per_day=_RULE_OF_THREE / (seconds / DAY_S),
         p=p,
-        raise_m=settings.raise_m,
-        raise_n=settings.raise_n,
+        dependence=fit.dependence,
+        raise_m=m,
+        raise_n=n,
         window_s=settings.window_s,
         blocks=fit.blocks,
         windows=len(score),
@@ -153,14 +161,14 @@ def _describe(
     )
 
 
-def allowed_exceedance(settings: CalibrationSettings) -> float:
+def allowed_exceedance(settings: CalibrationSettings, dependence: float = 0.0) -> float:
     """Return the fraction of normal windows that may exceed, so that m of n rarely do.
 
-    Solves P(at least m of n) = wanted per day / windows per day, windows independent. It counts every window spent in
-    the alarm condition, not only the first, so it errs on the quiet side.
+    Solves P(at least m of n) = wanted per day / windows per day, for windows that depend on each other that much. It
+    counts every window spent in the alarm condition, not only the first, so it errs on the quiet side.
     """
     wanted = min(settings.false_alarms_per_day * settings.window_s / DAY_S, 1.0)
-    return min(max(exceedance(settings.raise_m, settings.raise_n, wanted), MIN_EXCEEDANCE), MAX_EXCEEDANCE)
+    return min(max(exceedance(settings.raise_m, settings.raise_n, wanted, dependence), MIN_EXCEEDANCE), MAX_EXCEEDANCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +179,7 @@ class TailFit:
     spread: float  # their standard deviation, > 0
     blocks: int
     dof: int
+    dependence: float  # correlation between the windows of a block, 0 to 0.9
 
     def quantile(self, p: float) -> float:
         """Return the score that a new normal window exceeds with probability p (Student-t prediction bound)."""
@@ -202,7 +211,27 @@ def fit_tail(score: NDArray[np.float64], unit: NDArray[np.int64]) -> TailFit:
     blocks = len(size)
     dof = blocks - 1 + PRIOR_BLOCKS
     spread = math.sqrt((blocks * square + PRIOR_BLOCKS * PRIOR_SPREAD**2) / dof)
-    return TailFit(centre, spread, blocks, dof)
+    return TailFit(centre, spread, blocks, dof, _dependence(log, unit))
+
+
+def _dependence(log: NDArray[np.float64], unit: NDArray[np.int64]) -> float:
+    """Return the intraclass correlation of log scores (analysis of variance, Fisher 1925), kept within 0 and 0.9.
+
+    0 unless at least five blocks have several windows: fewer cannot tell it from chance.
+    """
+    size = np.bincount(unit)
+    several = size[unit] > 1
+    if (size > 1).sum() < _MIN_GROUPS:
+        return 0.0
+    unit = np.unique(unit[several], return_inverse=True)[1].reshape(-1)
+    log, size = log[several], np.bincount(unit)
+    groups, count = len(size), len(log)
+    mean = np.bincount(unit, log) / size  # (groups,)
+    between = float((size * (mean - log.mean()) ** 2).sum()) / (groups - 1)
+    within = float(((log - mean[unit]) ** 2).sum()) / (count - groups)
+    per_group = (count - float((size**2).sum()) / count) / (groups - 1)
+    total = between + (per_group - 1) * within
+    return min(max((between - within) / total, 0.0), _MAX_DEPENDENCE) if total > 0 else 0.0
 
 
 def not_refuted(score: NDArray[np.float64], p: float) -> float:

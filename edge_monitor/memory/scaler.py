@@ -10,21 +10,20 @@ import numpy as np
 from edge_monitor.errors import NormalsError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 Metric = Literal["euclidean", "standardized-euclidean"]
 Normalization = Literal["none", "unit"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MetricSpec:
     """What a bundle's manifest says about comparing its vectors."""
 
     metric: Metric = "euclidean"
     normalization: Normalization = "none"  # "unit": each vector is first divided by its length
-    floor: float | tuple[float, ...] = (
-        0.0  # added to each dimension's std, in the vector's own unit; one or one per dim
-    )
+    # added to each dimension's std, in the vector's own unit: one for all or one each; None: nothing
+    floor: float | tuple[float, ...] | NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no vector can be compared with."""
@@ -32,9 +31,13 @@ class MetricSpec:
             raise NormalsError(f"unknown metric {self.metric!r}", hint="euclidean or standardized-euclidean")
         if self.normalization not in ("none", "unit"):
             raise NormalsError(f"unknown normalization {self.normalization!r}", hint="none or unit")
-        floor = np.asarray(self.floor, dtype=np.float64)
+        floor = self._floor
         if not (np.isfinite(floor).all() and (floor >= 0).all()):
             raise NormalsError("the standardization floor must be finite and not negative")
+
+    @property
+    def _floor(self) -> NDArray[np.float64]:
+        return np.asarray(0.0 if self.floor is None else self.floor, dtype=np.float64)
 
     def fit(self, vectors: NDArray[np.floating]) -> Scaler:
         """Return the scaler for these normals, (n, dim) raw.
@@ -45,9 +48,8 @@ class MetricSpec:
         if self.metric == "euclidean":
             return Scaler(self.normalization, None, None)
         prepared = _normalized(vectors, self.normalization)
-        floor: ArrayLike = self.floor
         try:
-            scale = prepared.std(axis=0) + np.asarray(floor, dtype=np.float64)  # (dim,)
+            scale = prepared.std(axis=0) + self._floor  # (dim,)
         except ValueError as error:
             raise NormalsError(f"the standardization floor does not fit vectors of {vectors.shape[1]}") from error
         if not (scale > 0).all():

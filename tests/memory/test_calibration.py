@@ -147,6 +147,24 @@ def test_new_normal_windows_exceed_about_as_often_as_allowed(count: int) -> None
     assert 4 <= exceeded <= 80
 
 
+def test_windows_that_resemble_their_neighbours_raise_the_threshold() -> None:
+    """The same windows, in blocks that are loud or quiet as a whole: three of five exceed together, so fewer may."""
+    draw = np.random.default_rng(0)
+    loud = np.repeat(draw.lognormal(0, 0.3, 40), 3)[:, None]
+    together = (loud * draw.standard_normal((120, 20))).astype(np.float32)
+    block = np.repeat(np.arange(40), 3)
+    start_s = np.tile([0.0, 10.0, 20.0], 40)
+    shuffled = draw.permutation(120)
+    related = calibrate(together, Layout(block, np.zeros(120, dtype=np.int64), start_s), PLAIN, TEN_S)
+    unrelated = calibrate(together[shuffled], Layout(block, np.zeros(120, dtype=np.int64), start_s), PLAIN, TEN_S)
+    assert related.dependence > 0.5
+    assert unrelated.dependence < 0.2
+    assert related.p < 0.001
+    assert unrelated.p > 0.002
+    assert related.threshold > unrelated.threshold
+    assert "correlated by 0.7" in related.sentence()
+
+
 def test_one_stretch_repeated_is_refused() -> None:
     """Identical windows have no spread to learn from."""
     with pytest.raises(NormalsError, match="most normal windows are identical"):
@@ -158,7 +176,7 @@ def test_rule_of_three_says_what_nobody_can_promise() -> None:
     found = calibrate(sound(0, 100), clips(100), PLAIN, TEN_S)
     assert found.cannot_promise_below_per_day == pytest.approx(259.2)
     assert "cannot promise fewer than 259 per day" in found.sentence()
-    assert "model's extrapolation" in found.sentence()
+    assert "model's extrapolation (successive windows taken as independent)" in found.sentence()
     assert len(found.sentence().splitlines()) == 2
 
 

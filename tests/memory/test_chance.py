@@ -47,3 +47,17 @@ def test_three_of_five_allows_one_window_in_a_hundred() -> None:
     """0.1 false alarms per day with windows of 10 s: 10 p^3 is about 1.16e-5."""
     assert exceedance(3, 5, 0.1 * 10 / 86_400) == pytest.approx(0.0105, abs=1e-4)
     assert math.isclose(exceedance(1, 1, 0.25), 0.25)
+
+
+def test_dependent_windows_exceed_together() -> None:
+    """Between independence and full dependence: 10 p^3 = 1e-5 and p = 0.01 bound three of five at p = 0.01."""
+    rates = [at_least(3, 5, 0.01, rho) for rho in (0.0, 0.3, 0.6, 0.9)]
+    assert rates[0] == pytest.approx(1e-5, rel=0.02)
+    assert rates == sorted(rates)
+    assert rates[-1] < 0.01
+
+
+def test_dependence_keeps_each_windows_own_probability() -> None:
+    """One of one is p, whatever is shared; exceedance undoes it."""
+    assert at_least(1, 1, 0.01, 0.5) == pytest.approx(0.01, rel=1e-6)
+    assert exceedance(3, 5, 1.2e-5, 0.5) == pytest.approx(3.4e-4, rel=0.05)
