@@ -100,3 +100,10 @@ def test_every_command_in_the_readme_exists_with_its_options(line: str) -> None:
         command = found
     options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, line
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_link_in_the_first_pages_leads_somewhere(name: str) -> None:
+    """A reader is not sent to a file that is not there."""
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", (REPOSITORY / name).read_text("utf-8"))
+    assert [link for link in links if not (REPOSITORY / link).exists()] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _INTERRUPTED = 128 + 2  # what a shell reports for SIGINT
-_BROKEN_PIPE = 128 + 13  # and for SIGPIPE
 
 
 class _Entry(NamedTuple):
@@ -76,11 +74,13 @@ def group(debug: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line (default: the process's) and exit with its code; an error of the user is one line."""
+    """Run a command line (default: the process's) and exit with its code; an error of the user is one line.
+
+    A closed pipe (`| head`) is click's affair: it ends quietly.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = group.main(list(arguments), prog_name="edge-monitor", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -92,8 +92,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # the reader has gone; what is still buffered must not fail again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_BROKEN_PIPE)
     sys.exit(code if isinstance(code, int) else 0)
