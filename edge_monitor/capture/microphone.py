@@ -100,17 +100,23 @@ class Microphone:
         """Yield blocks, and losses while there is nothing to hear; see `Source.items`."""
         retry_s = _FIRST_RETRY_S
         while not self._stopped.is_set():
-            stream = self._start()
+            heard = False
             try:
-                reason = yield from self._listen(stream)
-            finally:
-                self._end(stream.process)
+                stream = self._start()
+            except OSError as error:
+                reason: str | None = f"the capture process cannot be started: {error.strerror}"
+            else:
+                try:
+                    reason = yield from self._listen(stream)
+                finally:
+                    self._end(stream.process)
+                heard = stream.heard
             if reason is None:
                 return
             now_s = time.monotonic()
             for machine in self.machines:
                 yield AudioLoss(machine, now_s, reason)
-            retry_s = _FIRST_RETRY_S if stream.heard else min(2 * retry_s, _LAST_RETRY_S)
+            retry_s = _FIRST_RETRY_S if heard else min(2 * retry_s, _LAST_RETRY_S)
             self._stopped.wait(retry_s)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".flac", ".wav")
 _BLOCK_S = 0.2
 _CHUNK_HEADER = struct.Struct("<4sI")
-_UNKNOWN_SIZE = 0xFFFFFFFF  # written by recorders that could not seek back
+_UNKNOWN_SIZE = 0x7FFFF000  # and above: written by recorders that could not seek back (sox this, ffmpeg 0xFFFFFFFF)
 
 
 def list_recordings(path: Path) -> list[Path]:
@@ -160,6 +160,6 @@ def _declared_size(path: Path) -> int:
         while len(header := file.read(8)) == _CHUNK_HEADER.size:
             name, size = _CHUNK_HEADER.unpack(header)
             if name == b"data":
-                return 0 if size == _UNKNOWN_SIZE else file.tell() + size
+                return 0 if size >= _UNKNOWN_SIZE else file.tell() + size
             file.seek(size + size % 2, 1)
     return 0

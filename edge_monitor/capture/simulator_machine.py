@@ -72,7 +72,7 @@ class HealthyMachine:
         hz = np.asarray(np.fft.rfftfreq(2 * chunk, 1 / rate_hz), dtype=np.float64)
         self._flow = _Noise(self._random, _flow_shape(hz, design, individual), machine * math.sqrt(flow_share))
         self._factory = _Noise(self._random, _pink_shape(hz), machine * 10 ** (_BACKGROUND_DB / 20))
-        self._events = _Events(self._random, machine * 10 ** (_BACKGROUND_DB / 20), rate_hz)
+        self._events = _Events(self._random, individual, machine * 10 ** (_BACKGROUND_DB / 20), rate_hz)
         self._stops = settings.stops
         self._frames = 0
         self._turns = 0.0
@@ -189,18 +189,23 @@ class _Noise:
 
 
 class _Events:
-    """The occasional distant event in the hall: a clank, a cart, a door."""
+    """The occasional distant event in the hall: a clank, a cart, a door. A hall has its own few, again and again."""
 
-    _PER_CHUNK = CHUNK_S / 30.0  # one in 30 s on average
+    _PER_CHUNK = CHUNK_S / 40.0  # one in 40 s on average
+    _KINDS = 6
 
-    def __init__(self, random: np.random.Generator, level: float, rate_hz: int) -> None:
-        self._random, self._level, self._rate_hz = random, level, rate_hz
+    def __init__(
+        self, random: np.random.Generator, individual: np.random.Generator, level: float, rate_hz: int
+    ) -> None:
+        self._random, self._level = random, level
+        self._kinds = [_event(individual, rate_hz) for _ in range(self._KINDS)]
         self._rest = np.zeros(0, dtype=np.float32)
 
     def add_to(self, samples: Samples) -> None:
         """Add what sounds during this chunk, in place."""
         if self._random.random() < self._PER_CHUNK:
-            event = self._draw()
+            gain = np.float32(self._level * self._random.uniform(0.4, 1.0))
+            event = gain * self._kinds[int(self._random.integers(self._KINDS))]
             longer = np.zeros(max(len(event), len(self._rest)), dtype=np.float32)
             longer[: len(self._rest)] += self._rest
             longer[: len(event)] += event
@@ -209,13 +214,13 @@ class _Events:
         samples[: len(now)] += now
         self._rest = self._rest[len(samples) :]
 
-    def _draw(self) -> Samples:
-        """Return a hum-like or clank-like burst of 0.3 to 2 s, about as loud as the hall itself."""
-        seconds = self._random.uniform(0.3, 2.0)
-        at_s = np.arange(round(seconds * self._rate_hz)) / self._rate_hz
-        rise = np.minimum(1, at_s / 0.05) * np.exp(-3 * at_s / seconds)
-        sound = np.zeros_like(at_s)
-        for _ in range(4):
-            sound += np.sin(2 * np.pi * (self._random.uniform(150, 1500) * at_s + self._random.uniform()))
-        gain = self._level * self._random.uniform(0.4, 1.2) / math.sqrt(2)
-        return (gain * rise * sound).astype(np.float32)
+
+def _event(individual: np.random.Generator, rate_hz: int) -> Samples:
+    """Return a hum-like or clank-like burst of 0.3 to 2 s, about as loud as a hall of level 1."""
+    seconds = individual.uniform(0.3, 2.0)
+    at_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    rise = np.minimum(1, at_s / 0.05) * np.exp(-3 * at_s / seconds)
+    sound = np.zeros_like(at_s)
+    for _ in range(4):
+        sound += np.sin(2 * np.pi * (individual.uniform(150, 1500) * at_s + individual.uniform()))
+    return (rise * sound / math.sqrt(2)).astype(np.float32)

@@ -145,3 +145,14 @@ def test_a_loop_starts_again(tmp_path: Path) -> None:
     blocks = [next(items) for _ in range(3)]
     assert [block.start_s for block in blocks] == pytest.approx([0.0, 0.2, 0.4])
     assert all(block.gap for block in blocks)
+
+
+def test_a_wav_written_into_a_pipe_is_no_truncated_one(tmp_path: Path) -> None:
+    """Recorders that cannot seek back declare an impossible length; what is there is read."""
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, sine(), 16_000)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert len(read_clip(path)[0]) == 16_000
