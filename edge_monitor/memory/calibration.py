@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import NormalsError
-from edge_monitor.memory.chance import at_least, exceedance, student_quantile
+from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile
 from edge_monitor.memory.coverage import Coverage, judge
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.leaveout import Layout, leave_block_out
@@ -240,7 +240,5 @@ def not_refuted(score: NDArray[np.float64], p: float) -> float:
     When so many of them exceed a threshold that a true rate p would show it with probability below 5 % (binomial),
     the tail is heavier than fitted. One outlier never sets the threshold by itself unless p is that small.
     """
-    above = 0
-    while above < len(score) and at_least(above + 1, len(score), p) >= _DOUBT:
-        above += 1
+    above = plausible_count(len(score), p, _DOUBT)
     return float(np.sort(score)[::-1][above]) if above < len(score) else 0.0

@@ -36,6 +36,18 @@ def exceedance(m: int, n: int, probability: float, dependence: float = 0.0) -> f
     return high
 
 
+def plausible_count(n: int, p: float, doubt: float) -> int:
+    """Return the largest count that n independent trials of probability 0 < p < 1 reach with probability >= `doubt`."""
+    count, reached = 0, 1.0  # P(at least 0) = 1
+    while count < n:
+        log_choose = math.lgamma(n + 1) - math.lgamma(count + 1) - math.lgamma(n - count + 1)
+        reached -= math.exp(log_choose + count * math.log(p) + (n - count) * math.log1p(-p))
+        if reached < doubt:
+            break
+        count += 1
+    return count
+
+
 def student_tail(t: float, dof: int) -> float:
     """Return P(T > t) for t >= 0 and integer degrees of freedom.
 

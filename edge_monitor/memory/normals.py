@@ -229,7 +229,10 @@ class NormalStore:
         if not normals:
             return []
         new = np.stack([normal.vector for normal in normals]).astype(np.float32)  # (m, dim)
-        existing = self.vectors(self.ids()).reshape(-1, new.shape[1])
+        rows = self.connection.execute(
+            "SELECT vector FROM normals WHERE machine = ? AND removed_ms IS NULL", (self.machine,)
+        )
+        existing = np.frombuffer(b"".join(row["vector"] for row in rows), dtype=_STORED).reshape(-1, new.shape[1])
         return [normal for normal, keep in zip(normals, distinct(new, existing), strict=True) if keep]
 
     def _require_dimension(self, normals: Sequence[NewNormal]) -> None:

@@ -24,7 +24,7 @@ def distinct(new: NDArray[np.float32], existing: NDArray[np.float32]) -> NDArray
 
     A vector is dropped when it nearly equals an existing or an earlier kept one: sound stored twice, a digital loop.
     """
-    everything = np.concatenate([existing, new])  # (n + m, dim)
+    everything = np.concatenate([existing, new]).astype(np.float64)  # (n + m, dim)
     known = len(existing)
     keep = np.ones(len(everything), dtype=bool)
     rank = min(_RANK, len(everything) - 1)
@@ -32,7 +32,7 @@ def distinct(new: NDArray[np.float32], existing: NDArray[np.float32]) -> NDArray
         return keep[known:]
     typical: list[float] = []
     near: list[tuple[int, NDArray[np.int64]]] = []
-    rounding = _ROUNDING * float(np.median(np.linalg.norm(everything.astype(np.float64), axis=1)))
+    rounding = _ROUNDING * float(np.median(np.linalg.norm(everything[known:], axis=1)))
     for begin in range(known, len(everything), _CHUNK):
         part = distances(everything[begin : begin + _CHUNK], everything)  # (rows, n + m)
         typical.extend(np.partition(part, rank, axis=1)[:, rank])

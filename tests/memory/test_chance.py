@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edge_monitor.memory.chance import at_least, exceedance, student_quantile, student_tail
+from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile, student_tail
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,11 @@ def test_dependence_keeps_each_windows_own_probability() -> None:
     """One of one is p, whatever is shared; exceedance undoes it."""
     assert at_least(1, 1, 0.01, 0.5) == pytest.approx(0.01, rel=1e-6)
     assert exceedance(3, 5, 1.2e-5, 0.5) == pytest.approx(3.4e-4, rel=0.05)
+
+
+def test_plausible_count_is_where_the_binomial_becomes_unlikely() -> None:
+    """In three throws of a coin three heads have 1/8, two or more 1/2; in 100 000 at 1 % about 1052 have 5 %."""
+    assert plausible_count(3, 0.5, 0.12) == 3
+    assert plausible_count(3, 0.5, 0.13) == 2
+    assert plausible_count(30, 0.0105, 0.05) == 1
+    assert plausible_count(100_000, 0.01, 0.05) == pytest.approx(1052, abs=2)
