@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_monitor.database import transaction
 from edge_monitor.errors import NormalsError, StorageError
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normal import NewNormal, bundle_mismatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,11 +79,11 @@ def export_normals(store: NormalStore, path: Path) -> Moved:
     return Moved(len(recordings), len(normals), already=0)
 
 
-def import_normals(store: NormalStore, path: Path) -> Moved:
+def import_normals(store: NormalStore, path: Path, *, bundle_hash: str | None = None) -> Moved:
     """Add every recording of an exported file that is not known yet, all in one transaction.
 
-    Raises NormalsError when the file is not a whole export, BundleMismatchError when normals in use come from another
-    bundle than the file's.
+    Raises NormalsError when the file is not a whole export, BundleMismatchError when it comes from another bundle than
+    `bundle_hash` (the node's) or than the normals in use.
     """
     parts = _open(path)
     try:
@@ -92,11 +92,13 @@ def import_normals(store: NormalStore, path: Path) -> Moved:
         by_recording: dict[int, list[NewNormal]] = {}
         for window, normal in zip(about["windows"], normals, strict=True):
             by_recording.setdefault(window["recording"], []).append(normal)
-        recordings, bundle_hash = about["recordings"], str(about["bundle_hash"])
+        recordings, origin = about["recordings"], str(about["bundle_hash"])
+        if bundle_hash not in (None, origin):
+            raise bundle_mismatch(str(path), (origin, str(bundle_hash)))
         with transaction(store.connection):
             added = [
                 store.insert(entry["name"], entry["sha256"], entry["seconds"], by_recording[entry["id"]],
-                             bundle_hash=bundle_hash, thin=False, added_ms=entry["added_ms"])
+                             bundle_hash=origin, thin=False, added_ms=entry["added_ms"])
                 for entry in recordings
             ]  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:

@@ -92,6 +92,18 @@ def test_every_damaged_byte_is_noticed(store: NormalStore, other: NormalStore, e
     assert refused > 2 * (len(whole) // 97) * 0.8
 
 
+def test_export_that_is_not_the_nodes_bundle_is_refused(
+    store: NormalStore, other: NormalStore, enrol: Enrol, tmp_path: Path
+) -> None:
+    """An empty box does not take in vectors that its own model cannot be compared with."""
+    enrol(store, 3)
+    export_normals(store, tmp_path / "x")
+    with pytest.raises(BundleMismatchError, match="aaaaaaaaaaaa and bbbbbbbbbbbb"):
+        import_normals(other, tmp_path / "x", bundle_hash="b" * 64)
+    assert other.recordings() == ()
+    assert import_normals(other, tmp_path / "x", bundle_hash=BUNDLE) == Moved(3, 9, already=0)
+
+
 @pytest.mark.parametrize("content", [b"", b"not an archive", pickle.dumps({"vectors": [1]})])
 def test_other_files_are_refused(other: NormalStore, tmp_path: Path, content: bytes) -> None:
     """A renamed text file or a pickle: one line, and nothing is executed."""
