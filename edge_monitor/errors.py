@@ -33,6 +33,10 @@ class AudioError(EdgeMonitorError):
     """A recording or a device cannot be heard."""
 
 
+class PortAudioMissingError(AudioError):
+    """The library that microphones need is not installed."""
+
+
 class BundleError(EdgeMonitorError):
     """A model bundle cannot be used."""
 

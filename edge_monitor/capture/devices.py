@@ -17,13 +17,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.errors import AudioError, ConfigError
+from edge_monitor.errors import AudioError, ConfigError, PortAudioMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _INDEX = re.compile(r"\s*\(hw:(\d+),(\d+)\)$")
 _USB_INTERFACE = re.compile(r"(\d+-[\d.]+):[\d.]+")
+_NO_LIBRARY = "microphones need the PortAudio library, which is not installed"
+_INSTALL = "sudo apt-get install libportaudio2"
 _TIMEOUT_S = 15.0  # a listing takes under a second; PortAudio may hang on a broken driver
 
 
@@ -39,14 +41,11 @@ class Device:
 
 
 def load_portaudio() -> Any:  # noqa: ANN401 - sounddevice ships no types
-    """Return the sounddevice module; raises AudioError when the PortAudio library is not installed."""
+    """Return the sounddevice module; raises PortAudioMissingError. Loading it starts PortAudio: children only."""
     try:
         import sounddevice
     except (ImportError, OSError) as error:
-        raise AudioError(
-            "microphones need the PortAudio library, which is not installed",
-            hint="sudo apt-get install libportaudio2",
-        ) from error
+        raise PortAudioMissingError(_NO_LIBRARY, hint=_INSTALL) from error
     return sounddevice
 
 
@@ -125,7 +124,7 @@ def resolve(devices: Sequence[Device], text: str) -> Device:
 def list_devices() -> list[Device]:
     """Return the inputs that are there now, asked of a fresh process.
 
-    Raises AudioError when PortAudio is missing, hangs or fails.
+    Raises PortAudioMissingError when it is not installed, AudioError when it hangs or fails.
     """
     command = [sys.executable, "-m", "edge_monitor.capture.devices"]
     try:
@@ -137,16 +136,16 @@ def list_devices() -> list[Device]:
         said = (done.stderr.splitlines() or ["no reason given"])[-1]
         raise AudioError("the audio inputs cannot be listed", hint=said)
     answer = json.loads(lines[-1])
-    if "error" in answer:
-        raise AudioError(answer["error"], hint=answer["hint"])
+    if "devices" not in answer:
+        raise PortAudioMissingError(_NO_LIBRARY, hint=_INSTALL)
     return [Device(**fields) for fields in answer["devices"]]
 
 
 def _main() -> None:
     try:
         answer: dict[str, Any] = {"devices": [asdict(device) for device in query_devices(load_portaudio())]}
-    except AudioError as error:
-        answer = {"error": error.message, "hint": error.hint}
+    except PortAudioMissingError:
+        answer = {}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.capture.devices import list_devices, load_portaudio, resolve
+from edge_monitor.capture.devices import list_devices, resolve
 from edge_monitor.capture.live_clock import LiveClock
 from edge_monitor.capture.packets import FAILED, Packet, PacketReader
-from edge_monitor.errors import AudioError, ConfigError
+from edge_monitor.errors import AudioError, ConfigError, PortAudioMissingError
 from edge_monitor.records import AudioBlock, AudioLoss
 
 if TYPE_CHECKING:
@@ -35,12 +35,13 @@ _READ_BYTES = 1 << 18
 def open_microphones(microphones: Mapping[str, MicrophoneSource]) -> list[Microphone]:
     """Return one source per audio interface for these machines (by name).
 
-    Raises AudioError when PortAudio is not installed, and ConfigError when a device is ambiguous, has no such channel,
+    Raises PortAudioMissingError, and ConfigError when a device is ambiguous, has no such channel,
     or is asked for at two rates. A device that is not there is no error: the source says so and goes on trying.
     """
-    load_portaudio()
     try:
         present = list_devices()
+    except PortAudioMissingError:
+        raise
     except AudioError:
         present = []  # the sources will say why, and go on trying
     groups: dict[str, tuple[str, dict[str, MicrophoneSource]]] = {}

@@ -81,13 +81,15 @@ class WindowCutter:
     def _take(self, block: AudioBlock, behind: int, frames: int | None = None) -> Window:
         """Return the newest `frames` (a window's) as a window; `behind` frames of `block` come after them."""
         frames = self._window if frames is None else frames
-        at = np.arange(self._heard - frames, self._heard) % len(self._ring)
+        at = (self._heard - frames) % len(self._ring)
+        wrapped = max(0, at + frames - len(self._ring))
+        samples = np.concatenate((self._ring[at : at + frames], self._ring[:wrapped]))
         end_s = block.end_s - behind / self.rate_hz
         recording_end_s = block.recording_start_s + (len(block.samples) - behind) / self.rate_hz
         self._cut_end = self._heard
         return Window(
             machine=self.machine,
-            samples=np.resize(self._ring[at], self._window),
+            samples=samples if frames == self._window else np.resize(samples, self._window),
             rate_hz=self.rate_hz,
             start_s=end_s - frames / self.rate_hz,
             end_s=end_s,

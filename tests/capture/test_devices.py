@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from edge_monitor.capture.devices import Device, query_devices, resolve, tell_apart
-from edge_monitor.errors import AudioError, ConfigError
+from edge_monitor.capture.devices import Device, list_devices, query_devices, resolve, tell_apart
+from edge_monitor.errors import AudioError, ConfigError, PortAudioMissingError
 
 
 def device(identity: str, index: int = 0, *, is_default: bool = False) -> Device:
@@ -97,3 +99,14 @@ def test_a_device_that_is_not_there_is_an_error_that_lists_the_others() -> None:
         resolve([device("pulse")], "Zoom")
     with pytest.raises(AudioError, match=r"no input device matches 'default' \(inputs: none\)"):
         resolve([], "default")
+
+
+def test_a_box_without_portaudio_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listing process finds no library, and the user reads the line to type, once per command."""
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parent.parent.parent}")
+    with pytest.raises(PortAudioMissingError) as caught:
+        list_devices()
+    assert str(caught.value) == (
+        "microphones need the PortAudio library, which is not installed (sudo apt-get install libportaudio2)"
+    )
