@@ -77,12 +77,18 @@ CREATE TABLE alarms (
   generation INTEGER NOT NULL,
   level_dbfs REAL NOT NULL,
   neighbours TEXT NOT NULL,          -- JSON
-  vector BLOB,                       -- raw embedding of the highest-scoring confirming window
-  bundle_hash TEXT NOT NULL,
   evidence TEXT,                     -- JSON: file names below {state_dir}/evidence
   end_reason TEXT,
   rejected_ms INTEGER
 ) STRICT;
+CREATE TABLE alarm_windows (         -- disjoint exceeding windows: what a rejected alarm adds to the normals
+  alarm_id TEXT NOT NULL REFERENCES alarms (alarm_id) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  level_dbfs REAL NOT NULL,
+  bundle_hash TEXT NOT NULL,
+  vector BLOB NOT NULL,              -- float32 little-endian, raw
+  PRIMARY KEY (alarm_id, number)
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX one_active_alarm ON alarms (machine) WHERE ended_ms IS NULL;
 CREATE INDEX alarms_by_time ON alarms (started_ms);
 CREATE TABLE inhibitions (           -- raise no new alarm before this wall time

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_monitor.service import control
 from edge_monitor.service.node import Node
 from edge_monitor.service.operations.verbs import answer
-from edge_monitor.service.state_dir import StateDir
+from edge_monitor.service.state_dir import PRIVATE_UMASK, StateDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ def open_node(settings: Settings) -> Iterator[Ask]:
 
         yield ask_daemon
         return
+    os.umask(PRIVATE_UMASK)
     state_dir.create()
     with ExitStack() as stack:
         with state_dir.as_owner():

@@ -70,6 +70,8 @@ def _serve(request: socketserver.StreamRequestHandler, answer: Callable[[str, di
     with suppress(BrokenPipeError, ConnectionResetError):  # the asker went away; its answer has no reader
         try:
             line = request.rfile.readline(MAX_REQUEST_BYTES)
+            if not line:
+                return  # somebody only looked whether a daemon is here
             asked = json.loads(line)
             for item in answer(asked["verb"], asked["arguments"]):
                 send({"item": item})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -29,6 +30,7 @@ from edge_monitor.service.node import Node
 from edge_monitor.service.operations.verbs import answer
 from edge_monitor.service.outbox_port import StoredOutbox
 from edge_monitor.service.pipeline import MachinePipeline
+from edge_monitor.service.state_dir import PRIVATE_UMASK
 from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.taps import Taps
 
@@ -70,6 +72,7 @@ class Daemon(Node):
 
     def run(self) -> int:
         """Run; return the exit code. Raises EdgeMonitorError for what makes a start impossible."""
+        os.umask(PRIVATE_UMASK)
         self.state_dir.create()
         with ExitStack() as stack:
             stack.enter_context(self.state_dir.lock())
@@ -121,7 +124,7 @@ class Daemon(Node):
             restored = history.restore(
                 connection, name, cooldown_s=machine.alarm.cooldown_s, wall_ms=clock.now().wall_ms
             )
-        learnt = load_learnt(self, name)
+        learnt = load_learnt(self, name, build=False)
         if restored.active is not None:
             self.board.committed(name, restored.active.alarm_id)
             log.info("alarm.restored", machine=name, alarm_id=restored.active.alarm_id)
@@ -142,7 +145,14 @@ class Daemon(Node):
 
     # --- work -------------------------------------------------------------------------------------------------------
 
+    def _rebuild_indexes(self) -> None:
+        """Build what exact search stands in for, beside the audio."""
+        for name, pipeline in self.pipelines.items():
+            if pipeline.learnt is not None and pipeline.learnt.scorer.index_source.startswith("exact"):
+                self.generation_changed(name)
+
     def _work(self) -> None:
+        threading.Thread(target=self._rebuild_indexes, name="indexer", daemon=True).start()
         for source in self._sources:
             self._feed.follow(source)
         pipeline = threading.Thread(target=self._hear, name="pipeline", daemon=True)
@@ -154,6 +164,8 @@ class Daemon(Node):
             if clock.now().monotonic_s - republished_s >= REPUBLISH_S:
                 republished_s += REPUBLISH_S
                 self.board.republish()
+                if self.publisher:
+                    self.publisher.refresh_status()
         if not self._stop.is_set() and self.publisher:
             self._drain(self.publisher)
         pipeline.join(timeout=2.0)

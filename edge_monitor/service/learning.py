@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-def load_learnt(node: Node, machine: str) -> Learnt | None:
+def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | None:
     """Return the active generation of `machine`, ready to score; None when it is not enrolled.
 
+    With `build` False a missing or damaged index is not waited for: exact search answers until one is built.
     A generation of another bundle cannot score this one's vectors: that is logged, and the machine is not enrolled.
     """
     with node.database() as connection:
-        scorer = load_scorer(connection, machine, node.state_dir.path)
+        scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
     if scorer is None:
         return None
     generation = scorer.generation

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from edge_monitor.config import NodeSettings
 
+PRIVATE_UMASK = 0o077  # whoever works on a state directory keeps what it holds to its owner
+
 
 @dataclass(frozen=True, slots=True)
 class StateDir:
@@ -52,7 +54,9 @@ class StateDir:
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.runtime.mkdir(mode=0o750, parents=True, exist_ok=True)
+            if not self.runtime.exists():
+                self.runtime.mkdir(parents=True)
+                self.runtime.chmod(0o750)
         except OSError as error:
             raise StorageError(
                 f"cannot make the state directory: {error.strerror}",

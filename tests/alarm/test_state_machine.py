@@ -168,10 +168,10 @@ def test_what_was_left_of_an_inhibition_is_restored() -> None:
     assert [event.at_s for event in events] == [1045.0]
 
 
-def test_evidence_is_the_worst_confirming_window() -> None:
-    """The event points at the confirming window with the highest score."""
+def test_evidence_is_the_confirming_window() -> None:
+    """The event points at the window that confirmed it; the peak is the highest of the confirming ones."""
     [start] = play(machine(), [2.0] * 10 + [7.0] + [2.0] * 30)
-    assert (start.window_start_s, start.window_end_s, start.peak_score, start.score) == (10.0, 20.0, 7.0, 2.0)
+    assert (start.window_start_s, start.window_end_s, start.peak_score, start.score) == (20.0, 30.0, 7.0, 2.0)
 
 
 @given(

@@ -35,5 +35,5 @@ def import_(node: Node, *, machine: str, content: str) -> Answer:
     with tempfile.TemporaryDirectory(dir=node.state_dir.path) as folder, node.database() as connection:
         path = Path(folder) / "normals"
         path.write_bytes(unpack_bytes(content))
-        moved = import_normals(NormalStore(connection, machine), path)
+        moved = import_normals(NormalStore(connection, machine), path, bundle_hash=node.bundle.bundle_hash)
         yield {**asdict(moved), **describe(rebuild(node, connection, machine, "import"))}

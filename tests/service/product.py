@@ -1,0 +1,130 @@
+"""The product as a user has it: a configuration, the command, the daemon as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.broker import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_CONFIG = """
+[node]
+site = "plant"
+name = "edge"
+state_dir = "state"
+{mqtt}
+[[machine]]
+name = "pump"
+display_name = "Cooling pump"
+kind = "pump"
+source = {source}
+{extra}
+"""
+
+
+@dataclass
+class Product:
+    """One node with one machine called pump."""
+
+    folder: Path
+    source: str  # the inline table of the machine's source
+    mqtt_port: int | None = None
+    extra: str = ""  # more lines of the machine's table
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        """Return the configuration, written anew."""
+        mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nscore_interval_s = 0.0' if self.mqtt_port else ""
+        path = self.folder / "edge-monitor.toml"
+        path.write_text(_CONFIG.format(mqtt=mqtt, source=self.source, extra=self.extra))
+        return path
+
+    @property
+    def state(self) -> Path:
+        """Return the state directory."""
+        return self.folder / "state"
+
+    def command(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `edge-monitor VERB --config … ARGUMENTS` and return how it ended."""
+        return subprocess.run(
+            self.argv(verb, *arguments),
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def answer(self, verb: str, *arguments: str) -> Any:  # noqa: ANN401 - whatever the command prints
+        """Run a command with --json that must succeed, and return what it printed."""
+        done = self.command(verb, *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def argv(self, verb: str, *arguments: str) -> list[str]:
+        """Return the command line."""
+        return [sys.executable, "-m", "edge_monitor", *verb.split(), "--config", str(self.config), *arguments]
+
+    @contextmanager
+    def daemon(self) -> Iterator[Daemon]:
+        """Run the daemon beside the body; kill it at the end if it still runs."""
+        log = self.folder / "daemon.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                self.argv("run"), stdout=output, stderr=output, env={**os.environ, **self.environment}
+            )
+        daemon = Daemon(process, log)
+        try:
+            wait_until(lambda: self.listening() or process.poll() is not None, 30.0, "the control socket")
+            yield daemon
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait(10)
+
+    def listening(self) -> bool:
+        """Return whether a daemon answers."""
+        return self.command("status").returncode == 0
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query on the state database."""
+        with closing(sqlite3.connect(f"file:{self.state / 'edge-monitor.db'}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+
+    def intact(self) -> bool:
+        """Return whether SQLite finds the database whole."""
+        return self.rows("PRAGMA integrity_check") == [("ok",)] and self.rows("PRAGMA foreign_key_check") == []
+
+
+@dataclass
+class Daemon:
+    """A running daemon."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def kill(self) -> None:
+        """SIGKILL, from outside."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit code. Fails when it takes more than 5 s."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(5)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return its log so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
