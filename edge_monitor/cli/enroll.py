@@ -104,7 +104,7 @@ def _enroll_files(ask: Ask, node: Node, machine: str, files: list[Path], channel
                 click.echo(f"\nedge-monitor: {error}", err=True)
                 failed += 1
                 continue
-            last(ask("normals.add", machine=machine, **_request(clip)))
+            last(ask("normals.add", machine=machine, bundle_hash=encoder.bundle_hash, **_request(clip)))
     return failed
 
 

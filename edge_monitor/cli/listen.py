@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,28 +44,59 @@ def command(
 ) -> None:
     """Show level, peak, clipping and frequency bands of a machine's source, an input, or a FILE.
 
-    Without any of them: the default input. Stop with Ctrl-C.
+    Without any of them: the default input. Stop with Ctrl-C. While the daemon runs, its own stream is shown.
     """
-    source = _open(file, config_path, machine, device, channel)
+    if sum(given is not None for given in (file, machine, device)) > 1:
+        raise click.UsageError("give one of FILE, --machine and --device")
+    if config_path is not None and machine is None:
+        raise click.UsageError("--config goes with --machine")
+    stack = ExitStack()
     try:
-        for item in _read(source.items(), seconds):
+        tapped = None if machine is None else _tap(config_path, machine)
+        if tapped is None:
+            source = _open(file, config_path, machine, device, channel)
+            stack.callback(source.close)
+            tapped = _read(source.items(), seconds)
+        elif seconds is not None:
+            tapped = islice(tapped, max(1, round(seconds / _READING_S)))
+        for item in tapped:
             _show(item, as_json=as_json)
     except KeyboardInterrupt:
         pass
     finally:
-        source.close()
+        stack.close()
         if not as_json:
             _end_line()
+
+
+def _tap(config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] | None:
+    """Return the readings of the running daemon; None when none runs."""
+    from edge_monitor.capture.meter import Band, Meter
+    from edge_monitor.cli.options import find_config
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.records import AudioLoss
+    from edge_monitor.service import control
+    from edge_monitor.service.state_dir import StateDir
+
+    settings = load_settings(find_config(config_path))
+    connection = control.connect(StateDir.of(settings.node).control_socket)
+    if connection is None:
+        return None
+
+    def readings() -> Iterator[Meter | AudioLoss]:
+        for item in control.ask(connection, "listen", {"machine": machine}):
+            if "loss" in item:
+                yield AudioLoss(machine, 0.0, item["loss"])
+            else:
+                yield Meter(**{**item, "bands": tuple(Band(**band) for band in item["bands"])})
+
+    return readings()
 
 
 def _open(file: Path | None, config_path: Path | None, machine: str | None, device: str | None, channel: int) -> Source:
     from edge_monitor.capture.source import open_sources
     from edge_monitor.config import MachineSettings, MicrophoneSource, RecordingSource
 
-    if sum(given is not None for given in (file, machine, device)) > 1:
-        raise click.UsageError("give one of FILE, --machine and --device")
-    if config_path is not None and machine is None:
-        raise click.UsageError("--config goes with --machine")
     if machine is not None:
         settings = _configured(config_path, machine)
     elif file is not None:

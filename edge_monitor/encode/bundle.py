@@ -150,7 +150,7 @@ def list_bundles(state_dir: Path | None = None) -> tuple[BundleListing, ...]:
     for models in search_folders(state_dir):
         try:
             folders = sorted(path for path in models.iterdir() if (path / MANIFEST_NAME).is_file())
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         except OSError as error:
             raise BundleError(f"cannot be listed: {error.strerror or error}", where=str(models)) from error
@@ -169,7 +169,11 @@ def find_bundle(name: str, state_dir: Path | None = None, base: Path | None = No
         return open_bundle((base or Path()) / Path(name).expanduser())
     for models in search_folders(state_dir):
         folder = models / name
-        if (folder / MANIFEST_NAME).is_file():
+        try:
+            found = (folder / MANIFEST_NAME).is_file()
+        except PermissionError:  # a node's own state, asked for by a member of its group
+            continue
+        if found:
             return _open_named(folder)
     known = sorted({listing.name for listing in list_bundles(state_dir)})
     raise BundleMissingError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_monitor.encode.runtime import onnx_runtime
 from edge_monitor.errors import BundleError, BundleMismatchError
 from edge_monitor.records import Embedding
 
@@ -176,8 +177,7 @@ def _open_session(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxru
         bundle.verify("audio")
         source = str(bundle.folder / model)
 
-    import onnxruntime  # here, so that commands that do not encode start fast
-
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

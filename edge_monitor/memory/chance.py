@@ -19,7 +19,7 @@ def at_least(m: int, n: int, p: float, dependence: float = 0.0) -> float:
     """
     if dependence <= 0.0 or not 0.0 < p < 1.0:
         return math.fsum(math.comb(n, i) * p**i * (1.0 - p) ** (n - i) for i in range(m, n + 1))
-    limit = NormalDist().inv_cdf(1.0 - p)
+    limit = -NormalDist().inv_cdf(p)
     own = math.sqrt(2.0 * (1.0 - dependence))
     return math.fsum(
         weight * at_least(m, n, math.erfc((limit - math.sqrt(dependence) * shared) / own) / 2)

@@ -10,6 +10,7 @@ from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.encode.bundle import Bundle, find_bundle
 from edge_monitor.errors import ConfigError
 from edge_monitor.memory.scaler import MetricSpec
+from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.service.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ class Node:
             yield connection
 
     def generation_changed(self, machine: str) -> None:
-        """Take note that another generation of `machine` is active; the daemon swaps it in."""
+        """Build the index of the generation that is active now; the daemon swaps it in as well."""
+        with self.database() as connection:
+            load_scorer(connection, machine, self.state_dir.path)
 
     def hear(self, machine: str) -> Iterator[AudioBlock | AudioLoss | Heard]:
         """Yield what the machine's source gives and what becomes of it; the daemon taps its own stream instead."""

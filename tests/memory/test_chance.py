@@ -69,3 +69,9 @@ def test_plausible_count_is_where_the_binomial_becomes_unlikely() -> None:
     assert plausible_count(3, 0.5, 0.13) == 2
     assert plausible_count(30, 0.0105, 0.05) == 1
     assert plausible_count(100_000, 0.01, 0.05) == pytest.approx(1052, abs=2)
+
+
+@pytest.mark.parametrize("p", [1e-300, 1e-18, 1.0 - 1e-16])
+def test_dependent_trials_of_extreme_probability(p: float) -> None:
+    """A probability that one minus itself swallows is still one."""
+    assert 0.0 <= at_least(3, 5, p, dependence=0.5) <= 1.0

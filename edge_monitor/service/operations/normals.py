@@ -12,7 +12,7 @@ from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.generations import activate, build_generation, list_generations
 from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normal import NewNormal, bundle_mismatch
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.service.operations.wire import unpack_bytes, unpack_vector
 
@@ -39,10 +39,22 @@ def known(node: Node, *, machine: str, sha256: list[str]) -> Answer:
 
 
 def add(
-    node: Node, *, machine: str, name: str, sha256: str, seconds: float, windows: list[dict[str, Any]]
-) -> Answer:  # fmt: skip
-    """Remember one recording's healthy windows, all or none of them; yield what became of them."""
+    node: Node,
+    *,
+    machine: str,
+    name: str,
+    sha256: str,
+    seconds: float,
+    bundle_hash: str,
+    windows: list[dict[str, Any]],
+) -> Answer:
+    """Remember one recording's healthy windows, all or none of them; yield what became of them.
+
+    Raises BundleMismatchError when they were encoded by another bundle than the node's.
+    """
     node.machine(machine)
+    if bundle_hash != node.bundle.bundle_hash:
+        raise bundle_mismatch(machine, (node.bundle.bundle_hash, bundle_hash))
     normals = [
         NewNormal(
             block=block_of(window["start_s"]),
@@ -55,9 +67,7 @@ def add(
         for window in windows
     ]
     with node.database() as connection:
-        added = NormalStore(connection, machine).add(
-            name, sha256, seconds, normals, bundle_hash=node.bundle.bundle_hash
-        )  # fmt: skip
+        added = NormalStore(connection, machine).add(name, sha256, seconds, normals, bundle_hash=bundle_hash)
     yield asdict(added)
 
 
