@@ -21,6 +21,7 @@ from edge_monitor.deliver.topics import Topics
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.service import minutes
 from edge_monitor.service.alarm_desk import AlarmDesk
+from edge_monitor.service.allocator import give_memory_back
 from edge_monitor.service.board import Board
 from edge_monitor.service.control import ControlServer
 from edge_monitor.service.feed import Feed
@@ -72,6 +73,7 @@ class Daemon(Node):
 
     def run(self) -> int:
         """Run; return the exit code. Raises EdgeMonitorError for what makes a start impossible."""
+        give_memory_back()
         os.umask(PRIVATE_UMASK)
         self.state_dir.create()
         with ExitStack() as stack:
