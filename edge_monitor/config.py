@@ -185,6 +185,19 @@ class GateSettings(_Settings):
         default="learnt", description='"learnt" at enrolment, "off", or a level in dBFS'
     )
     settle_s: NonNegative = Field(default=10.0, description="after each start, not scored for this long")
+    topic: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        default=None, description="run or speed topic of the plant, full name; once it has spoken it outweighs the gate"
+    )
+    running_above: Annotated[float, Field(allow_inf_nan=False)] = Field(
+        default=0.5, description="a number on the topic above this means running, in the topic's unit"
+    )
+
+    @field_validator("topic")
+    @classmethod
+    def _one_topic(cls, text: str | None) -> str | None:
+        if text is not None and set(text) & set("+#\0"):
+            raise ValueError("name one topic, without + or #")
+        return text
 
 
 class MachineSettings(_Settings):
@@ -234,3 +247,10 @@ class Settings(_Settings):
                 raise ValueError(f"two machines are named {machine.name!r}")
             seen.add(machine.name)
         return machines
+
+    @model_validator(mode="after")
+    def _broker_for_topics(self) -> Settings:
+        for machine in self.machine:
+            if machine.running.topic is not None and self.mqtt is None:
+                raise ValueError(f"machine {machine.name!r} has running.topic, which needs an [mqtt] table")
+        return self

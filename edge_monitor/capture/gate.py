@@ -57,13 +57,15 @@ def learn_gate(quietest: Iterable[float]) -> float | None:
 class RunningGate:
     """Follows one machine's level through its blocks and says which windows may be scored.
 
-    `gate_dbfs` None means always running. `settle_s` is not scored after each observed start; a stream that begins with
-    the machine running has no start to settle from. The state is kept across gaps: what was off stays off until heard.
+    `gate_dbfs` None means always running. What the plant says (`told`) outweighs the level. `settle_s` is not scored
+    after each observed start; a stream that begins with the machine running has no start to settle from. The state is
+    kept across gaps: what was off stays off until heard.
     """
 
     def __init__(self, gate_dbfs: float | None, settle_s: float) -> None:
         self.gate_dbfs = gate_dbfs
         self.settle_s = settle_s
+        self.told: bool | None = None  # what the plant's run or speed topic says; None: nothing yet
         self._running = True
         self._off_until_s = -math.inf  # stream time up to which the machine was last heard off
         self._pieces: list[Samples] = []  # less than a quarter second, waiting for the rest
@@ -71,6 +73,11 @@ class RunningGate:
 
     def hear(self, block: AudioBlock) -> None:
         """Take a block in, in stream order, before the windows that end in it are judged."""
+        if self.told is not None:
+            self._running = self.told
+            if not self.told:
+                self._off_until_s = block.end_s
+            return
         if self.gate_dbfs is None:
             return
         if block.gap:
@@ -95,9 +102,9 @@ class RunningGate:
 
     def judge(self, window: Window) -> Running:
         """Return the verdict on a window whose blocks have all been heard: RUNNING only if all of it was."""
-        if self.gate_dbfs is None:
+        if self.gate_dbfs is None and self.told is None:
             return Running.RUNNING
-        if not self._running or self._ends_quiet(window):
+        if not self._running or (self.told is None and self._ends_quiet(window)):
             return Running.NOT_RUNNING
         return Running.SETTLING if window.start_s < self._off_until_s + self.settle_s else Running.RUNNING
 
@@ -105,3 +112,24 @@ class RunningGate:
         """Return whether the window's last quarter second, which may not be decided yet, is already off."""
         tail = window.samples[-round(_PIECE_S * window.rate_hz) :]
         return self.gate_dbfs is not None and level_dbfs(tail) < self.gate_dbfs
+
+
+_SPOKEN = {
+    **dict.fromkeys(("true", "on", "run", "running", "start", "started", "yes"), True),
+    **dict.fromkeys(("false", "off", "stop", "stopped", "idle", "no"), False),
+}
+
+
+def parse_run_signal(payload: bytes, running_above: float) -> bool | None:
+    """Return whether a payload of the run or speed topic says that the machine runs; None when it says neither.
+
+    A number runs when it is above `running_above` (in the topic's own unit); words are those a PLC gateway writes.
+    """
+    text = payload.decode("utf-8", "replace").strip().strip('"').casefold()
+    if text in _SPOKEN:
+        return _SPOKEN[text]
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number > running_above if math.isfinite(number) else None

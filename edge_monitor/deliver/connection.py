@@ -6,9 +6,10 @@ import select
 import socket
 import ssl
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -17,6 +18,8 @@ from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_monitor.config import MqttSettings
@@ -32,13 +35,22 @@ class Connection:
     paho's callbacks only note what happened; `take_acknowledged()`, `ready` and `lost` tell the caller after `wait()`.
     """
 
-    def __init__(self, settings: MqttSettings, client_id: str, *, will_topic: str, will_payload: bytes) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        *,
+        will_topic: str,
+        will_payload: bytes,
+        subscriptions: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
+    ) -> None:
         self.ready = False  # True between CONNACK and loss
         self.lost: str | None = None  # why the connection ended, one line
         self.closed_by_broker = False
         self.max_in_flight = _MAX_IN_FLIGHT
         self.max_packet_bytes: int | None = None
         self._settings = settings
+        self._subscriptions = subscriptions  # topic -> what takes its payloads; must not raise
         self._acknowledged: list[tuple[int, str | None]] = []
         self._mqtt5 = settings.protocol == "5"
         self._client = Client(
@@ -52,6 +64,7 @@ class Connection:
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
 
     def open(self, timeout_s: float) -> None:
         """Open the socket (and TLS) and send CONNECT; raises DeliveryError. `ready` turns True in a later `wait()`."""
@@ -163,6 +176,13 @@ class Connection:
         self.max_in_flight = min(_MAX_IN_FLIGHT, limit or _MAX_IN_FLIGHT)
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         self.ready = True
+        if self._subscriptions:
+            self._client.subscribe([(topic, 1) for topic in self._subscriptions])
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        take = self._subscriptions.get(message.topic)
+        if take is not None:
+            take(bytes(message.payload))
 
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -23,7 +24,7 @@ from edge_monitor.deliver.suspects import STRIKES, Suspects
 from edge_monitor.errors import DeliveryError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge_monitor.config import MqttSettings
     from edge_monitor.deliver.outbox import OutboxPort
@@ -45,7 +46,8 @@ class Publisher:
 
     A broker that is down, slow, frozen or refusing is never an error of the caller: rows stay in the outbox. All
     methods may be called from any thread and return at once, except `stop()`. Raises DeliveryError when made with a
-    password or certificate file that cannot be read. `status` builds the payload of the node's status.
+    password or certificate file that cannot be read. `status` builds the payload of the node's status; `subscriptions`
+    maps topics to what takes their payloads, in the publisher's thread.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Publisher:
         outbox: OutboxPort,
         status: StatusBuilder,
         *,
+        subscriptions: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
         timing: Timing | None = None,
     ) -> None:
         read_password(settings)
@@ -64,6 +67,7 @@ class Publisher:
         self._topics = topics
         self._outbox = outbox
         self._status = status
+        self._subscriptions = subscriptions
         self._timing = timing or Timing()
         self._client_id = settings.client_id or f"edge-monitor-{topics.site}-{topics.node}"
         self._mailbox = Mailbox(settings.score_interval_s)
@@ -176,6 +180,7 @@ class Publisher:
             self._client_id,
             will_topic=self._topics.status,
             will_payload=self._status("offline", "connection-lost"),
+            subscriptions=self._subscriptions,
         )
         try:
             connection.open(self._timing.connect_s)

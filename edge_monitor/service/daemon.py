@@ -8,12 +8,14 @@ import signal
 import threading
 import uuid
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
+from edge_monitor.capture.gate import parse_run_signal
 from edge_monitor.capture.source import open_sources
 from edge_monitor.deliver.compose import score_payload, status_payload
 from edge_monitor.deliver.publisher import Publisher
@@ -36,10 +38,10 @@ from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.taps import Taps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_monitor.capture.source import Source
-    from edge_monitor.config import Settings
+    from edge_monitor.config import MachineSettings, Settings
     from edge_monitor.records import AudioBlock, AudioLoss
     from edge_monitor.service.pipeline import Heard
 
@@ -112,9 +114,26 @@ class Daemon(Node):
         mqtt, node = self.settings.mqtt, self.settings.node
         outbox = StoredOutbox(self.state_dir.database, self.storage)
         stack.callback(outbox.close)
-        publisher = Publisher(mqtt, Topics(mqtt.topic_prefix, node.site, node.name), outbox, self._status)
+        topics = Topics(mqtt.topic_prefix, node.site, node.name)
+        publisher = Publisher(mqtt, topics, outbox, self._status, subscriptions=self._run_topics())
         stack.callback(self._stop_publisher, publisher)
         return publisher
+
+    def _run_topics(self) -> dict[str, Callable[[bytes], None]]:
+        """Return what listens to the plant's run and speed topics; machines may share one."""
+        listeners: dict[str, Callable[[bytes], None]] = {}
+        for topic in {machine.running.topic for machine in self.settings.machine} - {None}:
+            sharing = [machine for machine in self.settings.machine if machine.running.topic == topic]
+            listeners[str(topic)] = partial(self._tell_running, sharing)
+        return listeners
+
+    def _tell_running(self, machines: list[MachineSettings], payload: bytes) -> None:
+        for machine in machines:
+            running = parse_run_signal(payload, machine.running.running_above)
+            if running is None:
+                log.warning("service.run_signal_unclear", machine=machine.name, payload=repr(payload[:40]))
+            else:
+                self.pipelines[machine.name].tell_running(running=running)
 
     def _stop_publisher(self, publisher: Publisher) -> None:
         if not publisher.stop():

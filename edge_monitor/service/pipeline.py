@@ -93,6 +93,10 @@ class MachinePipeline:
         self._sound_s = PRE_ROLL_S + (rules.raise_n + 1) * rules.window_s
         self.learnt = learnt
 
+    def tell_running(self, *, running: bool) -> None:
+        """Take what the plant says of the machine; from any thread, it holds from the next block on."""
+        self._gate.told = running
+
     @property
     def learnt(self) -> Learnt | None:
         """Return what is scored with; None: not enrolled."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor.capture.gate import Running, RunningGate, learn_gate, quietest_dbfs
+from edge_monitor.capture.gate import Running, RunningGate, learn_gate, parse_run_signal, quietest_dbfs
 from edge_monitor.capture.simulator import render
 from edge_monitor.capture.windowing import WindowCutter, cut
 from edge_monitor.config import SimulatorSource
-from edge_monitor.records import AudioBlock
+from edge_monitor.records import AudioBlock, Window
 
 if TYPE_CHECKING:
     from edge_monitor.records import Samples
@@ -105,3 +105,31 @@ def test_a_learnt_gate_tells_a_stop_from_a_loss_of_flow(machine: str, seed: int)
     assert {by_end[end] for end in (10.0, 20.0)} == {Running.RUNNING}
     assert {by_end[end] for end in (25.0, 30.0, 39.5)} == {Running.NOT_RUNNING}
     assert by_end[60.0] is Running.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("payload", "running"),
+    [
+        (b"1", True), (b"0", False), (b"1480.5", True), (b"0.2", False), (b"true", True), (b"OFF", False),
+        (b'"running"', True), (b"stopped\n", False), (b"", None), (b"{}", None), (b"nan", None), (b"\xff\xfe", None),
+    ],
+)  # fmt: skip
+def test_what_a_run_topic_says(payload: bytes, running: bool | None) -> None:
+    """Numbers above the limit and the words PLC gateways write are understood; anything else says nothing."""
+    assert parse_run_signal(payload, running_above=0.5) is running
+
+
+def test_the_plant_outweighs_the_level() -> None:
+    """A machine that the plant calls stopped is not running however loud it is, and settles after its start."""
+    gate = RunningGate(gate_dbfs=-40.0, settle_s=10.0)
+    loud = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+
+    def second(start_s: int) -> Running:
+        gate.hear(AudioBlock("pump", loud, 16_000, float(start_s)))
+        return gate.judge(Window("pump", loud, 16_000, float(start_s), start_s + 1.0))
+
+    assert second(0) is Running.RUNNING
+    gate.told = False
+    assert second(1) is Running.NOT_RUNNING
+    gate.told = True
+    assert [second(start_s) for start_s in (2, 11, 12)] == [Running.SETTLING, Running.SETTLING, Running.RUNNING]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,12 @@ def check_contract(messages: list[Received]) -> None:
     for message in messages:
         kind = message.topic.rpartition("/")[2]
         jsonschema.validate(json.loads(message.payload), json.loads((SCHEMAS / f"{kind}.schema.json").read_text()))
+
+
+def last_state_is(scada: Subscriber, state: str) -> bool:
+    """Return whether the pump's newest state is this one."""
+    messages = scada.on(f"{BASE}/pump/state")
+    return bool(messages) and json.loads(messages[-1].payload)["state"] == state
 
 
 def playlist(folder: Path, healthy: int, faulty: int, fault: str = "bearing") -> str:
@@ -172,3 +180,20 @@ def test_no_broker_is_no_error(enrolled: Make, tmp_path: Path) -> None:
     assert product.command("run").returncode == 0
     [alarm] = product.answer("alarms list")
     assert product.rows("SELECT alarm_id, seq FROM outbox") == [(alarm["alarm_id"], 0)]
+
+
+def test_the_plant_says_that_the_machine_stands(enrolled: Make, tmp_path: Path) -> None:
+    """A retained `0` on the run topic makes the machine not-running; `1` makes it scored again after settling."""
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
+        product = enrolled(
+            '{ kind = "simulator", machine = "pump", take = 1, pace = 20 }',
+            mqtt_port=broker.port,
+            extra='[machine.running]\ntopic = "line-2/pump/speed_rpm"\nrunning_above = 100',
+        )
+        publish = ["mosquitto_pub", "-p", str(broker.port), "-t", "line-2/pump/speed_rpm", "-r", "-m"]
+        subprocess.run([*publish, "0"], check=True)
+        with product.daemon() as daemon:
+            for speed, state in (("0", "not-running"), ("1480", "normal"), ("0", "not-running")):
+                subprocess.run([*publish, speed], check=True)
+                wait_until(partial(last_state_is, scada, state), 20.0, state)
+            assert daemon.stop() == 0
