@@ -17,6 +17,12 @@ def _segment(text: str) -> str:
     return text
 
 
+def _not_the_nodes(text: str) -> str:
+    if text in {"command", "status"}:
+        raise ValueError("is a topic of the node itself; choose another name")
+    return text
+
+
 Segment = Annotated[str, AfterValidator(_segment)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -203,7 +209,7 @@ class GateSettings(_Settings):
 class MachineSettings(_Settings):
     """`[[machine]]`: one machine, one microphone channel."""
 
-    name: Segment = Field(description="topic segment")
+    name: Annotated[Segment, AfterValidator(_not_the_nodes)] = Field(description="topic segment")
     display_name: Annotated[str, Field(max_length=80)] | None = Field(default=None, description="for people")
     kind: Annotated[str, Field(max_length=40)] = Field(default="machine", description="pump, fan, gearbox, …")
     source: Source

@@ -73,9 +73,12 @@ CREATE TABLE alarms (
   ended_ms INTEGER,                  -- NULL while active
   last_seq INTEGER NOT NULL,
   peak_score REAL NOT NULL,
-  threshold REAL NOT NULL,
+  peak_ratio REAL NOT NULL,          -- highest score / threshold, each with the threshold of its moment
+  threshold REAL NOT NULL,           -- at the start, as all that follows
   generation INTEGER NOT NULL,
   level_dbfs REAL NOT NULL,
+  window_start_s REAL NOT NULL,
+  window_end_s REAL NOT NULL,
   neighbours TEXT NOT NULL,          -- JSON
   evidence TEXT,                     -- JSON: file names below {state_dir}/evidence
   end_reason TEXT,

@@ -162,6 +162,7 @@ class AlarmEvent:
     since_ms: int  # wall clock of the alarm's start
     score: float  # of the confirming window (start), the highest since the last event (update, end)
     peak_score: float  # highest since the start
+    peak_ratio: float  # highest score / threshold since the start, each with the threshold of its moment
     threshold: float
     generation: int
     level_dbfs: float

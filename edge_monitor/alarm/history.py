@@ -20,6 +20,8 @@ MAX_INHIBIT_S = 24 * 3600.0
 # Five times the paper's k: a rejected sound then has k neighbours of its own, whichever of its windows comes.
 MAX_WINDOWS = 20
 
+_ROWS = "SELECT *, (SELECT count(*) FROM alarm_windows w WHERE w.alarm_id = alarms.alarm_id) AS windows FROM alarms"
+
 
 @dataclass(frozen=True, slots=True)
 class AlarmRow:
@@ -31,9 +33,11 @@ class AlarmRow:
     ended_ms: int | None  # None while active
     last_seq: int
     peak_score: float
-    threshold: float
+    peak_ratio: float  # highest score / threshold, each with the threshold of its moment
+    threshold: float  # at the start
     generation: int
     level_dbfs: float
+    windows: int  # kept with it, disjoint and above the threshold
     neighbours: tuple[Neighbour, ...]
     evidence: dict[str, str]  # kind -> file name below {state_dir}/evidence
     end_reason: str | None
@@ -51,38 +55,39 @@ class AnomalousWindow:
 
 
 def record(connection: sqlite3.Connection, event: AlarmEvent) -> None:
-    """Write an event into the alarm's row, inside the transaction that also writes the outbox row."""
+    """Write an event into the alarm's row, inside the transaction that also writes the outbox row.
+
+    The row keeps the threshold, generation and window of the start. Raises StorageError for an alarm that never began.
+    """
     if event.kind is EventKind.START:
         connection.execute(
-            "INSERT INTO alarms (alarm_id, machine, started_ms, last_seq, peak_score, threshold, generation,"
-            " level_dbfs, neighbours) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO alarms (alarm_id, machine, started_ms, last_seq, peak_score, peak_ratio, threshold,"
+            " generation, level_dbfs, window_start_s, window_end_s, neighbours)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 event.alarm_id,
                 event.machine,
                 event.since_ms,
                 event.seq,
                 event.peak_score,
+                event.peak_ratio,
                 event.threshold,
                 event.generation,
                 event.level_dbfs,
+                event.window_start_s,
+                event.window_end_s,
                 json.dumps([asdict(neighbour) for neighbour in event.neighbours]),
             ),
         )
         return
     ended = (event.at_ms, event.reason) if event.kind is EventKind.END else (None, None)
-    connection.execute(
-        "UPDATE alarms SET last_seq = ?, peak_score = ?, threshold = ?, generation = ?, level_dbfs = ?, ended_ms = ?,"
-        " end_reason = ? WHERE alarm_id = ?",
-        (
-            event.seq,
-            event.peak_score,
-            event.threshold,
-            event.generation,
-            event.level_dbfs,
-            *ended,
-            event.alarm_id,
-        ),
+    changed = connection.execute(
+        "UPDATE alarms SET last_seq = ?, peak_score = ?, peak_ratio = ?, ended_ms = ?, end_reason = ?"
+        " WHERE alarm_id = ?",
+        (event.seq, event.peak_score, event.peak_ratio, *ended, event.alarm_id),
     )
+    if changed.rowcount != 1:
+        raise StorageError("an alarm that is not in the database cannot go on", where=event.alarm_id)
 
 
 def add_window(connection: sqlite3.Connection, alarm_id: str, window: AnomalousWindow) -> None:
@@ -141,12 +146,13 @@ def _last_event(row: sqlite3.Row) -> AlarmEvent:
         since_ms=row["started_ms"],
         score=row["peak_score"],
         peak_score=row["peak_score"],
+        peak_ratio=row["peak_ratio"],
         threshold=row["threshold"],
         generation=row["generation"],
         level_dbfs=row["level_dbfs"],
         neighbours=_neighbours(row["neighbours"]),
-        window_start_s=0.0,
-        window_end_s=0.0,
+        window_start_s=row["window_start_s"],
+        window_end_s=row["window_end_s"],
         reason="restored after a restart",
     )
 
@@ -183,7 +189,7 @@ def listed(
 ) -> list[AlarmRow]:
     """Return alarms, newest first."""
     rows = connection.execute(
-        "SELECT * FROM alarms WHERE (? IS NULL OR machine = ?) AND started_ms >= ? AND (NOT ? OR ended_ms IS NULL)"
+        f"{_ROWS} WHERE (? IS NULL OR machine = ?) AND started_ms >= ? AND (NOT ? OR ended_ms IS NULL)"
         " ORDER BY started_ms DESC, rowid DESC LIMIT ?",
         (machine, machine, since_ms, active_only, limit),
     )
@@ -193,10 +199,10 @@ def listed(
 def find(connection: sqlite3.Connection, alarm_id: str) -> AlarmRow:
     """Return the alarm whose id is, or uniquely begins with, `alarm_id`. Raises StorageError otherwise."""
     rows: list[Any] = connection.execute(
-        "SELECT * FROM alarms WHERE substr(alarm_id, 1, length(?)) = ? LIMIT 2", (alarm_id, alarm_id)
+        f"{_ROWS} WHERE substr(alarm_id, 1, length(?)) = ? LIMIT 2", (alarm_id, alarm_id)
     ).fetchall()
     if len(rows) != 1 or not alarm_id:
-        problem = "several alarms begin with that id" if len(rows) > 1 else "no such alarm"
+        problem = "several alarms begin with that id" if len(rows) > 1 and alarm_id else "no such alarm"
         raise StorageError(problem, where=alarm_id, hint="`edge-monitor alarms list` shows them")
     return _row(rows[0])
 
@@ -209,9 +215,11 @@ def _row(row: sqlite3.Row) -> AlarmRow:
         ended_ms=row["ended_ms"],
         last_seq=row["last_seq"],
         peak_score=row["peak_score"],
+        peak_ratio=row["peak_ratio"],
         threshold=row["threshold"],
         generation=row["generation"],
         level_dbfs=row["level_dbfs"],
+        windows=row["windows"],
         neighbours=_neighbours(row["neighbours"]),
         evidence=json.loads(row["evidence"]) if row["evidence"] else {},
         end_reason=row["end_reason"],

@@ -30,8 +30,9 @@ class Restored:
 class AlarmStateMachine:
     """Raises when m of the last n disjoint windows exceed the threshold; clears with hysteresis and off-delay.
 
-    Time is stream time in seconds and never decreases. One alarm keeps one id from its start to its end. A window with
-    a signal fault is not passed in: it counts neither way.
+    Time is stream time in seconds and never decreases. One alarm keeps one id from its start to its end. Windows that
+    are not scored (a signal fault, a machine that stands) are not passed in: they count neither way, and an active
+    alarm is held over them.
     """
 
     def __init__(self, machine: str, rules: AlarmRules, new_id: Callable[[], str], restored: Restored) -> None:
@@ -46,7 +47,8 @@ class AlarmStateMachine:
         self._clock_started = False
         self._below_since_s: float | None = None
         self._last_event_s: float | None = None
-        self._highest_since_event = 0.0
+        self._highest_since_event = self._highest_ratio_since_event = 0.0
+        self._heard_until_s = 0.0  # end of the last scored window
 
     @property
     def active(self) -> AlarmEvent | None:
@@ -55,22 +57,18 @@ class AlarmStateMachine:
 
     def inhibited(self, at_s: float) -> bool:
         """Return whether new alarms are inhibited at stream time `at_s` (seconds)."""
-        self._start_clock(at_s)
+        self.tick(at_s)
         return self._inhibit_until_s is not None and at_s < self._inhibit_until_s
 
     def inhibit(self, at_s: float, duration_s: float) -> None:
         """Raise no new alarm for `duration_s` seconds of stream time; an active one goes on to its end."""
-        self._start_clock(at_s)
+        self.tick(at_s)
         self._inhibit_until_s = at_s + duration_s
 
     def resume(self) -> None:
         """End an inhibition."""
         self._inhibit_until_s = None
         self._restored = replace(self._restored, inhibit_left_s=0.0)
-
-    def on_not_running(self) -> None:
-        """Take note that the machine stands: an active alarm is held, and the windows before and after count on."""
-        self._below_since_s = None
 
     def on_audio_loss(self) -> None:
         """Take note that sound is missing: an active alarm is held, the m-of-n history starts anew."""
@@ -82,16 +80,20 @@ class AlarmStateMachine:
 
         `wall_ms` (milliseconds since 1970-01-01 UTC) only labels the event.
         """
-        self._start_clock(score.end_s)
+        self.tick(score.end_s)
+        if score.start_s > self._heard_until_s + _SAME_INSTANT_S:
+            self._below_since_s = None  # what was not heard between two windows is no evidence of health
+        self._heard_until_s = score.end_s
         self._history.append(score)
         windows = self._last_disjoint()
         if self._active is None:
             return self._maybe_start(windows, wall_ms)
         self._highest_since_event = max(self._highest_since_event, score.value)
+        self._highest_ratio_since_event = max(self._highest_ratio_since_event, score.ratio)
         return self._maybe_end(self._active, score, wall_ms) or self._maybe_update(self._active, score, wall_ms)
 
-    def _start_clock(self, at_s: float) -> None:
-        """Anchor what was left of cooldown and inhibition to the first stream time that is seen."""
+    def tick(self, at_s: float) -> None:
+        """Take note of stream time `at_s`, seconds; what was left of cooldown and inhibition runs from the first."""
         if self._clock_started:
             return
         self._clock_started = True
@@ -133,6 +135,7 @@ class AlarmStateMachine:
                 since_ms=wall_ms,
                 score=score.value,
                 peak_score=max(window.value for window in confirming),
+                peak_ratio=max(window.ratio for window in confirming),
                 threshold=score.threshold,
                 generation=score.generation,
                 level_dbfs=score.level_dbfs,
@@ -175,6 +178,7 @@ class AlarmStateMachine:
             at_ms=wall_ms,
             score=self._highest_since_event,
             peak_score=max(active.peak_score, self._highest_since_event),
+            peak_ratio=max(active.peak_ratio, self._highest_ratio_since_event),
             threshold=score.threshold,
             generation=score.generation,
             level_dbfs=score.level_dbfs,
@@ -184,5 +188,5 @@ class AlarmStateMachine:
     def _emit(self, event: AlarmEvent) -> AlarmEvent:
         self._active = event
         self._last_event_s = event.at_s
-        self._highest_since_event = 0.0
+        self._highest_since_event = self._highest_ratio_since_event = 0.0
         return event

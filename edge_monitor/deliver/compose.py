@@ -147,7 +147,7 @@ def alert_payload(
     persisted: bool = True,
 ) -> AlertPayload:
     """Say a transition of an alarm; `persisted` is False only when the disk could not take it."""
-    ratio, peak_ratio = _ratio(event.score, event.threshold), _ratio(event.peak_score, event.threshold)
+    ratio, peak_ratio = _ratio(event.score, event.threshold), min(event.peak_ratio, _MAX_RATIO)
     what = {
         EventKind.START: f"sounds anomalous, {ratio:.2f} x threshold",
         EventKind.UPDATE: f"still sounds anomalous, {ratio:.2f} x threshold",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 from edge_monitor.deliver.outbox import OutboxCounts
@@ -16,6 +17,11 @@ class Timing:
     acknowledge_s: float = 20.0  # for CONNACK and each PUBACK; then the connection counts as dead
     connect_s: float = 2.5  # for TCP and TLS
     drain_s: float = 2.0  # at stop, for what is still in the outbox
+
+    def backoff_s(self, failures: int) -> float:
+        """Return how long to wait after so many failed connections in a row, jittered."""
+        ceiling_s = min(self.backoff_max_s, self.backoff_min_s * 2.0 ** min(failures, 16))
+        return ceiling_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,9 @@ class AlertPayload(MachinePayload):
     peak_score: Distance = Field(description="the highest since the alarm's start")
     threshold: Positive = Field(description="anomalous when score > threshold")
     ratio: Distance = Field(description="score / threshold, at most 1e6")
-    peak_ratio: Distance = Field(description="peak_score / threshold, at most 1e6")
+    peak_ratio: Distance = Field(
+        description="the highest score / threshold since the start, each with the threshold of its moment; at most 1e6"
+    )
     generation: Count = Field(description="which learnt state of the machine scored it")
     bundle: Line = Field(description="the model bundle's name")
     level_dbfs: float = Field(description="RMS level of the window, dB re full scale, at least -200")

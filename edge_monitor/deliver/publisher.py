@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import socket
 import sqlite3
 import threading
@@ -47,7 +46,8 @@ class Publisher:
     A broker that is down, slow, frozen or refusing is never an error of the caller: rows stay in the outbox. All
     methods may be called from any thread and return at once, except `stop()`. Raises DeliveryError when made with a
     password or certificate file that cannot be read. `status` builds the payload of the node's status; `subscriptions`
-    maps topics to what takes their payloads, in the publisher's thread.
+    maps topics to what takes their payloads, and `on_lost` is called when they cannot be heard any more, both in the
+    publisher's thread.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Publisher:
         status: StatusBuilder,
         *,
         subscriptions: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
+        on_lost: Callable[[], None] | None = None,
         timing: Timing | None = None,
     ) -> None:
         read_password(settings)
@@ -68,6 +69,7 @@ class Publisher:
         self._outbox = outbox
         self._status = status
         self._subscriptions = subscriptions
+        self._on_lost = on_lost
         self._timing = timing or Timing()
         self._client_id = settings.client_id or f"edge-monitor-{topics.site}-{topics.node}"
         self._mailbox = Mailbox(settings.score_interval_s)
@@ -151,14 +153,18 @@ class Publisher:
         try:
             while not self._stopping.is_set():
                 began_s = time.monotonic()
-                reason = self._serve()
+                try:
+                    reason = self._serve()
+                except Exception as error:  # noqa: BLE001 - whatever it is, the plant must hear of the next alarm
+                    reason = f"internal error: {error!r}"
+                    self._abandon()
                 self._note(connected=False)
+                if self._on_lost is not None:
+                    self._on_lost()
                 if self._stopping.is_set():
                     break
-                if time.monotonic() - began_s > _STABLE_S:
-                    failures = 0
-                ceiling_s = min(self._timing.backoff_max_s, self._timing.backoff_min_s * 2.0 ** min(failures, 16))
-                retry_s = ceiling_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+                failures = 0 if time.monotonic() - began_s > _STABLE_S else failures
+                retry_s = self._timing.backoff_s(failures)
                 failures += 1
                 self._note(last_error=reason)
                 _log.warning("deliver.disconnected", reason=reason, retry_s=round(retry_s, 2))
@@ -167,6 +173,11 @@ class Publisher:
             self._note(connected=False)
             self._wake_r.close()
             self._wake_w.close()
+
+    def _abandon(self) -> None:
+        """Put back what was in flight on a connection that was not ended properly."""
+        self._in_flight.clear()
+        self._lanes.connection_lost()
 
     def _rest(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds

@@ -114,11 +114,14 @@ class EvidenceStore:
         total = sum(kept.size_bytes for kept in alarms) + room_bytes
         free = self._free_bytes() - room_bytes
         oldest_s = time.time() - self._retention.evidence_days * _DAY_S
+        # A disk that others have filled is not helped by deleting what little is here: then nothing new is written.
+        short = free < self._retention.free_mb * _MB <= free + sum(kept.size_bytes for kept in alarms)
         removed = _Kept([])
         removed_alarms = 0
         for kept in alarms:
             too_old = _FIRST_CREDIBLE_S < kept.written_s < oldest_s
-            too_much = total > self._retention.evidence_max_mb * _MB or free < self._retention.free_mb * _MB
+            too_little = short and free < self._retention.free_mb * _MB
+            too_much = total > self._retention.evidence_max_mb * _MB or too_little
             if not too_old and not too_much:
                 continue
             for path in kept.paths:

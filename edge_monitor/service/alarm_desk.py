@@ -1,9 +1,11 @@
-"""Where an alarm becomes durable before anyone is told: its row and its message are one commit."""
+"""Where an alarm becomes durable before anyone is told: its row and its message are one commit, in order."""
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import deque
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,11 +14,10 @@ from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.deliver.compose import alert_payload
 from edge_monitor.deliver.outbox import Outbox
-from edge_monitor.deliver.topics import Topics
+from edge_monitor.errors import StorageError
 from edge_monitor.records import EventKind
 
 if TYPE_CHECKING:
-    import sqlite3
     from concurrent.futures import Future
 
     from edge_monitor.alarm.history import AnomalousWindow
@@ -25,74 +26,167 @@ if TYPE_CHECKING:
     from edge_monitor.service.pipeline import Proof
 
 log = structlog.get_logger()
-_UNSAVED = 1000  # events kept in memory while the disk fails
+WAITING = 1000  # entries kept in memory while the disk fails; a few kB each
 RETRY_S = 5.0
+_NAMES = {EventKind.START: "alarm.started", EventKind.UPDATE: "alarm.continued", EventKind.END: "alarm.ended"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An event, or a further window of an alarm, on its way to the disk."""
+
+    alarm_id: str
+    event: AlarmEvent | None
+    windows: tuple[AnomalousWindow, ...]
+    proof: Proof | None  # for the picture; dropped when the disk fails, for it is large
+    told: bool = False  # already sent from memory
 
 
 class AlarmDesk:
-    """Commits events in order. While the disk fails they are sent from memory, marked, and written when it is back."""
+    """Commits one entry after the other. While the disk fails, alerts go out from memory and are written later."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        settings = daemon.settings
-        self._mqtt = settings.mqtt
-        self._topics = (
-            Topics(settings.mqtt.topic_prefix, settings.node.site, settings.node.name) if settings.mqtt else None
-        )
-        self._lock = threading.Lock()
-        self._unsaved: deque[tuple[AlarmEvent, Proof | None]] = deque(maxlen=_UNSAVED)
+        self._changed = threading.Condition()
+        self._waiting: deque[_Entry] = deque()
+        self._writing = False  # the first entry is with the storage thread
+        self._fault = ""
         self._retry_at_s = 0.0
 
     def commit(self, event: AlarmEvent, proof: Proof | None) -> None:
-        """Have the event committed; returns at once. State, alert and evidence follow the commit."""
-        with self._lock:
-            if self._unsaved:  # order is kept: behind those that wait for the disk
-                self._unsaved.append((event, proof))
-                waiting = True
-            else:
-                waiting = False
-        if waiting:
-            self._tell_unsaved(event)
-            return
-        future = self._daemon.storage.submit(lambda connection: self._write(connection, event, proof, queue=True))
-        future.add_done_callback(lambda done: self._committed(done, event, proof))
+        """Have an event committed; returns at once. State, alert and evidence follow the commit."""
+        windows = tuple(reversed(proof.windows)) if proof else ()
+        self._add(_Entry(event.alarm_id, event, windows, proof))
 
-    def keep_window(self, machine: str, window: AnomalousWindow) -> None:
-        """Keep another anomalous window with the machine's active alarm."""
-        active = self._daemon.pipelines[machine].alarm.active
-        if active is not None:
-            alarm_id = active.alarm_id
-            self._daemon.storage.submit(lambda connection: history.add_window(connection, alarm_id, window))
+    def keep_window(self, alarm_id: str, window: AnomalousWindow) -> None:
+        """Have another anomalous window kept with an alarm."""
+        self._add(_Entry(alarm_id, None, (window,), None))
 
     def retry(self) -> None:
-        """Try to write what the disk would not take; called every now and then."""
-        with self._lock:
-            if not self._unsaved or clock.now().monotonic_s < self._retry_at_s:
+        """Try again what the disk would not take; called every now and then."""
+        with self._changed:
+            if not self._fault or self._writing or clock.now().monotonic_s < self._retry_at_s:
                 return
+            if not self._waiting:  # it was not an alarm that failed: any write tells whether the disk is back
+                self._writing = True
+                self._daemon.storage.submit(lambda _: None).add_done_callback(self._settled)
+                return
+        self._write_next()
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait until everything is on disk, or the disk fails."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._fault or not (self._waiting or self._writing), timeout_s)
+
+    def note_disk(self, fault: str) -> None:
+        """Take note that another write failed, for this reason, or (empty) went well."""
+        with self._changed:
+            if self._waiting and not fault:
+                return  # alarms wait: their own write decides
+            self._fault = fault
             self._retry_at_s = clock.now().monotonic_s + RETRY_S
-            unsaved = list(self._unsaved)
+        self._daemon.board.storage_fault(fault)
 
-        def write_all(connection: sqlite3.Connection) -> None:
-            for event, proof in unsaved:
-                self._write(connection, event, proof, queue=False)
+    def _add(self, entry: _Entry) -> None:
+        with self._changed:
+            fault = self._fault
+            if fault:
+                entry = replace(entry, proof=None, told=entry.event is not None)
+            self._waiting.append(entry)
+            lost = self._waiting.popleft() if len(self._waiting) > WAITING and not self._writing else None
+        if lost is not None:
+            log.error("alarm.not_stored", alarm_id=lost.alarm_id, reason="the disk has failed for too long")
+        if fault and entry.event is not None:
+            self._tell_from_memory(entry.event)
+        if not fault:
+            self._write_next()
 
-        self._daemon.storage.submit(write_all).add_done_callback(lambda done: self._recovered(done, unsaved))
+    def _write_next(self) -> None:
+        with self._changed:
+            if self._writing or not self._waiting:
+                return
+            self._writing = True
+            entry = self._waiting[0]
+        self._daemon.storage.submit(lambda connection: self._write(connection, entry)).add_done_callback(self._settled)
 
-    def _write(self, connection: sqlite3.Connection, event: AlarmEvent, proof: Proof | None, *, queue: bool) -> None:
-        history.record(connection, event)
-        for window in reversed(proof.windows if proof else ()):
-            history.add_window(connection, event.alarm_id, window)
-        if queue and self._mqtt and self._topics:
-            outbox = Outbox(
-                connection, max_rows=self._mqtt.outbox_max_rows, max_bytes=self._mqtt.outbox_max_mb * 1_000_000
-            )
+    def _write(self, connection: sqlite3.Connection, entry: _Entry) -> None:
+        event, mqtt, link = entry.event, self._daemon.settings.mqtt, self._daemon.link
+        if event is not None:
+            history.record(connection, event)
+        for window in entry.windows:
+            history.add_window(connection, entry.alarm_id, window)
+        if event is not None and mqtt is not None and link is not None:
+            outbox = Outbox(connection, max_rows=mqtt.outbox_max_rows, max_bytes=mqtt.outbox_max_mb * 1_000_000)
             outbox.enqueue(
-                self._topics.alert(event.machine),
+                link.topics.alert(event.machine),
                 self._payload(event, persisted=True),
                 alarm_id=event.alarm_id,
                 seq=event.seq,
                 created_ms=event.at_ms,
             )
+
+    def _settled(self, done: Future[None]) -> None:
+        """Go on after a write; runs in the storage thread."""
+        error = done.exception()
+        if isinstance(error, (sqlite3.IntegrityError, StorageError)):
+            log.error("alarm.not_stored", reason=str(error))  # no later try would fare better
+        elif error is not None:
+            self._on_fault(f"an alarm could not be written: {error}")
+            return
+        with self._changed:
+            entry = self._waiting.popleft() if self._waiting else None
+            self._writing = False
+            recovered, self._fault = bool(self._fault), ""
+            self._changed.notify_all()
+        if recovered:
+            log.info("storage.recovered")
+            self._daemon.board.storage_fault("")
+        if entry is not None and entry.event is not None:
+            if not entry.told:
+                self._tell(entry.event)
+            self._wake()
+            if error is None and entry.proof and self._daemon.machine(entry.event.machine).evidence != "off":
+                self._daemon.illustrator.illustrate(entry.event, entry.proof)
+        self._write_next()
+
+    def _on_fault(self, reason: str) -> None:
+        with self._changed:
+            self._writing = False
+            self._fault = reason
+            self._retry_at_s = clock.now().monotonic_s + RETRY_S
+            untold = [entry.event for entry in self._waiting if entry.event is not None and not entry.told]
+            self._waiting = deque(replace(entry, proof=None, told=entry.event is not None) for entry in self._waiting)
+            self._changed.notify_all()
+        self._daemon.board.storage_fault(reason)
+        for event in untold:
+            self._tell_from_memory(event)
+
+    def _tell(self, event: AlarmEvent) -> None:
+        self._daemon.board.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id)
+        log.warning(
+            _NAMES[event.kind],
+            machine=event.machine,
+            alarm_id=event.alarm_id,
+            seq=event.seq,
+            ratio=round(event.score / event.threshold, 2),
+            stream_s=round(event.at_s, 1),
+            reason=event.reason,
+        )
+
+    def _tell_from_memory(self, event: AlarmEvent) -> None:
+        self._tell(event)
+        if self._daemon.link is not None:
+            self._daemon.link.publish_volatile(
+                self._daemon.link.topics.alert(event.machine),
+                self._payload(event, persisted=False),
+                alarm_id=event.alarm_id,
+                seq=event.seq,
+                created_ms=event.at_ms,
+            )
+
+    def _wake(self) -> None:
+        if self._daemon.link is not None:
+            self._daemon.link.wake()
 
     def _payload(self, event: AlarmEvent, *, persisted: bool) -> bytes:
         machine = self._daemon.machine(event.machine)
@@ -105,56 +199,3 @@ class AlarmDesk:
             evidence=None if machine.evidence == "off" else f"{event.machine}/{event.alarm_id}.png",
             persisted=persisted,
         ).encode()
-
-    def _committed(self, done: Future[None], event: AlarmEvent, proof: Proof | None) -> None:
-        """Tell everybody; runs in the storage thread."""
-        error = done.exception()
-        if error is not None:
-            with self._lock:
-                self._unsaved.append((event, proof))
-                self._retry_at_s = clock.now().monotonic_s + RETRY_S
-            self._daemon.board.storage_fault(f"an alarm could not be written: {error}")
-            self._tell_unsaved(event)
-            return
-        self._told(event)
-        if self._daemon.publisher:
-            self._daemon.publisher.wake()
-        if proof and self._daemon.machine(event.machine).evidence != "off":
-            self._daemon.illustrator.illustrate(event, proof)
-
-    def _told(self, event: AlarmEvent) -> None:
-        ended = event.kind is EventKind.END
-        self._daemon.board.committed(event.machine, None if ended else event.alarm_id)
-        log.warning(
-            {EventKind.START: "alarm.started", EventKind.UPDATE: "alarm.continued", EventKind.END: "alarm.ended"}[
-                event.kind
-            ],
-            machine=event.machine,
-            alarm_id=event.alarm_id,
-            seq=event.seq,
-            ratio=round(event.score / event.threshold, 2),
-            stream_s=round(event.at_s, 1),
-            reason=event.reason,
-        )
-
-    def _tell_unsaved(self, event: AlarmEvent) -> None:
-        self._told(event)
-        if self._daemon.publisher and self._topics:
-            self._daemon.publisher.publish_volatile(
-                self._topics.alert(event.machine),
-                self._payload(event, persisted=False),
-                alarm_id=event.alarm_id,
-                seq=event.seq,
-                created_ms=event.at_ms,
-            )
-
-    def _recovered(self, done: Future[None], written: list[tuple[AlarmEvent, Proof | None]]) -> None:
-        if done.exception() is not None:
-            return
-        with self._lock:
-            for _ in written:
-                self._unsaved.popleft()
-            left = bool(self._unsaved)
-        log.info("storage.recovered", written=len(written))
-        if not left:
-            self._daemon.board.storage_fault("")

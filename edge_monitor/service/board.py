@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from edge_monitor import clock
 from edge_monitor.deliver.compose import state_payload
 from edge_monitor.records import MachineState
@@ -17,8 +19,15 @@ if TYPE_CHECKING:
     from edge_monitor.records import Score
     from edge_monitor.service.pipeline import Heard
 
+log = structlog.get_logger()
 # The text of these says more than a score does.
-_EXPLAINED = {MachineState.NO_AUDIO, MachineState.SIGNAL_FAULT, MachineState.STORAGE_FAULT, MachineState.NOT_RUNNING}
+_EXPLAINED = {
+    MachineState.NOT_ENROLLED,
+    MachineState.NO_AUDIO,
+    MachineState.SIGNAL_FAULT,
+    MachineState.STORAGE_FAULT,
+    MachineState.NOT_RUNNING,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class View:
     state: MachineState = MachineState.STARTING
     since_ms: int = 0  # wall clock, milliseconds
     heard_s: float = 0.0  # monotonic time of the last judged window, seconds
-    text: str = ""
+    text: str = "waiting for the first window"
     alarm_id: str | None = None  # of the active alarm, once it is committed
     generation: int | None = None
     score: Score | None = None
@@ -84,7 +93,9 @@ class Board:
     def deaf(self, machine: str, text: str) -> None:
         """Take note that no window has come for too long."""
         with self._lock:
-            self._change(machine, replace(self._views[machine], state=MachineState.NO_AUDIO, text=text, score=None))
+            view = self._views[machine]
+            if view.state is not MachineState.NO_AUDIO:  # else the source has said why, which is worth more
+                self._change(machine, replace(view, state=MachineState.NO_AUDIO, text=text, score=None))
 
     def storage_fault(self, reason: str) -> None:
         """Take note that the disk fails (or, with an empty reason, works again)."""
@@ -114,6 +125,8 @@ class Board:
         if before.state is not view.state:
             view = replace(view, since_ms=clock.now().wall_ms)
         self._views[machine] = view
+        if before.state is not view.state:
+            log.info("machine.state_changed", machine=machine, state=view.state.label, text=view.text)
         if changed:
             self._publish_one(machine)
 
@@ -123,7 +136,7 @@ class Board:
 
     def _publish_one(self, machine: str) -> None:
         view = self._views[machine]
-        state = MachineState.STORAGE_FAULT if self._storage_fault else view.state
+        state, text = self._told(view)
         payload = state_payload(
             self._node,
             self._settings[machine],
@@ -134,17 +147,21 @@ class Board:
             alarm_id=view.alarm_id,
             score=view.score,
             generation=view.generation,
-            detail=(self._storage_fault or view.text) if state in _EXPLAINED else "",
+            detail=text if state in _EXPLAINED else "",
         )
         self._publish(machine, payload.encode())
 
+    def _told(self, view: View) -> tuple[MachineState, str]:
+        return (MachineState.STORAGE_FAULT, self._storage_fault) if self._storage_fault else (view.state, view.text)
+
     def _describe(self, name: str, view: View) -> dict[str, Any]:
+        state, text = self._told(view)
         return {
             "machine": name,
-            "state": view.state.label,
-            "state_code": int(view.state),
+            "state": state.label,
+            "state_code": int(state),
             "since": clock.rfc3339(view.since_ms),
-            "text": view.text,
+            "text": text,
             "alarm_id": view.alarm_id,
             "generation": view.generation,
             "score": view.score.value if view.score else None,

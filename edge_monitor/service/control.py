@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     Answer = Iterator[dict[str, Any]]
 
 log = structlog.get_logger()
-# A request carries at most one recording's vectors and pictures: about 8 kB a window, so 64 MiB is a day of windows.
-MAX_REQUEST_BYTES = 64 * 1024 * 1024
+# A request carries at most one machine's vectors and pictures: about 8 kB a window, so this is four days of windows.
+MAX_REQUEST_BYTES = 256 * 1024 * 1024
 SOCKET_MODE = 0o660
+PATIENCE_S = 10.0  # an asker that neither asks nor reads for so long (Ctrl-Z, a hung line) is gone
 
 
 class _RemoteError(EdgeMonitorError):
@@ -61,29 +62,46 @@ class ControlServer:
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 16
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        """Accept a connection, on which neither asking nor reading the answer may take for ever."""
+        connection, address = super().get_request()
+        connection.settimeout(PATIENCE_S)
+        return connection, address
 
 
 def _serve(request: socketserver.StreamRequestHandler, answer: Callable[[str, dict[str, Any]], Answer]) -> None:
     def send(message: dict[str, Any]) -> None:
         request.wfile.write(json.dumps(message, allow_nan=False).encode() + b"\n")
 
-    with suppress(BrokenPipeError, ConnectionResetError):  # the asker went away; its answer has no reader
+    with suppress(BrokenPipeError, ConnectionResetError, TimeoutError):  # the asker went away: nobody reads the answer
+        line = request.rfile.readline(MAX_REQUEST_BYTES)
+        if not line:
+            return  # somebody only looked whether a daemon is here
         try:
-            line = request.rfile.readline(MAX_REQUEST_BYTES)
-            if not line:
-                return  # somebody only looked whether a daemon is here
-            asked = json.loads(line)
-            for item in answer(asked["verb"], asked["arguments"]):
+            verb, arguments = _parse(line)
+            for item in answer(verb, arguments):
                 send({"item": item})
         except EdgeMonitorError as error:
             send({"error": _fields(error)})
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, TimeoutError):
             raise
         except Exception as error:
             log.exception("service.request_failed")
             send({"error": _fields(ControlError(f"the daemon failed: {error!r}", hint="its log says more"))})
         else:
             send({"end": True})
+
+
+def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
+    if not line.endswith(b"\n"):
+        raise ControlError(f"the request is larger than {MAX_REQUEST_BYTES >> 20} MiB")
+    try:
+        asked = json.loads(line)
+        return asked["verb"], asked["arguments"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ControlError(f"not a request: {error}") from error
 
 
 def _fields(error: EdgeMonitorError) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.records import AudioBlock, AudioLoss
 
 if TYPE_CHECKING:
@@ -30,10 +29,11 @@ class Feed:
         self._waiting: Counter[str] = Counter()
         self._missing_frames: Counter[str] = Counter()
         self._changed = threading.Condition()
+        self._reached_s: dict[str, float] = {}  # stream time, seconds
         self._open_sources = 0
         self._closed = False
         self.dropped_frames = 0  # by this queue, and by the sources before it
-        self.failure: EdgeMonitorError | None = None  # what ended a source before its end
+        self.failure: Exception | None = None  # what ended a source before its end
 
     def follow(self, source: Source) -> threading.Thread:
         """Start a thread that puts everything `source` has to give."""
@@ -44,19 +44,30 @@ class Feed:
         return thread
 
     def _follow(self, source: Source) -> None:
+        ended = "its recording has ended"
         try:
             for item in source.items():
                 self._put(item, live=source.live)
+                self._reached_s[item.machine] = item.end_s if isinstance(item, AudioBlock) else item.at_s
                 if self._closed:
                     break
-        except EdgeMonitorError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a source dies of, its machine must not stay `normal`
             log.error("capture.source_failed", machines=source.machines, error=str(error))
-            self.failure = error
+            self.failure, ended = error, str(error)
         finally:
             source.close()
             with self._changed:
                 self._open_sources -= 1
+                if self._open_sources and not self._closed:  # others go on: say what has become of these machines
+                    for machine in source.machines:
+                        self._items.append(AudioLoss(machine, self._reached_s.get(machine, 0.0), ended))
+                        self._waiting[machine] += 1
                 self._changed.notify_all()
+
+    def waiting(self, machine: str) -> int:
+        """Return how many items of a machine wait."""
+        with self._changed:
+            return self._waiting[machine]
 
     def _put(self, item: Item, *, live: bool) -> None:
         with self._changed:

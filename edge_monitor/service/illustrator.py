@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
 
 from edge_monitor.alarm import history
-from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory.normals import NormalStore
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Callable
 
     from edge_monitor.records import AlarmEvent, AudioBlock
     from edge_monitor.service.node import Node
@@ -28,12 +28,6 @@ log = structlog.get_logger()
 _WAITING = 16  # alarms whose evidence waits; a picture takes well under a second
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    event: AlarmEvent
-    proof: Proof
-
-
 class Illustrator:
     """Draws pictures and keeps sound, one alarm after the other, never in the way of the audio."""
 
@@ -41,14 +35,15 @@ class Illustrator:
         self._node = node
         self._storage = storage
         self._store = EvidenceStore(node.state_dir.evidence, node.settings.retention)
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(_WAITING)
+        self._jobs: queue.Queue[Callable[[], object] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="explainer", daemon=True)
+        self.is_alive = self._thread.is_alive
         self._thread.start()
 
     def illustrate(self, event: AlarmEvent, proof: Proof) -> None:
         """Queue the start of an alarm; when too many wait, it goes without a picture, and the log says so."""
         try:
-            self._jobs.put_nowait(_Job(event, proof))
+            self._jobs.put_nowait(partial(self._illustrate, event, proof))
         except queue.Full:
             log.warning("explain.evidence_skipped", machine=event.machine, alarm_id=event.alarm_id, reason="too many")
 
@@ -60,32 +55,35 @@ class Illustrator:
             return
         self._thread.join(timeout_s)
 
+    def tidy(self) -> None:
+        """Have the retention caps kept, in the explainer thread."""
+        with suppress(queue.Full):
+            self._jobs.put_nowait(self._store.enforce)
+
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                files = self._illustrate(job)
-            except (EdgeMonitorError, OSError) as error:
-                log.warning("explain.evidence_failed", alarm_id=job.event.alarm_id, error=str(error))
-                continue
-            alarm_id = job.event.alarm_id
+                job()
+            except Exception as error:  # noqa: BLE001 - a picture that fails must not cost the next ones
+                log.warning("explain.evidence_failed", error=str(error))
 
-            def note(connection: sqlite3.Connection, alarm_id: str = alarm_id, files: dict[str, str] = files) -> None:
-                history.set_evidence(connection, alarm_id, files)
+    def _illustrate(self, event: AlarmEvent, proof: Proof) -> None:
+        files: dict[str, str] = {}
+        try:
+            files["picture"] = self._draw(event, proof)
+        finally:
+            if proof.sound:
+                files["audio"] = self._store.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
+            self._storage.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
+            log.info("explain.evidence_written", machine=event.machine, alarm_id=event.alarm_id, **files)
 
-            self._storage.submit(note)
-            log.info("explain.evidence_written", machine=job.event.machine, alarm_id=alarm_id, **files)
-
-    def _illustrate(self, job: _Job) -> dict[str, str]:
-        machine = self._node.machine(job.event.machine)
+    def _draw(self, event: AlarmEvent, proof: Proof) -> str:
+        machine = self._node.machine(event.machine)
         normal = None
-        if job.event.neighbours:
+        if event.neighbours:
             with self._node.database() as connection:
-                normal = NormalStore(connection, machine.name).spectrogram(job.event.neighbours[0].normal_id)
-        picture = compact(job.proof.samples, job.proof.rate_hz)
-        files = {"picture": self._store.write_picture(job.event, machine.title, picture, normal)}
-        if job.proof.sound:
-            files["audio"] = self._store.write_audio(job.event, _joined(job.proof.sound), job.proof.sound[0].rate_hz)
-        return files
+                normal = NormalStore(connection, machine.name).spectrogram(event.neighbours[0].normal_id)
+        return self._store.write_picture(event, machine.title, compact(proof.samples, proof.rate_hz), normal)
 
 
 def _joined(blocks: tuple[AudioBlock, ...]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

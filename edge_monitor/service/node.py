@@ -68,12 +68,12 @@ class Node:
         """Yield what the machine's source gives and what becomes of it; the daemon taps its own stream instead."""
         from edge_monitor.capture.source import open_sources
         from edge_monitor.encode.encoder import Encoder
-        from edge_monitor.service.pipeline import MachinePipeline
+        from edge_monitor.service.pipeline import MachinePipeline, NotLearnt
 
         settings = self.machine(machine)
         encoder = Encoder(self.bundle, self.settings.model.threads)
         pipeline = MachinePipeline(
-            settings, encoder, hop_s=self.settings.model.hop_s, learnt=None, restored=Restored(), new_id=str
+            settings, encoder, hop_s=self.settings.model.hop_s, learnt=NotLearnt(), restored=Restored(), new_id=str
         )
         pipeline.learning = True
         source = open_sources([settings])[0]

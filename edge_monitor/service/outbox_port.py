@@ -11,6 +11,7 @@ from edge_monitor.deliver.outbox import Outbox
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from edge_monitor.deliver.outbox import OutboxCounts, OutboxRow
@@ -26,6 +27,8 @@ class StoredOutbox:
         self._storage = storage
         self._lock = threading.Lock()
         self._acknowledged: list[int] = []
+        self._deleting: list[int] = []
+        self._undeleted: list[int] = []
 
     def due(self, limit: int, after: int) -> Sequence[OutboxRow]:
         """Return at most `limit` rows that are not parked and have an id above `after`, oldest first."""
@@ -38,10 +41,11 @@ class StoredOutbox:
     def acknowledge(self, row_id: int) -> None:
         """Have the row deleted."""
         with self._lock:
-            self._acknowledged.append(row_id)
-            first = len(self._acknowledged) == 1
+            first = not self._acknowledged
+            self._acknowledged += [*self._undeleted, row_id]
+            self._undeleted = []
         if first:
-            self._storage.submit(self._delete)
+            self._storage.submit(self._delete).add_done_callback(self._deleted)
 
     def park(self, row_id: int, reason: str) -> None:
         """Have the row set aside for good."""
@@ -53,5 +57,11 @@ class StoredOutbox:
 
     def _delete(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            row_ids, self._acknowledged = self._acknowledged, []
-        Outbox(connection).acknowledge(row_ids)
+            self._deleting, self._acknowledged = self._acknowledged, []
+        Outbox(connection).acknowledge(self._deleting)
+
+    def _deleted(self, done: Future[None]) -> None:
+        """Have rows that could not be deleted deleted with the next ones: delivered is delivered."""
+        if done.exception() is not None:
+            with self._lock:
+                self._undeleted.extend(self._deleting)

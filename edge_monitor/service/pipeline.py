@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from edge_monitor.alarm.state_machine import Restored
-    from edge_monitor.config import MachineSettings
+    from edge_monitor.config import AlarmSettings, MachineSettings
     from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.memory.generations import Generation
     from edge_monitor.memory.scorer import Scorer
     from edge_monitor.records import AlarmEvent, AudioBlock, Samples, Window
 
@@ -34,6 +35,18 @@ class Learnt:
 
     scorer: Scorer
     gate_dbfs: float | None  # None: no gate was learnt
+
+    @property
+    def generation(self) -> int:
+        """Return the generation's number."""
+        return self.scorer.generation.number
+
+
+@dataclass(frozen=True, slots=True)
+class NotLearnt:
+    """Why a machine is not scored."""
+
+    reason: str = "no normal sound is known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,6 @@ class Heard:
     state: MachineState
     end_s: float  # stream time, seconds
     text: str  # one line for a person
-    lag_s: float = 0.0  # of sound already waiting behind this window, seconds
     level_dbfs: float | None = None
     window: Window | None = None
     embedding: Embedding | None = None
@@ -65,7 +77,10 @@ class Heard:
 
 
 class MachinePipeline:
-    """Turns one machine's audio into what it means. Belongs to one thread; `learnt` may be swapped by another."""
+    """Turns one machine's audio into what it means.
+
+    Belongs to one thread. What others ask for (`swap`, `inhibit`, `tell_running`) is done between two blocks.
+    """
 
     def __init__(
         self,
@@ -73,48 +88,77 @@ class MachinePipeline:
         encoder: Encoder,
         *,
         hop_s: float,
-        learnt: Learnt | None,
+        learnt: Learnt | NotLearnt,
         restored: Restored,
         new_id: Callable[[], str],
     ) -> None:
         self.settings = settings
         self.learning = False  # True: windows are being enrolled, none raises an alarm
-        self.inhibit_s: float | None = None  # set by another thread: inhibit for so long from now; 0 resumes
-        self.windows = 0
+        self.learnt = learnt
+        self._orders: deque[Callable[[float], None]] = deque()  # each takes the stream time, seconds
+        self._skipped = 0
         self._encoder = encoder
         self._resampler = StreamResampler(encoder.sample_rate_hz)
         self._cutter = WindowCutter(settings.name, encoder.sample_rate_hz, encoder.window_s, hop_s)
         rules = AlarmRules.of(settings.alarm, window_s=encoder.window_s)
         self.alarm = AlarmStateMachine(settings.name, rules, new_id, restored)
-        self._gate = RunningGate(None, settings.running.settle_s)
+        self._gate = RunningGate(self._gate_level(learnt), settings.running.settle_s)
         self._suspects: deque[AnomalousWindow] = deque(maxlen=int((rules.raise_n + 1) * rules.window_s / hop_s) + 2)
+        self._clear_ratio = rules.clear_ratio
         self._kept_until_s = 0.0
         self._sound: deque[AudioBlock] = deque()
         self._sound_s = PRE_ROLL_S + (rules.raise_n + 1) * rules.window_s
-        self.learnt = learnt
 
-    def tell_running(self, *, running: bool) -> None:
-        """Take what the plant says of the machine; from any thread, it holds from the next block on."""
-        self._gate.told = running
+    def swap(self, learnt: Learnt | NotLearnt) -> None:
+        """Score with this from the next block on."""
 
-    @property
-    def learnt(self) -> Learnt | None:
-        """Return what is scored with; None: not enrolled."""
-        return self._learnt
+        def change(_at_s: float) -> None:
+            self.learnt = learnt
+            self._gate.gate_dbfs = self._gate_level(learnt)
 
-    @learnt.setter
-    def learnt(self, learnt: Learnt | None) -> None:
-        self._learnt = learnt
-        self._gate.gate_dbfs = self._gate_level(learnt)
+        self._orders.append(change)
 
-    def _gate_level(self, learnt: Learnt | None) -> float | None:
+    def inhibit(self, seconds: float) -> None:
+        """Raise no new alarm for so long from the next block on; 0: raise them again."""
+
+        def change(at_s: float) -> None:
+            if seconds > 0:
+                self.alarm.inhibit(at_s, seconds)
+            else:
+                self.alarm.resume()
+
+        self._orders.append(change)
+
+    def tell_running(self, running: bool | None) -> None:
+        """Take what the plant says of the machine (None: it cannot be heard), from the next block on."""
+
+        def change(_at_s: float) -> None:
+            self._gate.told = running
+
+        self._orders.append(change)
+
+    def take_skipped(self) -> int:
+        """Return how many windows were skipped since the last call."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped
+
+    def _gate_level(self, learnt: Learnt | NotLearnt) -> float | None:
         gate = self.settings.running.gate
         if gate == "learnt":
-            return learnt.gate_dbfs if learnt else None
+            return learnt.gate_dbfs if isinstance(learnt, Learnt) else None
         return None if gate == "off" else gate
 
-    def process(self, item: AudioBlock | AudioLoss, wall_ms: Callable[[], int]) -> Iterator[Heard]:
-        """Yield what each completed window, or a loss of sound, came to."""
+    def process(
+        self, item: AudioBlock | AudioLoss, wall_ms: Callable[[], int], *, skip: bool = False
+    ) -> Iterator[Heard]:
+        """Yield what each completed window, or a loss of sound, came to.
+
+        With `skip` completed windows are counted and not judged: scoring is behind the audio.
+        """
+        at_s = item.at_s if isinstance(item, AudioLoss) else item.end_s
+        self.alarm.tick(at_s)
+        while self._orders:
+            self._orders.popleft()(at_s)
         if isinstance(item, AudioLoss):
             self.alarm.on_audio_loss()
             yield Heard(item.machine, MachineState.NO_AUDIO, item.at_s, item.reason)
@@ -126,8 +170,10 @@ class MachinePipeline:
             return
         self._gate.hear(block)
         for window in self._cutter.feed(block):
-            self.windows += 1
-            yield self._judge(window, wall_ms)
+            if skip:
+                self._skipped += 1
+            else:
+                yield self._judge(window, wall_ms)
 
     def _judge(self, window: Window, wall_ms: Callable[[], int]) -> Heard:
         level = level_dbfs(window.samples)
@@ -136,29 +182,29 @@ class MachinePipeline:
             return Heard(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
         running = self._gate.judge(window)
         if running is not Running.RUNNING:
-            self.alarm.on_not_running()
             text = "the machine does not run" if running is Running.NOT_RUNNING else "the machine is starting"
             return Heard(window.machine, MachineState.NOT_RUNNING, window.end_s, text, level_dbfs=level, window=window)
         embedding = self._encoder.embed_window(window)
+        learnt = self.learnt
         heard = Heard(
             window.machine,
             MachineState.NOT_ENROLLED,
             window.end_s,
-            "no normal sound is known",
+            learnt.reason if isinstance(learnt, NotLearnt) else "",
             level_dbfs=level,
             window=window,
             embedding=embedding,
         )
         if self.learning:
             return replace(heard, state=MachineState.LEARNING, text="learning the normal sound")
-        learnt = self._learnt
-        if learnt is None:
+        if isinstance(learnt, NotLearnt):
             return heard
-        self._apply_inhibition(window.end_s)
         score = self._score(learnt, window, embedding, level)
         event = self.alarm.on_score(score, wall_ms())
         if self.alarm.active is not None:
             state, text = MachineState.ALARM, f"anomalous sound, score {score.ratio:.2f} of the threshold"
+            if not score.exceeds:
+                text = f"score {score.ratio:.2f} of the threshold; the alarm ends below {self._clear_ratio:.2f}"
         elif self.alarm.inhibited(window.end_s):
             state, text = MachineState.INHIBITED, "alarms are inhibited"
         else:
@@ -168,19 +214,12 @@ class MachinePipeline:
             return heard
         return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
 
-    def _apply_inhibition(self, at_s: float) -> None:
-        seconds, self.inhibit_s = self.inhibit_s, None
-        if seconds:
-            self.alarm.inhibit(at_s, seconds)
-        elif seconds is not None:
-            self.alarm.resume()
-
     def _score(self, learnt: Learnt, window: Window, embedding: Embedding, level_dbfs: float) -> Score:
         scored = learnt.scorer.score(embedding)
         return Score(
             machine=window.machine,
             value=scored.value,
-            threshold=self._threshold(learnt),
+            threshold=threshold_of(self.settings.alarm, learnt.scorer.generation),
             generation=learnt.scorer.generation.number,
             neighbours=scored.neighbours,
             start_s=window.start_s,
@@ -200,13 +239,6 @@ class MachinePipeline:
             return replace(heard, anomalous=suspect)
         return heard
 
-    def _threshold(self, learnt: Learnt) -> float:
-        """Return the configured number while the generation it was chosen for is active, else the calibrated one."""
-        alarm, generation = self.settings.alarm, learnt.scorer.generation
-        if alarm.threshold != "calibrated" and alarm.threshold_generation == generation.number:
-            return alarm.threshold
-        return generation.threshold
-
     def _keep_sound(self, block: AudioBlock) -> None:
         if block.gap or (self._sound and self._sound[-1].rate_hz != block.rate_hz):
             self._sound.clear()
@@ -222,3 +254,10 @@ def _disjoint(windows: Iterable[AnomalousWindow]) -> tuple[AnomalousWindow, ...]
         if not chosen or window.end_s <= chosen[-1].start_s:
             chosen.append(window)
     return tuple(chosen)
+
+
+def threshold_of(alarm: AlarmSettings, generation: Generation) -> float:
+    """Return the configured number while the generation it was chosen for is active, else the calibrated threshold."""
+    if alarm.threshold != "calibrated" and alarm.threshold_generation == generation.number:
+        return alarm.threshold
+    return generation.threshold

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.config import NodeSettings
 
+_MAX_SOCKET_PATH = 107  # bytes, unix(7)
 PRIVATE_UMASK = 0o077  # whoever works on a state directory keeps what it holds to its owner
 
 
@@ -53,7 +54,9 @@ class StateDir:
         Raises StorageError when the folder cannot be made or written.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.mkdir(parents=True)
+                self.path.chmod(0o710)  # the group may pass through to the control socket, and see nothing
             if not self.runtime.exists():
                 self.runtime.mkdir(parents=True)
                 self.runtime.chmod(0o750)
@@ -63,6 +66,12 @@ class StateDir:
                 where=str(error.filename),
                 hint="set node.state_dir to a folder you may write, or run as its owner",
             ) from error
+        if len(os.fsencode(self.control_socket)) > _MAX_SOCKET_PATH:
+            raise StorageError(
+                "the path is too long for a socket",
+                where=str(self.control_socket),
+                hint=f"set node.runtime_dir to one of at most {_MAX_SOCKET_PATH - 13} bytes",
+            )
         if not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
             raise StorageError(
                 "the state directory is not writable",

@@ -27,6 +27,7 @@ class StorageThread:
         self._connection = database.connect(path)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
+        self.is_alive = self._thread.is_alive
         self._thread.start()
 
     def submit(self, write: Callable[[sqlite3.Connection], T]) -> Future[T]:
@@ -38,9 +39,9 @@ class StorageThread:
                 with database.transaction(self._connection):
                     result = write(self._connection)
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits; the thread must go on
+                future.set_exception(error)
                 if isinstance(error, sqlite3.Error):
                     log.error("storage.commit_failed", error=str(error))
-                future.set_exception(error)
             else:
                 future.set_result(result)
 
@@ -55,4 +56,7 @@ class StorageThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:  # what was told of a commit failed, not the commit: the next one must not wait for ever
+                log.exception("storage.callback_failed")

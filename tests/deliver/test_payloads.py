@@ -33,6 +33,7 @@ EVENT = AlarmEvent(
     since_ms=AT_MS,
     score=15.0,
     peak_score=15.0,
+    peak_ratio=1.5,
     threshold=10.0,
     generation=4,
     level_dbfs=-31.5,
@@ -74,7 +75,7 @@ def test_an_alert_is_exactly_these_bytes() -> None:
 
 def test_the_end_of_an_alarm_clears_the_flag() -> None:
     """An end says alarm 0 and the peak; an unpersisted one says so."""
-    event = dataclasses.replace(EVENT, kind=EventKind.END, seq=3, score=5.0, peak_score=25.0)
+    event = dataclasses.replace(EVENT, kind=EventKind.END, seq=3, score=5.0, peak_score=25.0, peak_ratio=2.5)
     payload = compose.alert_payload(NODE, PUMP, event, bundle="spectral", clock_synced=None, persisted=False)
     decoded = _checked("alert", payload)
     assert (decoded["event"], decoded["alarm"], decoded["seq"]) == ("end", 0, 3)
@@ -185,7 +186,8 @@ def test_any_alarm_becomes_a_valid_alert_and_state(
     """Weird display names, file names, levels and magnitudes: always valid, printable, the same bytes twice."""
     machine = PUMP.model_copy(update={"display_name": name})
     event = dataclasses.replace(
-        EVENT, kind=kind, score=figures[0], peak_score=figures[1], threshold=figures[2], level_dbfs=level,
+        EVENT, kind=kind, score=figures[0], peak_score=figures[1],
+        peak_ratio=figures[1] / figures[2], threshold=figures[2], level_dbfs=level,
         at_ms=moments[0], since_ms=moments[1], neighbours=neighbours, reason=texts[0],
     )  # fmt: skip
     alert = compose.alert_payload(NODE, machine, event, bundle=texts[1], clock_synced=True, evidence=texts[1])

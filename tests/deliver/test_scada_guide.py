@@ -16,7 +16,7 @@ GUIDE = (Path(__file__).parents[2] / "docs/scada.md").read_text(encoding="utf-8"
 
 
 def _example(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+    found = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)[0]
     return str(found)
 
 

@@ -9,6 +9,7 @@ from edge_monitor.errors import NormalsError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
 from edge_monitor.service.operations.wire import unpack_vector
+from edge_monitor.service.pipeline import threshold_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +26,13 @@ def score(node: Node, *, machine: str, vectors: list[str], bundle_hash: str) -> 
         scorer = load_scorer(connection, machine, node.state_dir.path)
     if scorer is None:
         raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+    threshold = threshold_of(node.machine(machine).alarm, scorer.generation)
     for text in vectors:
         scored = scorer.score(Embedding(unpack_vector(text), bundle_hash))
         yield {
             "score": scored.value,
-            "threshold": scorer.generation.threshold,
-            "ratio": scored.value / scorer.generation.threshold,
+            "threshold": threshold,
+            "ratio": scored.value / threshold,
             "generation": scorer.generation.number,
             "neighbours": [asdict(neighbour) for neighbour in scored.neighbours],
         }
