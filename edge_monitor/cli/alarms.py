@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_monitor.cli.options import config_option, json_option
+from edge_monitor.cli.options import config_option, dry_run_option, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,8 +107,9 @@ def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool)
 @config_option
 @click.option("--add-normal", is_flag=True, help="Its sound is normal from now on: builds a generation.")
 @click.option("--undo", is_flag=True, help="Take the rejection back, and the normals it added.")
+@dry_run_option
 @json_option
-def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, as_json: bool) -> None:
+def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dry_run: bool, as_json: bool) -> None:
     """Say that an alarm was a false one; the first characters of its id are enough."""
     from edge_monitor.config_file import load_settings
     from edge_monitor.service.client import last, open_node
@@ -116,12 +117,19 @@ def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, as
     if add_normal and undo:
         raise click.UsageError("--undo takes back whatever the rejection did; leave --add-normal out")
     with open_node(load_settings(config_path)) as ask:
-        answer = last(ask("alarms.reject", alarm_id=alarm_id, add_normal=add_normal, undo=undo))
+        answer = last(ask("alarms.reject", alarm_id=alarm_id, add_normal=add_normal, undo=undo, dry_run=dry_run))
     if as_json:
         click.echo(json.dumps(answer))
         return
-    click.echo(f"alarm {answer['alarm_id']}: {'not rejected any more' if undo else 'rejected'}")
-    if answer["generation"]:
+    if dry_run:
         click.echo(
-            f"  {answer['normals']:+d} normals; generation {answer['generation']} of {answer['machine']} is active"
+            f"alarm {answer['alarm_id']}: would change {answer['normals']:+d} normals ({answer['seconds']:.0f} s)"
         )
+        return
+    already = answer["was_rejected"] is not undo
+    click.echo(
+        f"alarm {answer['alarm_id']}: {'' if not already else 'was already '}{'not rejected' if undo else 'rejected'}"
+    )
+    if answer["generation"]:
+        click.echo(f"  {answer['normals']:+d} normals ({answer['seconds']:.0f} s of its sound);"
+                   f" generation {answer['generation']} of {answer['machine']} is active")  # fmt: skip

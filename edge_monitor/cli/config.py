@@ -42,10 +42,24 @@ def init(path: Path, force: bool) -> None:
 @command.command()
 @config_option
 def check(config_path: Path) -> None:
-    """Say whether the configuration is sound; every mistake comes with its line."""
-    from edge_monitor.config_file import load_settings
+    """Say whether the configuration is sound, and the bundle, recordings and password files it names are there.
 
-    click.echo(f"{config_path}: ok: {_summary(load_settings(config_path))}")
+    Every mistake comes with its line. Microphones and the broker are not tried.
+    """
+    from edge_monitor.capture.recording import list_recordings
+    from edge_monitor.config import RecordingSource
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.deliver.credentials import read_password
+    from edge_monitor.service.node import Node
+
+    settings = load_settings(config_path)
+    Node(settings).bundle.check()
+    if settings.mqtt:
+        read_password(settings.mqtt)
+    for machine in settings.machine:
+        if isinstance(machine.source, RecordingSource):
+            list_recordings(machine.source.path)
+    click.echo(f"{config_path}: ok: {_summary(settings)}")
 
 
 def _summary(settings: Settings) -> str:

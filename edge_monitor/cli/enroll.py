@@ -12,6 +12,8 @@ import click
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from click._termui_impl import ProgressBar
 
     from edge_monitor.cli.clips import Clip
@@ -48,21 +50,25 @@ def command(
     from edge_monitor.service.node import Node
 
     if bool(files) == bool(live_minutes):
-        raise click.UsageError("name recordings or folders of them, or give --live MINUTES")
+        raise click.UsageError("name recordings or folders of them, or give --live MINUTES, one of the two")
     settings = load_settings(config_path)
     node = Node(settings)
     node.machine(machine)
-    failed = 0
+    added = failed = 0
     with open_node(settings) as ask:
         if live_minutes:
-            _enroll_live(ask, machine, live_minutes, as_json=as_json)
+            added = _enroll_live(ask, machine, live_minutes, as_json=as_json)
         else:
-            failed = _enroll_files(ask, node, machine, _chosen(files, pattern), channel)
-        built = last(ask("generations.build", machine=machine, reason="enroll"))
+            added, failed = _enroll_files(ask, node, machine, _chosen(files, pattern), channel)
+        active = [each for each in ask("generations.list", machine=machine) if each["active"]]
+        if added or not active:
+            active = [last(ask("generations.build", machine=machine, reason="enroll"))]
     if as_json:
-        click.echo(json.dumps({**built, "files_failed": failed}))
+        click.echo(json.dumps({**active[0], "added": added, "files_failed": failed}))
+    elif added:
+        _show(active[0])
     else:
-        _show(built)
+        click.echo(f"{machine}: nothing new; generation {active[0]['generation']} stays active.")
     if failed:
         click.echo(f"edge-monitor: {failed} of the files could not be enrolled, see above", err=True)
         raise SystemExit(1)
@@ -84,15 +90,18 @@ def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
     return found
 
 
-def _enroll_files(ask: Ask, node: Node, machine: str, files: list[Path], channel: int) -> int:
-    """Enrol each file by itself, so that whatever happens meanwhile loses at most one; return how many failed."""
+def _enroll_files(ask: Ask, node: Node, machine: str, files: list[Path], channel: int) -> tuple[int, int]:
+    """Enrol each file by itself, so that whatever happens meanwhile loses at most one.
+
+    Return how many normals are new and how many files failed.
+    """
     from edge_monitor.cli.clips import encode_clip, sha256_of
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
     from edge_monitor.service.client import last
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
-    failed = 0
+    added = failed = 0
     with click.progressbar(files, label="Enrolling", file=sys.stderr) as bar:
         for path in bar:
             try:
@@ -104,8 +113,9 @@ def _enroll_files(ask: Ask, node: Node, machine: str, files: list[Path], channel
                 click.echo(f"\nedge-monitor: {error}", err=True)
                 failed += 1
                 continue
-            last(ask("normals.add", machine=machine, bundle_hash=encoder.bundle_hash, **_request(clip)))
-    return failed
+            answer = last(ask("normals.add", machine=machine, bundle_hash=encoder.bundle_hash, **_request(clip)))
+            added += answer["count"]
+    return added, failed
 
 
 def _refuse_faulty(clip: Clip) -> None:
@@ -139,20 +149,38 @@ def _request(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _enroll_live(ask: Ask, machine: str, minutes: float, *, as_json: bool) -> None:
-    shown_s = 0
+def _enroll_live(ask: Ask, machine: str, minutes: float, *, as_json: bool) -> int:
+    """Enrol live sound and return how many windows were taken in."""
+    shown_s = windows = 0
     bar: ProgressBar[int]
     with click.progressbar(length=round(minutes * 60), label="Listening", file=sys.stderr, hidden=as_json) as bar:
-        for item in ask("enroll.live", machine=machine, minutes=minutes):
+        for item in _told_when_interrupted(ask("enroll.live", machine=machine, minutes=minutes)):
             bar.label = f"Listening ({item['text']})"
             bar.update(round(item["seconds"]) - shown_s)
             shown_s = round(item["seconds"])
+            windows = item["windows"]
+    return max(windows, 1)
+
+
+def _told_when_interrupted(items: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    session = None
+    try:
+        for item in items:
+            session = item["session"]
+            yield item
+    except KeyboardInterrupt:
+        if session:
+            click.echo(f"\nedge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore"
+                       f" '{session}'` takes it in after all.", err=True)  # fmt: skip
+        raise
 
 
 def _show(built: dict[str, Any]) -> None:
     click.echo(f"{built['machine']}: generation {built['generation']} of {built['normals']} normal windows is active.")
+    click.echo(built["coverage"])
     click.echo(built["calibration"])
     gate = built["gate_dbfs"]
     if gate is not None:
         click.echo(f"Below {gate:.1f} dBFS the machine counts as not running.")
-    click.echo(built["coverage"])
+    if built["caution"]:
+        click.echo(built["caution"])

@@ -99,6 +99,8 @@ def _open(file: Path | None, config_path: Path | None, machine: str | None, devi
 
     if machine is not None:
         settings = _configured(config_path, machine)
+        if isinstance(settings.source, MicrophoneSource):
+            _check(settings.source.device)
     elif file is not None:
         settings = MachineSettings(name="file", source=RecordingSource(kind="recording", path=file, channel=channel))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,10 +33,21 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
         return
     if not recordings:
         click.echo(f"{machine}: no normal sound yet. `edge-monitor enroll` takes it in.")
+    for session, parts in _sessions(recordings):
+        first, last = parts[0]["id"], parts[-1]["id"]
+        removed = sum(part["removed"] for part in parts)
+        click.echo(f"{f'#{first}' if first == last else f'#{first}-#{last}'}  {session}"
+                   f"  {sum(part['seconds'] for part in parts):.0f} s  {sum(part['normals'] for part in parts)} normals"
+                   f"{f'  ({removed} removed)' if removed else ''}  added {rfc3339(parts[0]['added_ms'])}")  # fmt: skip
+
+
+def _sessions(recordings: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return recordings by name, the parts of a live session together."""
+    sessions: dict[str, list[dict[str, Any]]] = {}
     for recording in recordings:
-        removed = f"  ({recording['removed']} removed)" if recording["removed"] else ""
-        click.echo(f"#{recording['id']}  {recording['name']}  {recording['seconds']:.0f} s"
-                   f"  {recording['normals']} normals{removed}  added {rfc3339(recording['added_ms'])}")  # fmt: skip
+        session = recording["name"].partition(" part ")[0] if recording["name"].startswith("live ") else None
+        sessions.setdefault(session or f"{recording['name']}\0{recording['id']}", []).append(recording)
+    return [(name.partition("\0")[0], parts) for name, parts in sessions.items()]
 
 
 @command.command("remove")
@@ -45,7 +57,7 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def remove(*, recordings: tuple[str, ...], config_path: Path, machine: str, dry_run: bool, as_json: bool) -> None:
-    """Take RECORDINGS (names or #numbers of `normals list`) out of use; `normals restore` undoes it."""
+    """Take RECORDINGS (names, live sessions or #numbers of `normals list`) out of use; `normals restore` undoes it."""
     _change("normals.remove", recordings, config_path, machine, dry_run=dry_run, as_json=as_json)
 
 
@@ -66,15 +78,14 @@ def _change(
     from edge_monitor.config_file import load_settings
     from edge_monitor.service.client import last, open_node
 
-    done = "would change" if dry_run else "changed"
     with open_node(load_settings(config_path)) as ask:
-        for recording in recordings:
-            answer = last(ask(verb, machine=machine, recording=recording, dry_run=dry_run))
-            if as_json:
-                click.echo(json.dumps(answer))
-                continue
-            generation = f"; generation {answer['generation']} is active" if answer["generation"] else ""
-            click.echo(f"{answer['recording']}: {done} {answer['normals']} normals{generation}")
+        answer = last(ask(verb, machine=machine, recordings=list(recordings), dry_run=dry_run))
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    done = "would change" if dry_run else "changed"
+    generation = f"; generation {answer['generation']} is active" if answer["generation"] else ""
+    click.echo(f"{done} {answer['normals']} normals, {answer['left']} in use{generation}")
 
 
 @command.command("export")

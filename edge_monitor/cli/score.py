@@ -41,7 +41,7 @@ def command(
     node.machine(machine)
     found = find_files(files, pattern)
     encoder = Encoder(node.bundle, settings.model.threads)
-    failed = 0
+    failed = anomalous = 0
     with open_node(settings) as ask:
         for path in found:
             try:
@@ -56,7 +56,11 @@ def command(
                 continue
             vectors = [pack_vector(window.vector) for window in clip.windows]
             answers = list(ask("score", machine=machine, vectors=vectors, bundle_hash=encoder.bundle_hash))
-            _show(_summary(clip, answers), as_json=as_json)
+            summary = _summary(clip, answers)
+            anomalous += summary["anomalous"]
+            _show(summary, as_json=as_json)
+    if not as_json and len(found) > 1:
+        click.echo(f"{anomalous} of {len(found) - failed} files are anomalous")
     if failed:
         raise SystemExit(1)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile
-from edge_monitor.memory.coverage import Coverage, judge
+from edge_monitor.memory.coverage import MIN_BLOCKS, Coverage, judge
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.leaveout import Layout, leave_block_out
 
@@ -31,9 +31,11 @@ PRIOR_BLOCKS = 2
 # of the normal scores. (t is above 1.28 there, and mean + 1 std is never below the median: Cantelli.)
 MAX_EXCEEDANCE = 0.1
 MIN_EXCEEDANCE = 1e-9  # one window in 300 years of 10 s windows
+# Simulated faults at 6 dB over healthy sound score 1.1 to 7 times the calibrated threshold, half of them below 2.
+HARD_OF_HEARING = 2.0
 _DOUBT = 0.05  # leave-block-out scores above the threshold that the model explains with less probability raise it
 _LEAST = 0.1  # of the median: scores below (stored twice after all) must not widen the spread
-_MIN_GROUPS = 5
+_MIN_GROUPS = MIN_BLOCKS
 _MAX_DEPENDENCE = 0.9  # beyond, five windows are one, and no m of n helps
 _DRAWS = 20_000
 _RULE_OF_THREE = 3.0  # upper 95 % bound on the expected count after none was seen (Hanley & Lippman-Hand, JAMA 1983)
@@ -108,6 +110,16 @@ class Calibration:
             f"{_rate(self.cannot_promise_below_per_day)} per day; {_rate(self.expected_per_day)} (95 % interval "
             f"{_rate(self.expected_low_per_day)} to {_rate(self.expected_high_per_day)}) is the model's extrapolation "
             f"({related})."
+        )
+
+    def caution(self) -> str:
+        """Return one line when the threshold is so far above healthy sound that the monitor is hard of hearing."""
+        ratio = self.threshold / self.max_score
+        if ratio < HARD_OF_HEARING:
+            return ""
+        return (
+            f"Caution: the threshold is {ratio:.1f} times the score of the most unusual healthy window, for so little "
+            "is known: only gross changes will raise an alarm. Enrol at least ten minutes."
         )
 
 
@@ -217,7 +229,7 @@ def fit_tail(score: NDArray[np.float64], unit: NDArray[np.int64]) -> TailFit:
 def _dependence(log: NDArray[np.float64], unit: NDArray[np.int64]) -> float:
     """Return the intraclass correlation of log scores (analysis of variance, Fisher 1925), kept within 0 and 0.9.
 
-    0 unless at least five blocks have several windows: fewer cannot tell it from chance.
+    0 unless enough blocks have several windows: fewer cannot tell it from chance, and a wrong one deafens.
     """
     size = np.bincount(unit)
     several = size[unit] > 1

@@ -18,6 +18,7 @@ from edge_monitor.alarm import history
 from edge_monitor.capture.source import open_sources
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import ControlError, StorageError
+from edge_monitor.records import AudioLoss
 from edge_monitor.service.alarm_desk import AlarmDesk
 from edge_monitor.service.allocator import give_memory_back
 from edge_monitor.service.board import Board
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.capture.source import Source
     from edge_monitor.config import Settings
-    from edge_monitor.records import AudioBlock, AudioLoss
+    from edge_monitor.records import AudioBlock
     from edge_monitor.service.pipeline import Heard
 
 log = structlog.get_logger()
@@ -251,7 +252,7 @@ class Daemon(Node):
                 try:
                     yield tap.get(timeout=TICK_S)
                 except queue.Empty:
-                    continue
+                    yield AudioLoss(machine, 0.0, "no sound comes from the source")
 
     def set_learning(self, machine: str, *, learning: bool) -> None:
         """Have the machine's windows enrolled (no alarm is raised meanwhile), or scored again.

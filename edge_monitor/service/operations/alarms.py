@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.database import transaction
+from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.service.operations.normals import rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Callable, Iterator
 
     from edge_monitor.alarm.history import AlarmRow
     from edge_monitor.service.node import Node
@@ -51,42 +54,66 @@ def describe(node: Node, row: AlarmRow) -> dict[str, Any]:
         "active": row.ended_ms is None,
         "peak_score": row.peak_score,
         "threshold": row.threshold,
-        "ratio": row.peak_score / row.threshold,
+        "ratio": row.peak_ratio,
         "generation": row.generation,
         "level_dbfs": row.level_dbfs,
         "events": row.last_seq + 1,
+        "windows": row.windows,
         "neighbours": [asdict(neighbour) for neighbour in row.neighbours],
         "evidence": {kind: str(node.state_dir.evidence / name) for kind, name in row.evidence.items()},
         "rejected": None if row.rejected_ms is None else clock.rfc3339(row.rejected_ms),
     }
 
 
-def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool) -> Answer:
+def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool, dry_run: bool) -> Answer:
     """Mark an alarm as false; with `add_normal` its sound becomes normal. `undo` takes both back."""
     with node.database() as connection:
         row = history.find(connection, alarm_id)
+        node.machine(row.machine)
         name = f"rejected alarm {row.alarm_id}"
         store = NormalStore(connection, row.machine)
-        learnt = any(recording.name == name and recording.normals for recording in store.recordings())
-        answer: dict[str, Any] = {"alarm_id": row.alarm_id, "machine": row.machine, "normals": 0, "generation": None}
-        with transaction(connection):
-            history.mark_rejected(connection, row.alarm_id, None if undo else clock.now().wall_ms)
-        if undo and learnt:
-            answer["normals"] = -len(store.remove_recording(name))
-            answer["generation"] = rebuild(node, connection, row.machine, f"undo reject {row.alarm_id}").number
-        elif add_normal and not undo:
-            windows = history.windows_of(connection, row.alarm_id)
-            added = store.add(
-                name,
-                hashlib.sha256(row.alarm_id.encode()).hexdigest(),
-                len(windows) * node.window_s,
-                [
-                    NewNormal(block=0, start_s=i * node.window_s, level_dbfs=level, vector=embedding.vector)
-                    for i, (level, embedding) in enumerate(windows)
-                ],
-                bundle_hash=windows[0][1].bundle_hash,
-                thin=False,  # a sound that came four times has four neighbours, so that its mean distance falls
-            )
-            answer["normals"] = added.count
-            answer["generation"] = rebuild(node, connection, row.machine, f"reject {row.alarm_id}").number
+        [learnt] = [each.normals for each in store.recordings() if each.name == name] or [0]
+        answer: dict[str, Any] = {
+            "alarm_id": row.alarm_id,
+            "machine": row.machine,
+            "was_rejected": row.rejected_ms is not None,
+            "normals": (-learnt if undo else row.windows if add_normal and not learnt else 0),
+            "seconds": abs(learnt if undo else row.windows) * node.window_s,
+            "dry_run": dry_run,
+            "generation": None,
+        }
+        if not dry_run:
+            if undo and learnt:
+                ids = store.remove_recording(name)
+                answer["generation"] = _rebuilt(node, connection, row, "undo reject", lambda: store.restore(ids))
+            elif add_normal and not learnt:
+                _learn(node, connection, store, row, name)
+                undone = partial(store.remove_recording, name)
+                answer["generation"] = _rebuilt(node, connection, row, "reject", undone)
+            with transaction(connection):
+                history.mark_rejected(connection, row.alarm_id, None if undo else clock.now().wall_ms)
         yield answer
+
+
+def _learn(node: Node, connection: sqlite3.Connection, store: NormalStore, row: AlarmRow, name: str) -> None:
+    windows = history.windows_of(connection, row.alarm_id)
+    store.add(
+        name,
+        hashlib.sha256(row.alarm_id.encode()).hexdigest(),
+        len(windows) * node.window_s,
+        [
+            NewNormal(block=0, start_s=i * node.window_s, level_dbfs=level, vector=embedding.vector)
+            for i, (level, embedding) in enumerate(windows)
+        ],
+        bundle_hash=windows[0][1].bundle_hash,
+        thin=False,  # a sound that came four times has four neighbours, so that its mean distance falls
+    )
+
+
+def _rebuilt(node: Node, connection: sqlite3.Connection, row: AlarmRow, reason: str, undo: Callable[[], object]) -> int:
+    """Build the next generation; when there can be none, `undo` what was changed."""
+    try:
+        return rebuild(node, connection, row.machine, f"{reason} {row.alarm_id}").number
+    except EdgeMonitorError:
+        undo()
+        raise

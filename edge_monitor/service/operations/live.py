@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import structlog
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
@@ -13,13 +14,13 @@ from edge_monitor.capture.gate import quietest_dbfs
 from edge_monitor.capture.meter import meter
 from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.database import transaction
-from edge_monitor.errors import AudioError
+from edge_monitor.errors import AudioError, ControlError
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory.leaveout import BLOCK_S, block_of
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
-from edge_monitor.service.operations.normals import normal_descriptors, vectors_sha256
+from edge_monitor.service.operations.normals import PART, normal_descriptors, vectors_sha256
 from edge_monitor.service.pipeline import Heard
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     Answer = Iterator[dict[str, Any]]
 
+log = structlog.get_logger()
 READING_S = 0.5  # of sound in each reading of the meter
 
 
@@ -40,7 +42,8 @@ class _Session:
     def __init__(self, node: Node, machine: str) -> None:
         self._node = node
         self._machine = machine
-        self._start_s: float | None = None
+        self.name = f"live {clock.rfc3339(clock.now().wall_ms)}"
+        self._recordings: list[int] = []
         self._free_from_s = 0.0  # windows do not overlap, and one window of guard lies between blocks
         self._block: list[tuple[Window, Embedding]] = []
         self.windows = 0
@@ -76,19 +79,31 @@ class _Session:
         ]
         with self._node.database() as connection:
             added: Added = NormalStore(connection, self._machine).add(
-                f"live {clock.rfc3339(clock.now().wall_ms)}",
+                f"{self.name} {PART} {len(self._recordings) + 1}",
                 vectors_sha256([normal.vector.tobytes() for normal in normals]),
                 len(normals) * self._node.window_s,
                 normals,
                 bundle_hash=self._block[0][1].bundle_hash,
             )
+        self._recordings.append(added.recording_id)
         self.windows += added.count
         self.thinned += added.thinned
         self._block = []
 
+    def withdraw(self) -> None:
+        """Take what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
+        self._block = []
+        with self._node.database() as connection:
+            store = NormalStore(connection, self._machine)
+            ids = store.remove([each.id for each in store.normals() if each.recording_id in self._recordings])
+        log.warning("memory.enrolment_withdrawn", machine=self._machine, session=self.name, normals=len(ids))
+
 
 def enroll_live(node: Node, *, machine: str, minutes: float) -> Answer:
-    """Enrol `minutes` of live sound; yield progress after each window. The generation is built by `build`."""
+    """Enrol `minutes` of live sound; yield progress after each window. The generation is built by `build`.
+
+    When the asker goes away before the end, what was enrolled is taken out of use; `normals restore` brings it back.
+    """
     node.machine(machine)
     session = _Session(node, machine)
     began_s: float | None = None
@@ -97,8 +112,8 @@ def enroll_live(node: Node, *, machine: str, minutes: float) -> Answer:
         for item in node.hear(machine):
             if not isinstance(item, Heard):
                 continue
-            if item.state is MachineState.NO_AUDIO and began_s is None:
-                raise AudioError(item.text, where=machine, hint="`edge-monitor devices` lists the inputs")
+            if began_s is None:
+                _refuse_silence(item)
             began_s = item.end_s - node.window_s if began_s is None else began_s
             session.take(item)
             heard_s = item.end_s - began_s
@@ -108,12 +123,22 @@ def enroll_live(node: Node, *, machine: str, minutes: float) -> Answer:
                 "windows": session.windows,
                 "state": item.state.label,
                 "text": item.text,
+                "session": session.name,
             }
             if heard_s >= minutes * 60.0:
                 break
+        session.commit()
+    except BaseException:
+        session.withdraw()
+        raise
     finally:
         node.set_learning(machine, learning=False)
-        session.commit()
+
+
+def _refuse_silence(first: Heard) -> None:
+    """Refuse to wait for a source that has no sound: a person who asks now wants to know now."""
+    if first.state is MachineState.NO_AUDIO:
+        raise AudioError(first.text, where=first.machine, hint="`edge-monitor devices` lists the inputs")
 
 
 def listen(node: Node, *, machine: str) -> Answer:
@@ -136,7 +161,9 @@ def listen(node: Node, *, machine: str) -> Answer:
 def inhibit(node: Node, *, machine: str, seconds: float) -> Answer:
     """Raise no new alarm of a machine for this long (0: raise them again); yield until when."""
     node.machine(machine)
-    until_ms = clock.now().wall_ms + round(min(seconds, history.MAX_INHIBIT_S) * 1000) if seconds > 0 else None
+    if not 0 <= seconds <= history.MAX_INHIBIT_S:
+        raise ControlError("an inhibition lasts 24 hours at the most", where=machine)
+    until_ms = clock.now().wall_ms + round(seconds * 1000) if seconds > 0 else None
     with node.database() as connection, transaction(connection):
         history.set_inhibition(connection, machine, until_ms)
     node.inhibit(machine, seconds)

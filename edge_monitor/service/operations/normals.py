@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.capture.gate import learn_gate
-from edge_monitor.errors import EdgeMonitorError
+from edge_monitor.errors import EdgeMonitorError, NormalsError
 from edge_monitor.memory.calibration import CalibrationSettings
+from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import activate, build_generation, list_generations
 from edge_monitor.memory.leaveout import block_of
 from edge_monitor.memory.normal import NewNormal, bundle_mismatch
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edge_monitor.memory.generations import Generation
+    from edge_monitor.memory.normal import Recording
     from edge_monitor.service.node import Node
 
     Answer = Iterator[dict[str, Any]]
+
+PART = "part"  # a live session is kept in parts: `live 2026-01-31T08:15:00.000Z part 3`
 
 
 def known(node: Node, *, machine: str, sha256: list[str]) -> Answer:
@@ -128,6 +132,7 @@ def describe(generation: Generation) -> dict[str, Any]:
         "calibration": calibration.sentence(),
         "enough": calibration.coverage.enough,
         "coverage": calibration.coverage.sentence,
+        "caution": calibration.caution(),
     }
 
 
@@ -139,39 +144,51 @@ def listed(node: Node, *, machine: str) -> Answer:
     yield from map(asdict, recordings)
 
 
-def remove(node: Node, *, machine: str, recording: str, dry_run: bool) -> Answer:
-    """Take a recording's normals out of use and build the next generation; yield what was done."""
-    yield from _change(node, machine, recording, dry_run=dry_run, restoring=False)
+def remove(node: Node, *, machine: str, recordings: list[str], dry_run: bool) -> Answer:
+    """Take recordings out of use and build the next generation; yield what was done. All or nothing."""
+    yield from _change(node, machine, recordings, dry_run=dry_run, restoring=False)
 
 
-def restore(node: Node, *, machine: str, recording: str, dry_run: bool) -> Answer:
-    """Take a removed recording's normals into use again and build the next generation."""
-    yield from _change(node, machine, recording, dry_run=dry_run, restoring=True)
+def restore(node: Node, *, machine: str, recordings: list[str], dry_run: bool) -> Answer:
+    """Take removed recordings into use again and build the next generation. All or nothing."""
+    yield from _change(node, machine, recordings, dry_run=dry_run, restoring=True)
 
 
-def _change(node: Node, machine: str, recording: str, *, dry_run: bool, restoring: bool) -> Answer:
+def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, restoring: bool) -> Answer:
     node.machine(machine)
     with node.database() as connection:
         store = NormalStore(connection, machine)
-        found = store.find(recording)
+        named = {each.id for name in recordings for each in _named(store, name)}
+        found = [each for each in store.recordings() if each.id in named]
+        ids = [each.id for each in store.normals(removed=True)
+               if each.recording_id in named and (each.removed_ms is None) != restoring]  # fmt: skip
+        left = len(store.ids()) + (len(ids) if restoring else -len(ids))
+        if left <= K:
+            raise NormalsError(f"would leave {left} normals, at least {K + 1} are needed; nothing was changed",
+                               where=machine)  # fmt: skip
         answer: dict[str, Any] = {
-            "recording": found.name,
-            "normals": found.removed if restoring else found.normals,
+            "recordings": [each.name for each in found],
+            "normals": len(ids),
+            "left": left,
             "dry_run": dry_run,
             "generation": None,
         }
-        if not dry_run and answer["normals"]:
-            change, undo = store.remove_recording, store.restore_recording
-            if restoring:
-                change, undo = undo, change
-            change(f"#{found.id}")
+        if not dry_run and ids:
+            change, undo = (store.restore, store.remove) if restoring else (store.remove, store.restore)
+            change(ids)
             try:
                 generation = rebuild(node, connection, machine, "restore" if restoring else "remove")
             except EdgeMonitorError:
-                undo(f"#{found.id}")  # without a generation that fits, nothing was done
+                undo(ids)  # without a generation that fits, nothing was done
                 raise
             answer["generation"] = generation.number
         yield answer
+
+
+def _named(store: NormalStore, name: str) -> list[Recording]:
+    """Return the recordings that a name, a `#number` or a live session's name means."""
+    session = [each for each in store.recordings() if each.name.startswith(f"{name} {PART} ")]
+    return session or [store.find(name)]
 
 
 def generations(node: Node, *, machine: str) -> Answer:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.memory.portable import export_normals, import_normals
 from edge_monitor.service.operations.normals import describe, rebuild
@@ -35,5 +36,9 @@ def import_(node: Node, *, machine: str, content: str) -> Answer:
     with tempfile.TemporaryDirectory(dir=node.state_dir.path) as folder, node.database() as connection:
         path = Path(folder) / "normals"
         path.write_bytes(unpack_bytes(content))
-        moved = import_normals(NormalStore(connection, machine), path, bundle_hash=node.bundle.bundle_hash)
+        try:
+            moved = import_normals(NormalStore(connection, machine), path, bundle_hash=node.bundle.bundle_hash)
+        except EdgeMonitorError as error:
+            error.where = "the imported file" if error.where == str(path) else error.where
+            raise
         yield {**asdict(moved), **describe(rebuild(node, connection, machine, "import"))}
