@@ -10,11 +10,12 @@ import click
 @click.command("demo")
 @click.option("--recordings", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="Play real recordings in the DCASE 2020 Task 2 layout instead of the simulator.")  # fmt: skip
+@click.option("--only", metavar="NAME", help="Of the recordings: this machine, e.g. 'valve id_00'; default: the first.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which simulated pump.")
 @click.option("--healthy", is_flag=True, help="Let nothing fail: there must be no alert.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False),
               help="Where its files go; default: a new temporary folder.")  # fmt: skip
-def command(*, recordings: Path | None, seed: int, healthy: bool, folder: Path | None) -> None:
+def command(*, recordings: Path | None, only: str | None, seed: int, healthy: bool, folder: Path | None) -> None:
     """Enrol a machine, break it, and watch the alert arrive: no microphone, broker or account needed.
 
     The commands and the daemon are the real ones. Exits with 1 when an alert is missing or comes too early.
@@ -30,7 +31,7 @@ def command(*, recordings: Path | None, seed: int, healthy: bool, folder: Path |
         raise StorageError("the folder is not empty", where=str(folder), hint="name a new one")
     folder.mkdir(parents=True, exist_ok=True)
     if recordings is not None:
-        right = run_recordings(folder, recordings)
+        right = run_recordings(folder, recordings, only)
     else:
         right = run_simulated(folder, seed=seed, faulty=not healthy)
     raise SystemExit(0 if right else 1)

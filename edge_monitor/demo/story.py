@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -74,18 +75,25 @@ def run_simulated(folder: Path, *, seed: int, faulty: bool) -> bool:
             if not faulty:
                 _say("Nothing is wrong with this one; until it ends there should be no alert.")
                 daemon.wait(_PATIENCE_S)
-                return not scada.alerts or _fail("an alert came although nothing was wrong")
+                if scada.alerts:
+                    return _fail("an alert came although nothing was wrong")
+                return _finish(config, "No alert came, as it should be.")
             _say(f"It is monitored now. At {FAULT_AT_S:g} s of its time a bearing begins to fail.")
             if not scada.wait_for_alert(_PATIENCE_S):
                 return _fail("no alert came")
             if (at_s := scada.alerts[0]["window_end_s"]) < FAULT_AT_S:
                 return _fail(f"the alert came at {at_s:.0f} s, before the fault")
-            return _finish(config, scada, f"{at_s - FAULT_AT_S:.0f} s of its time after the fault set in")
+            return _show_alert(config, scada, f"{at_s - FAULT_AT_S:.0f} s of its time after the fault set in")
 
 
-def run_recordings(folder: Path, recordings: Path) -> bool:
+def run_recordings(folder: Path, recordings: Path, only: str | None) -> bool:
     """Enrol healthy recordings of one machine, play others, anomalous ones last; return whether an alert came."""
-    clips = find_clips(recordings)
+    found = find_clips(recordings)
+    clips = next((each for each in found if only in {None, each.name}), None)
+    names = ", ".join(repr(each.name) for each in found)
+    if clips is None:
+        raise AudioError(f"no machine {only!r}", where=str(recordings), hint=f"there are {names}")
+    _say(f"Found {names}; --only NAME chooses.")
     playlist = folder / "playlist"
     playlist.mkdir()
     for number, path in enumerate(clips.play):
@@ -99,12 +107,15 @@ def run_recordings(folder: Path, recordings: Path) -> bool:
         with _daemon(config) as daemon:
             daemon.wait(_PATIENCE_S)
         if not scada.alerts:
-            return _fail("no alert came: these anomalies are not heard with so few healthy recordings")
-        return _finish(config, scada, f"at {scada.alerts[0]['window_end_s']:.0f} s of what was played")
+            _edge_monitor("score", config, *map(str, clips.play[clips.healthy :]))
+            return _fail(
+                f"no alert came: too few of these anomalies stand out from {len(clips.train)} healthy recordings"
+            )
+        return _show_alert(config, scada, f"at {scada.alerts[0]['window_end_s']:.0f} s of what was played")
 
 
-def find_clips(recordings: Path) -> Clips:
-    """Return one machine's recordings below `recordings`, in the DCASE 2020 Task 2 layout.
+def find_clips(recordings: Path) -> list[Clips]:
+    """Return each machine's recordings below `recordings`, in the DCASE 2020 Task 2 layout.
 
     Raises AudioError when there is no machine with healthy training clips, healthy test clips and anomalies.
     """
@@ -113,12 +124,15 @@ def find_clips(recordings: Path) -> Clips:
         match = re.fullmatch(r"(normal|anomaly)_(id_\d+)_\d+\.(wav|flac)", path.name)
         if match and path.parent.name in {"train", "test"}:
             machines.setdefault(f"{path.parent.parent.name} {match[2]}", []).append(path)
+    found: list[Clips] = []
     for name, paths in machines.items():
         train = tuple(path for path in paths if path.parent.name == "train")
         healthy = [path for path in paths if path.parent.name == "test" and path.name.startswith("normal")]
         anomalous = [path for path in paths if path.name.startswith("anomaly")]
         if len(train) >= _ENOUGH_NORMALS and healthy and anomalous:
-            return Clips(name, train, (*healthy, *anomalous), len(healthy))
+            found.append(Clips(name, train, (*healthy, *anomalous), len(healthy)))
+    if found:
+        return found
     raise AudioError("no machine with enough recordings", where=str(recordings),
                      hint="expected MACHINE/{train,test}/{normal,anomaly}_id_XX_*.wav or .flac")  # fmt: skip
 
@@ -162,18 +176,22 @@ def _command() -> list[str]:
     return [sys.executable, "-m", "edge_monitor"]
 
 
-def _finish(config: Path, scada: Scada, when: str) -> bool:
+def _show_alert(config: Path, scada: Scada, when: str) -> bool:
     alert = scada.alerts[0]
-    _say(f"The alert came {when}.")
     picture = config.parent / "state" / "evidence" / alert["evidence"]
     deadline_s = time.monotonic() + 10.0
     while not picture.exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
+    _say(f"The alert came {when}.")
     _edge_monitor("alarms show", config, alert["alarm_id"])
-    _say("Next:")
-    click.echo(f"   look at    {picture}")
-    click.echo("   your own   edge-monitor config init && edge-monitor devices")
-    click.echo(f"   tidy up    rm -r {config.parent}")
+    return _finish(config, f"Look at the picture: {picture}")
+
+
+def _finish(config: Path, conclusion: str) -> bool:
+    command = "edge-monitor" if shutil.which("edge-monitor") else sys.argv[0]
+    _say(conclusion)
+    click.echo(f"Next, your own machine: {command} config init && {command} devices")
+    click.echo(f"To tidy up:             rm -r {config.parent}")
     return True
 
 
