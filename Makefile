@@ -29,7 +29,7 @@ format:
 
 bench:
 	@scripts/setup.sh test
-	@for script in bench/*.py; do echo "== $$script"; .venv/bin/python "$$script" $(ARGS) || exit 1; done
+	@for script in bench/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
 
 docs:
 	@scripts/setup.sh test

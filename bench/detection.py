@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 import sys
 import tempfile
@@ -223,12 +224,17 @@ def interval(differences: Array, draws: int = 10_000, seed: int = 0) -> tuple[fl
 def main() -> int:
     """Print the table; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", type=Path)
+    beside = Path(__file__).parents[2] / "shared/recordings/mimii"
+    known = Path(os.environ.get("EDGE_MONITOR_RECORDINGS", beside))
+    parser.add_argument("dataset", type=Path, nargs="?", default=known, help="default: $EDGE_MONITOR_RECORDINGS")
     parser.add_argument("--bundle", default="spectral", help="a bundle's name, or a path with a slash")
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edge-monitor-bench")
     options = parser.parse_args()
+    if not options.dataset.is_dir():
+        print(f"not measured: no recordings at {options.dataset}")
+        return 0
     clips = find_clips(options.dataset)
     if not clips:
         print(f"{options.dataset}: no <machine>/{{train,test}}/{{normal,anomaly}}_id_XX_* clips", file=sys.stderr)
