@@ -1,0 +1,89 @@
+"""Dynamic int8: every linear layer of a graph computes in 8 bits, everything else stays in float32.
+
+Linear layers are the Gemm nodes; the front end is made of MatMul nodes, which are left alone, for 8 bits ruin the mel
+filters (a tone's embedding turned around: cosine -0.07). Weights are rounded per output, inputs per tensor when they
+are known. The patterns are ONNX's own operators, which ONNX Runtime fuses when it loads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.export.graph import require_onnx
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_STEPS = 127.0  # int8 from -127 to 127, so that zero is exact
+
+
+def quantize(model: bytes) -> bytes:
+    """Return an ONNX file whose linear layers compute in int8. Raises BundleError when onnx is not installed."""
+    onnx = require_onnx()
+    graph = onnx.load_model_from_string(model)
+    rewriter = _Rewriter(onnx, {tensor.name: tensor for tensor in graph.graph.initializer})
+    for node in graph.graph.node:
+        rewriter.add(node)
+    used = {name for node in rewriter.nodes for name in node.input}
+    kept = [tensor for tensor in graph.graph.initializer if tensor.name in used]
+    del graph.graph.node[:], graph.graph.initializer[:]
+    graph.graph.node.extend(rewriter.nodes)
+    graph.graph.initializer.extend([*kept, *rewriter.constants])
+    onnx.checker.check_model(graph, full_check=True)
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def rounded(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return `weight` (in, out) as int8 with one positive scale per output, `(out,)`."""
+    scale = np.maximum(np.abs(weight).max(axis=0) / _STEPS, np.finfo(np.float32).tiny).astype(np.float32)
+    return np.rint(weight / scale).astype(np.int8), scale
+
+
+@dataclass(slots=True)
+class _Rewriter:
+    """The nodes and constants of the new graph, as they come."""
+
+    onnx: Any
+    initializers: dict[str, Any]
+    nodes: list[Any] = field(default_factory=list)
+    constants: list[Any] = field(default_factory=list)
+    inputs: dict[str, list[str]] = field(default_factory=dict)  # what is quantized already: value, scale, zero
+    tables: dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]] = field(default_factory=dict)
+
+    def add(self, node: Any) -> None:  # noqa: ANN401 - an ONNX message
+        weight = self.initializers.get(node.input[1]) if node.op_type == "Gemm" else None
+        if weight is None:
+            self.nodes.append(node)
+            return
+        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        matrix = self.onnx.numpy_helper.to_array(weight)
+        whole, scale = rounded(matrix.T if transposed else matrix)
+        value, input_scale, zero = self._quantized(node.input[0])
+        name = node.output[0]
+        product = self._node("MatMulInteger", [value, self._constant(f"{name}_w", whole), zero,
+                                               self._constant(f"{name}_z", np.zeros(len(scale), np.int8))], f"{name}_i")  # fmt: skip
+        both = self._node("Mul", [input_scale, self._constant(f"{name}_s", scale)], f"{name}_m")
+        floats = self._node("Cast", [product], f"{name}_f", to=1)
+        if len(node.input) > 2:
+            scaled = self._node("Mul", [floats, both], f"{name}_p")
+            self._node("Add", [scaled, node.input[2]], name)
+        else:
+            self._node("Mul", [floats, both], name)
+
+    def _quantized(self, value: str) -> list[str]:
+        if value not in self.inputs:
+            names = [f"{value}_q", f"{value}_qs", f"{value}_qz"]
+            self.nodes.append(self.onnx.helper.make_node("DynamicQuantizeLinear", [value], names, name=f"{value}_dq"))
+            self.inputs[value] = names
+        return self.inputs[value]
+
+    def _node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401 - ONNX attributes
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], name=f"{output}_{op}", **attributes))
+        return output
+
+    def _constant(self, name: str, value: NDArray[Any]) -> str:
+        self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
