@@ -63,13 +63,14 @@ class _Rewriter:
         whole, scale = rounded(matrix.T if transposed else matrix)
         value, input_scale, zero = self._quantized(node.input[0])
         name = node.output[0]
-        product = self._node("MatMulInteger", [value, self._constant(f"{name}_w", whole), zero,
-                                               self._constant(f"{name}_z", np.zeros(len(scale), np.int8))], f"{name}_i")  # fmt: skip
+        factors = [value, self._constant(f"{name}_w", whole), zero]
+        factors.append(self._constant(f"{name}_z", np.zeros(len(scale), np.int8)))
+        product = self._node("MatMulInteger", factors, f"{name}_i")
         both = self._node("Mul", [input_scale, self._constant(f"{name}_s", scale)], f"{name}_m")
         floats = self._node("Cast", [product], f"{name}_f", to=1)
-        if len(node.input) > 2:
-            scaled = self._node("Mul", [floats, both], f"{name}_p")
-            self._node("Add", [scaled, node.input[2]], name)
+        bias = node.input[2:]
+        if bias:
+            self._node("Add", [self._node("Mul", [floats, both], f"{name}_p"), *bias], name)
         else:
             self._node("Mul", [floats, both], name)
 
