@@ -31,13 +31,19 @@ _MATRIX = 2
 class TextSimilarity:
     """S_C(X, T_l) of the paper: how much a sound has of what each reference text says.
 
-    `texts` are the bundle's own, or those asked for: taken from the bundle, or embedded once by its text encoder, which
-    is let go at once. Raises BundleError for a bundle without this ability (and names one with), and for a text that
-    the bundle neither holds nor can embed.
+    `texts` are those asked for; without, the bundle's own and, after them, `also`. A text the bundle does not hold is
+    embedded once by its text encoder, which is let go at once. Raises BundleError for a bundle without this ability
+    (and names one with), and for a text that the bundle neither holds nor can embed.
     """
 
     def __init__(
-        self, bundle: Bundle, texts: Sequence[str] | None = None, *, threads: int = 1, state_dir: Path | None = None
+        self,
+        bundle: Bundle,
+        texts: Sequence[str] | None = None,
+        *,
+        also: Sequence[str] = (),
+        threads: int = 1,
+        state_dir: Path | None = None,
     ) -> None:
         require_ability(bundle, "text-similarity", state_dir)
         part = bundle.manifest.similarity
@@ -47,7 +53,7 @@ class TextSimilarity:
         self._bundle_hash = bundle.bundle_hash
         self._normalize = part.normalize
         known = _read_texts(bundle, part)
-        self.texts = tuple(known) if texts is None else tuple(dict.fromkeys(texts))
+        self.texts = tuple(dict.fromkeys((*known, *also) if texts is None else texts))
         new = [text for text in self.texts if text not in known]
         if new:
             known |= dict(zip(new, _embed(bundle, part, new, threads), strict=True))

@@ -20,9 +20,6 @@ END_OF_TEXT = "<|endoftext|>"
 # (s) for white space that is no space. Python's `re` has no \p{L}, so each character is classified first.
 _CONTRACTION = re.compile(r"'(?:s|t|re|ve|m|ll|d)")
 _PIECE = re.compile(r" ?L+| ?N+| ?O+|[ s]+(?![LNO])|[ s]+")
-# What transformers takes back out of decoded text, in its order (clean_up_tokenization).
-_CLEANED = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"),
-            (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"))  # fmt: skip
 
 
 def byte_alphabet() -> dict[int, str]:
@@ -66,17 +63,14 @@ class Vocabulary:
         return len(self._bytes)
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of `tokens`, without the spaces GPT-2 would leave before punctuation.
+        """Return the text of `tokens`.
 
         Bytes that are not UTF-8 become U+FFFD. Raises BundleError for a token that is not in the vocabulary.
         """
         try:
-            text = b"".join(self._bytes[token] for token in tokens).decode("utf-8", errors="replace")
+            return b"".join(self._bytes[token] for token in tokens).decode("utf-8", errors="replace")
         except IndexError as error:
             raise BundleError(f"a token is not among the {len(self)} of the vocabulary") from error
-        for spaced, clean in _CLEANED:
-            text = text.replace(spaced, clean)
-        return text
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return GPT-2's tokens of `text`; `<|endoftext|>` in it is the one special token."""

@@ -1,4 +1,4 @@
-"""What a machine is scored with, loaded from its active generation."""
+"""What a machine is scored with, loaded from its active generation, and only with the bundle that made it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_monitor.encode.bundle import list_bundles
+from edge_monitor.errors import BundleMismatchError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.service.pipeline import Learnt
 
@@ -19,23 +21,14 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Non
     """Return the active generation of `machine`, ready to score; None when it is not enrolled.
 
     With `build` False a missing or damaged index is not waited for: exact search answers until one is built.
-    A generation of another bundle cannot score this one's vectors: that is logged, and the machine is not enrolled.
+    Raises BundleMismatchError for a generation of another bundle than the node's.
     """
     with node.database() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
     if scorer is None:
         return None
     generation = scorer.generation
-    if generation.bundle_hash != node.bundle.bundle_hash:
-        log.error(
-            "memory.bundle_mismatch",
-            machine=machine,
-            generation=generation.number,
-            enrolled_with=generation.bundle_hash[:12],
-            configured=node.bundle.bundle_hash[:12],
-            hint="enroll again with this bundle, or configure the one it was enrolled with",
-        )
-        return None
+    require_bundle(node, machine, generation.bundle_hash)
     log.info(
         "memory.generation_loaded",
         machine=machine,
@@ -45,3 +38,32 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Non
         index=scorer.index_source,
     )
     return Learnt(scorer, generation.gate_dbfs)
+
+
+def require_bundle(node: Node, machine: str, enrolled_with: str | None) -> None:
+    """Check that what a machine was enrolled with (None: nothing) is the node's bundle: vectors of two never mix.
+
+    Raises BundleMismatchError, which names both and says how to go on.
+    """
+    if enrolled_with in (None, node.bundle.bundle_hash):
+        return
+    found = {each.bundle.bundle_hash: each.name for each in reversed(list_bundles(node.state_dir.path)) if each.bundle}
+    before, now = found.get(str(enrolled_with), "a bundle that is not here any more"), node.bundle.name
+    if before == now:  # two versions of one bundle
+        before, now = f"{before} {str(enrolled_with)[:12]}", f"{now} {node.bundle.bundle_hash[:12]}"
+    raise BundleMismatchError(
+        f"enrolled with {before}, the configured bundle is {now}",
+        where=machine,
+        hint="set model.bundle back; or go over with `edge-monitor enroll --re-embed` where the sound was kept,"
+        " else with `edge-monitor enroll --anew RECORDINGS`",
+    )
+
+
+def require_same(node: Node, bundle_hash: str) -> None:
+    """Check that the asker has the node's bundle. Raises BundleMismatchError: the daemon runs with another."""
+    if bundle_hash != node.bundle.bundle_hash:
+        raise BundleMismatchError(
+            f"the daemon runs with the bundle {node.bundle.name} {node.bundle.bundle_hash[:12]}, the configuration"
+            f" now has {bundle_hash[:12]}",
+            hint="stop the daemon first",
+        )
