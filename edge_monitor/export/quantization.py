@@ -17,6 +17,8 @@ from edge_monitor.export.graph import require_onnx
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MATRIX = 2  # dimensions
+_TABLE = 10_000  # rows from which a table of tokens is worth rounding
 _STEPS = 127.0  # int8 from -127 to 127, so that zero is exact
 
 
@@ -51,13 +53,27 @@ class _Rewriter:
     nodes: list[Any] = field(default_factory=list)
     constants: list[Any] = field(default_factory=list)
     inputs: dict[str, list[str]] = field(default_factory=dict)  # what is quantized already: value, scale, zero
-    tables: dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]] = field(default_factory=dict)
 
     def add(self, node: Any) -> None:  # noqa: ANN401 - an ONNX message
-        weight = self.initializers.get(node.input[1]) if node.op_type == "Gemm" else None
-        if weight is None:
+        """Add a node of the old graph, or what takes its place."""
+        at = {"Gemm": 1, "Gather": 0}.get(node.op_type)
+        weight = None if at is None else self.initializers.get(node.input[at])
+        if weight is not None and node.op_type == "Gemm":
+            self._multiply(node, weight)
+        elif weight is not None and len(weight.dims) == _MATRIX and weight.data_type == 1 and weight.dims[0] >= _TABLE:
+            self._look_up(node, weight)
+        else:
             self.nodes.append(node)
-            return
+
+    def _look_up(self, node: Any, table: Any) -> None:  # noqa: ANN401 - as above
+        """Gather rows of a token table, rounded per row: beside the output layer it would be the largest float."""
+        whole, scale = rounded(self.onnx.numpy_helper.to_array(table).T)
+        name, ids = node.output[0], node.input[1]
+        row = self._node("Gather", [self._constant(f"{name}_t", whole.T), ids], f"{name}_r")
+        factor = self._node("Gather", [self._constant(f"{name}_s", scale[:, None]), ids], f"{name}_m")
+        self._node("Mul", [self._node("Cast", [row], f"{name}_f", to=1), factor], name)
+
+    def _multiply(self, node: Any, weight: Any) -> None:  # noqa: ANN401 - as above
         transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
         matrix = self.onnx.numpy_helper.to_array(weight)
         whole, scale = rounded(matrix.T if transposed else matrix)

@@ -6,7 +6,7 @@ different vectors, and the normalization after the front end fits the levels tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_monitor.export.reference import make_modules
 
@@ -36,7 +36,7 @@ def write_checkpoints(folder: Path, *, seed: int = 0) -> tuple[Path, Path]:
     return clap, captioner
 
 
-def _randomize(module: Any, generator: torch.Generator) -> None:
+def _randomize(module: torch.nn.Module, generator: torch.Generator) -> None:
     """Fill a module's parameters and running statistics; the front end's DFT and mel filters stay as they are."""
     import torch
 
