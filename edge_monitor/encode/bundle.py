@@ -137,6 +137,11 @@ class BundleListing:
     bundle: Bundle | None  # None when the manifest is invalid
     shadowed: bool  # True: a bundle of this name was found earlier in the search order and wins
 
+    @property
+    def is_recipe(self) -> bool:
+        """Return whether the bundle's files are still to be built on this machine."""
+        return self.bundle is not None and all(file.sha256 is None for file in self.bundle.manifest.file)
+
 
 def open_bundle(folder: Path) -> Bundle:
     """Return the bundle in a folder. Raises BundleMissingError or BundleError when its manifest cannot be used."""
