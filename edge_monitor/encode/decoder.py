@@ -30,7 +30,7 @@ class Decoder:
 
     def __init__(self, bundle: Bundle, model: str, threads: int) -> None:
         self.where = str(bundle.folder / model)
-        self._session = open_session(bundle, model, threads)
+        self._session = open_session(bundle, model, threads, keep_buffers=True)
         shapes = {port.name: port.shape for port in self._session.get_inputs()}
         outputs = {port.name for port in self._session.get_outputs()}
         if set(shapes) != set(_INPUTS) or outputs != set(_OUTPUTS) or len(shapes["past"]) != _CACHE_RANK:

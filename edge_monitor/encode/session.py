@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from edge_monitor.encode.manifest import Normalize
 
 
-def open_session(bundle: Bundle, model: str, threads: int, *, source: bytes | None = None) -> Any:  # noqa: ANN401 - onnxruntime ships no types
+def open_session(
+    bundle: Bundle, model: str, threads: int, *, source: bytes | None = None, keep_buffers: bool = False
+) -> Any:  # noqa: ANN401 - onnxruntime ships no types
     """Return a session over the bundle's file `model`, whose hash the caller has checked; `source` is its content.
 
     Without `source` ONNX Runtime opens the file by path: for weights beside the graph, and for large ones, which then
-    lie in memory once. Raises BundleError when it cannot be loaded.
+    lie in memory once. `keep_buffers` is for a session that runs many times in a row and is then let go.
+    Raises BundleError when it cannot be loaded.
     """
     import onnxruntime  # here, so that commands that do not encode start fast
 
@@ -28,8 +31,9 @@ def open_session(bundle: Bundle, model: str, threads: int, *, source: bytes | No
     options.inter_op_num_threads = 1
     # Spinning threads would burn a core between windows, one second apart.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena keeps every buffer it ever needed: 19 MB more with spectral, and not faster.
-    options.enable_cpu_mem_arena = False
+    # The arena keeps every buffer it ever needed: 19 MB more with spectral, and not faster. A decoder's cache grows
+    # with every step, and asking the system for each was 12 % slower.
+    options.enable_cpu_mem_arena = keep_buffers
     options.log_severity_level = 3  # errors only; what is wrong is raised
     path = str(bundle.folder / model)
     try:
