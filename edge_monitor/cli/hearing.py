@@ -42,7 +42,7 @@ class HeardWindow:
     @property
     def where(self) -> str:
         """Return the file and the place in it, for a person."""
-        return f"{self.file}, {self.start_s:.0f} s to {self.end_s:.0f} s"
+        return f"{self.file}, {round(self.start_s, 1):g} s to {round(self.end_s, 1):g} s"
 
 
 def trial_options(command: _Command) -> _Command:
