@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,9 @@ def open_checkpoint(path: Path) -> State:
     import torch
 
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch about a pickle's age; what it cannot read it refuses
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BundleError(
             "holds more than weights and was not opened: a checkpoint can carry code",
@@ -42,9 +45,8 @@ def open_checkpoint(path: Path) -> State:
             hint="get it from its publisher again",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise BundleError(
-            f"cannot be read as a checkpoint: {str(error).splitlines()[0]}", where=str(path), hint="get it again"
-        ) from error
+        reason = (str(error).splitlines() or ["it ends early"])[0]
+        raise BundleError(f"cannot be read as a checkpoint: {reason}", where=str(path), hint="get it again") from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise BundleError("has no table 'model' of tensors", where=str(path), hint="is it a checkpoint of msclap?")

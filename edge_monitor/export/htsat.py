@@ -28,6 +28,7 @@ _WINDOW = 8  # tokens per side of an attention window
 _SIDE = 64  # tokens per side of the picture at first: 256 pixels in patches of 4
 _PATCH = 4
 _TOKENS = _WINDOW * _WINDOW  # in a window
+_QUERY_KEY_VALUE = ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])  # how each is turned: heads before tokens
 # Added to a score across a shifted window's seam. msclap adds -100, whose exponential is a denormal number: nothing to
 # the result, but the products with it took nine times as long.
 _HIDDEN = np.float32(-1e4)
@@ -93,12 +94,19 @@ class _Stage:
         weight[:, : self.width] *= np.float32(per_head**-0.5)
         bias[: self.width] *= np.float32(per_head**-0.5)
         every = graph.linear(graph.layer_norm(rows, self.weights, f"{name}.norm1"), weight, bias)
-        windows = (self.side // _WINDOW) ** 2
-        by_head = graph("Reshape", every, graph.ints(-1, windows, _TOKENS, 3 * self.heads, per_head))
-        query, key, value = graph.split(graph("Transpose", by_head, perm=[0, 1, 3, 2, 4]), 3, axis=2)
-        scores = graph("MatMul", query, graph("Transpose", key, perm=[0, 1, 2, 4, 3]))
-        attention = graph.softmax(graph("Add", scores, graph.constant(self.bias(block))))
-        mixed = graph("Transpose", graph("MatMul", attention, value), perm=[0, 1, 3, 2, 4])
+        by_head = graph.ints(-1, _TOKENS, self.heads, per_head)  # (batch windows, 64, heads, per head)
+        query, key, value = (
+            graph("Transpose", graph("Reshape", part, by_head), perm=perm)
+            for part, perm in zip(graph.split(every, 3, axis=1), _QUERY_KEY_VALUE, strict=True)
+        )
+        scores = graph("MatMul", query, key)
+        if self.shift(block):  # the mask is another for each window of the picture
+            windows = graph.ints(-1, (self.side // _WINDOW) ** 2, self.heads, _TOKENS, _TOKENS)
+            masked = graph("Add", graph("Reshape", scores, windows), graph.constant(self.bias(block)))
+            scores = graph("Reshape", masked, graph.ints(-1, self.heads, _TOKENS, _TOKENS))
+        else:
+            scores = graph("Add", scores, graph.constant(self.bias(block)))
+        mixed = graph("Transpose", graph("MatMul", graph.softmax(scores), value), perm=[0, 2, 1, 3])
         flat = graph("Reshape", mixed, graph.ints(-1, self.width))
         rows = graph("Add", rows, self._linear(flat, f"{name}.attn.proj"))
         wide = graph.gelu(self._linear(graph.layer_norm(rows, self.weights, f"{name}.norm2"), f"{name}.mlp.fc1"))

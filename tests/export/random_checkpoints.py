@@ -23,7 +23,7 @@ def write_checkpoints(folder: Path, *, seed: int = 0) -> tuple[Path, Path]:
     torch.manual_seed(seed)
     modules = make_modules()
     for module in (modules.clap, modules.captioner):
-        _randomize(module, torch.Generator().manual_seed(seed + 1))
+        randomize(module, torch.Generator().manual_seed(seed + 1))
     # the captioner was trained on the published encoder
     modules.captioner.clap.load_state_dict(modules.clap.audio_encoder.state_dict())
     clap, captioner = folder / "CLAP_weights_2023.pth", folder / "clapcap_weights_2023.pth"
@@ -36,7 +36,7 @@ def write_checkpoints(folder: Path, *, seed: int = 0) -> tuple[Path, Path]:
     return clap, captioner
 
 
-def _randomize(module: torch.nn.Module, generator: torch.Generator) -> None:
+def randomize(module: torch.nn.Module, generator: torch.Generator) -> None:
     """Fill a module's parameters and running statistics; the front end's DFT and mel filters stay as they are."""
     import torch
 

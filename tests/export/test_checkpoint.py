@@ -68,14 +68,15 @@ def test_a_file_without_a_table_of_tensors_is_refused(tmp_path: Path) -> None:
     """Another project's checkpoint is not taken for msclap's."""
     import torch
 
-    for content in ({"state_dict": {}}, {"model": {"w": 3}}, [1, 2]):
+    contents: list[object] = [{"state_dict": {}}, {"model": {"w": 3}}, [1, 2]]
+    for content in contents:
         torch.save(content, tmp_path / "other.pth")
         with pytest.raises(BundleError, match="has no table 'model' of tensors"):
             open_checkpoint(tmp_path / "other.pth")
 
 
 def test_a_missing_or_misshapen_weight_is_named() -> None:
-    """msclap itself would go on with random numbers in its place."""
+    """Where msclap itself would go on with random numbers."""
     import torch
 
     module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
