@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,3 +64,9 @@ def normalized(vectors: NDArray[np.float32], how: Normalize) -> NDArray[np.float
 def first_line(error: Exception) -> str:
     """Return what an exception says, on one line."""
     return str(error).strip().split("\n", 1)[0][:200]
+
+
+def give_back_memory() -> None:
+    """Have glibc return what was freed to the system; elsewhere the allocator does as it likes."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

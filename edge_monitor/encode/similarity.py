@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.encode.ability import require_ability
-from edge_monitor.encode.session import normalized, open_session, run
+from edge_monitor.encode.session import give_back_memory, normalized, open_session, run
 from edge_monitor.encode.vocabulary import END_OF_TEXT, Vocabulary
 from edge_monitor.errors import BundleError, BundleMismatchError
 
@@ -97,7 +97,10 @@ def _embed(bundle: Bundle, part: Similarity, texts: Sequence[str], threads: int)
     vocabulary = Vocabulary.parse(content, where=str(bundle.folder / part.vocabulary))
     bundle.verify_file(bundle.file(part.text_encoder))  # too large to be read at once beside the session
     session = open_session(bundle, part.text_encoder, threads)
-    return np.concatenate([_embed_one(session, vocabulary, text, bundle) for text in texts])
+    vectors = np.concatenate([_embed_one(session, vocabulary, text, bundle) for text in texts])
+    del session  # half a gigabyte in full size
+    give_back_memory()
+    return vectors
 
 
 def _embed_one(session: object, vocabulary: Vocabulary, text: str, bundle: Bundle) -> Vectors:
