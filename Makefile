@@ -20,7 +20,7 @@ test:
 test-export:
 	@scripts/setup.sh test
 	@.venv/bin/python scripts/export_environment.py .venv-export
-	@.venv-export/bin/python -m pytest -m torch tests/export tests/encode $(ARGS)
+	@.venv-export/bin/python -m pytest -m torch tests/export $(ARGS)
 
 lint:
 	@scripts/setup.sh test
