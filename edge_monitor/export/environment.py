@@ -22,6 +22,7 @@ _NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub",
 _LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
 # Wheels without CUDA; pip prefers them, and goes on with its own index where this one cannot be reached.
 _CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+_TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2LMHeadModel"
 _DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole
 
 
@@ -54,6 +55,7 @@ def make(folder: Path, say: Callable[[str], None]) -> None:
     torch = next(line for line in LOCK.read_text("utf-8").splitlines() if line.startswith("torch=="))
     _run([*pip, "--extra-index-url", _CPU_WHEELS, "--constraint", str(LOCK), torch], f"cannot install {torch}")
     _run([*pip, "--no-deps", "--requirement", str(LOCK)], "cannot install the export's packages")
+    _run([str(python_of(folder)), "-c", _TRIAL], "the environment does not work")
     shutil.copyfile(LOCK, folder / _DONE)
 
 

@@ -24,6 +24,7 @@ FRAMES = 1 + SAMPLES // HOP  # 965, frames being centred
 BANDS = 64
 STRETCHED = 1024
 _HALF, _QUARTER = FRAME // 2, FRAME // 4
+_STRIP = 128  # frames that are stretched at a time
 _BLOCK = 64  # divides hop and frame, so that frames are gathered as whole blocks
 _FAINTEST = np.float32(1e-10)  # power below which msclap's logarithm is clamped
 _SAME = 1e-5  # how far the checkpoint's DFT kernels may be from the DFT; float32 rounding stays below 1e-6
@@ -46,7 +47,7 @@ def front_end(graph: Graph, weights: Weights) -> str:
     # The stretch's rows sum to one, so the batch norm may come first, and with it the decibels.
     scaled = graph("Mul", decibel, graph.constant((gain * 10.0 / np.log(10.0)).astype(np.float32)))
     normed = graph("Add", scaled, graph.constant(shift.astype(np.float32)))
-    return graph("MatMul", graph.constant(stretch(FRAMES, STRETCHED).astype(np.float32)), normed)
+    return _stretched(graph, normed)
 
 
 def stretch(old: int, new: int) -> NDArray[np.float64]:
@@ -66,6 +67,18 @@ def stretch(old: int, new: int) -> NDArray[np.float64]:
     for tap, share in enumerate((far(offset + 1.0), near(offset), near(1.0 - offset), far(2.0 - offset))):
         np.add.at(matrix, (np.arange(new), np.clip(left + tap - 1, 0, old - 1)), share)
     return matrix
+
+
+def _stretched(graph: Graph, frames: str) -> str:
+    """Return `frames` (batch, 965, 64) stretched to (batch, 1024, 64), in strips: off its diagonal the matrix is 0."""
+    matrix = stretch(FRAMES, STRETCHED).reshape(-1, _STRIP, FRAMES)
+    # The first frame that each strip of outputs reads; 128 outputs lie within 121 frames and read 3 more around them.
+    first = np.minimum((matrix != 0.0).any(axis=1).argmax(axis=1), FRAMES - _STRIP)
+    used = first[:, None] + np.arange(_STRIP)  # (8, 128)
+    strips = np.stack([strip[:, columns] for strip, columns in zip(matrix, used, strict=True)])
+    taken = graph("Gather", frames, graph.constant(used), axis=1)  # (batch, 8, 128, 64)
+    product = graph("MatMul", graph.constant(strips.astype(np.float32)), taken)
+    return graph("Reshape", product, graph.ints(-1, STRETCHED, BANDS))
 
 
 def _window(weights: Weights) -> NDArray[np.float64]:
