@@ -22,7 +22,7 @@ _NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub",
 _LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
 # Wheels without CUDA; pip prefers them, and goes on with its own index where this one cannot be reached.
 _CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
-_TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2LMHeadModel"
+_TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2Model"
 _DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole
 
 
