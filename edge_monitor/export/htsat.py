@@ -28,7 +28,7 @@ _WINDOW = 8  # tokens per side of an attention window
 _SIDE = 64  # tokens per side of the picture at first: 256 pixels in patches of 4
 _PATCH = 4
 _TOKENS = _WINDOW * _WINDOW  # in a window
-_ONE = np.float32(1.0)
+_QUERY, _KEY = 0, 1  # their places in msclap's qkv; the value's is 2
 # Added to a score across a shifted window's seam. msclap adds -100, whose exponential is a denormal number: nothing to
 # the result, but the products with it took nine times as long.
 _HIDDEN = np.float32(-1e4)
@@ -88,20 +88,8 @@ class _Stage:
     def block(self, rows: str, block: int) -> str:
         """Return one block's output; `rows` (batch tokens, width) come and go in the order of its windows."""
         graph, name = self.graph, f"{self.name}.blocks.{block}"
-        per_head = self.width // self.heads
         normed = graph.layer_norm(rows, self.weights, f"{name}.norm1")
-        by_head = graph.ints(-1, _TOKENS, self.heads, per_head)  # (batch windows, 64, heads, per head)
-        weights, biases = (np.split(self.weights[f"{name}.attn.qkv.{kind}"], 3) for kind in ("weight", "bias"))
-        query, key, value = (  # three products: cutting one three times as wide apart took longer
-            graph(
-                "Transpose",
-                graph("Reshape", graph.linear(normed, weights[i].T * scale, biases[i] * scale), by_head),
-                perm=perm,
-            )
-            for i, (scale, perm) in enumerate(
-                ((np.float32(per_head**-0.5), [0, 2, 1, 3]), (_ONE, [0, 2, 3, 1]), (_ONE, [0, 2, 1, 3]))
-            )
-        )
+        query, key, value = (self._by_head(normed, f"{name}.attn.qkv", part) for part in range(3))
         scores = graph("MatMul", query, key)
         if self.shift(block):  # the mask is another for each window of the picture
             windows = graph.ints(-1, (self.side // _WINDOW) ** 2, self.heads, _TOKENS, _TOKENS)
@@ -114,6 +102,18 @@ class _Stage:
         rows = graph("Add", rows, self._linear(flat, f"{name}.attn.proj"))
         wide = graph.gelu(self._linear(graph.layer_norm(rows, self.weights, f"{name}.norm2"), f"{name}.mlp.fc1"))
         return graph("Add", rows, self._linear(wide, f"{name}.mlp.fc2"))
+
+    def _by_head(self, rows: str, name: str, part: int) -> str:
+        """Return the query (part 0, scaled) or value (2), (batch windows, heads, 64, per head), or the key, turned.
+
+        Three products of `rows`: cutting one that is three times as wide apart took longer.
+        """
+        per_head = self.width // self.heads
+        weight, bias = (np.split(self.weights[f"{name}.{kind}"], 3)[part] for kind in ("weight", "bias"))
+        scale = np.float32(per_head**-0.5 if part == _QUERY else 1.0)
+        flat = self.graph.linear(rows, weight.T * scale, bias * scale)
+        heads = self.graph("Reshape", flat, self.graph.ints(-1, _TOKENS, self.heads, per_head))
+        return self.graph("Transpose", heads, perm=[0, 2, 3, 1] if part == _KEY else [0, 2, 1, 3])
 
     def merge(self, rows: str, order: Order, wanted: Order) -> str:
         """Join squares of four tokens into one of twice the width, `wanted` being the next stage's order."""
