@@ -1,12 +1,13 @@
 # make demo   see it work: a simulated machine, a fault, an alert over MQTT
 # make test   all tests
-# Both set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
+# make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
+# All set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
 
 PYTHON ?= python3
 export PYTHON
 SOURCES = edge_monitor tests $(wildcard bench)
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test test-export lint format bench docs clean
 
 demo:
 	@scripts/setup.sh demo
@@ -15,6 +16,11 @@ demo:
 test:
 	@scripts/setup.sh test
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-export:
+	@scripts/setup.sh test
+	@.venv/bin/python scripts/export_environment.py .venv-export
+	@.venv-export/bin/python -m pytest -m torch tests/export $(ARGS)
 
 lint:
 	@scripts/setup.sh test
@@ -36,4 +42,4 @@ docs:
 	.venv/bin/edge-monitor config reference > docs/configuration.md
 
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-export dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -51,6 +51,12 @@ class ModelSettings(_Settings):
         default=1.0, description="seconds from one window to the next"
     )
     threads: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="encoder threads")
+    caption_idle_s: Positive = Field(
+        default=60.0, description="the caption decoder leaves memory after this long without a caption"
+    )
+    texts: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), strict=False, description="own texts that sounds are compared with, beside the bundle's"
+    )
 
 
 class TlsSettings(_Settings):

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from click._termui_impl import ProgressBar
 
-    from edge_monitor.cli.clips import Clip
     from edge_monitor.service.client import Ask
+    from edge_monitor.service.clips import Clip
     from edge_monitor.service.node import Node
+
+_PART_BYTES = 16 * 1024 * 1024  # of a kept sound in one request
 
 
 @click.command("enroll")
@@ -29,6 +31,17 @@ if TYPE_CHECKING:
 @click.option("--live", "live_minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
               help="Enrol this much of the machine's live sound instead of files.")  # fmt: skip
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
+@click.option(
+    "--keep-audio",
+    is_flag=True,
+    help="Keep the sound on this box, so that another bundle can learn from it: see --re-embed.",
+)
+@click.option(
+    "--re-embed",
+    is_flag=True,
+    help="After another bundle was configured: hear the kept sound with it, instead of FILES.",
+)
+@click.option("--anew", is_flag=True, help="Leave behind what was enrolled so far, with whatever bundle.")
 @json_option
 def command(
     *,
@@ -38,6 +51,9 @@ def command(
     pattern: str,
     live_minutes: float | None,
     channel: int,
+    keep_audio: bool,
+    re_embed: bool,
+    anew: bool,
     as_json: bool,
 ) -> None:
     """Learn how a machine sounds when healthy, from FILES or folders of them, or from its live sound.
@@ -49,19 +65,27 @@ def command(
     from edge_monitor.service.client import last, open_node
     from edge_monitor.service.node import Node
 
-    if bool(files) == bool(live_minutes):
-        raise click.UsageError("name recordings or folders of them, or give --live MINUTES, one of the two")
+    if bool(files) + bool(live_minutes) + re_embed != 1:
+        raise click.UsageError("name recordings or folders of them, or give --live MINUTES, or --re-embed; one of them")
+    if re_embed and (keep_audio or anew):
+        raise click.UsageError("--re-embed goes with neither --keep-audio nor --anew")
     settings = load_settings(config_path)
     node = Node(settings)
     node.machine(machine)
     added = failed = 0
     with open_node(settings) as ask:
-        if live_minutes:
-            added = _enroll_live(ask, machine, live_minutes, as_json=as_json)
+        if re_embed:
+            added = _re_embed(ask, node, machine)  # which has built its generation
         else:
-            added, failed = _enroll_files(ask, node, machine, _chosen(files, pattern), channel)
+            chosen = _chosen(files, pattern) if files else []
+            if anew:
+                last(ask("normals.leave_behind", machine=machine))
+            if live_minutes:
+                added = _enroll_live(ask, machine, live_minutes, keep_audio=keep_audio, as_json=as_json)
+            else:
+                added, failed = _enroll_files(ask, node, machine, chosen, channel, keep_audio=keep_audio)
         active = [each for each in ask("generations.list", machine=machine) if each["active"]]
-        if added or not active:
+        if not re_embed and (added or not active):
             active = [last(ask("generations.build", machine=machine, reason="enroll"))]
     if as_json:
         click.echo(json.dumps({**active[0], "added": added, "files_failed": failed}))
@@ -90,32 +114,70 @@ def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
     return found
 
 
-def _enroll_files(ask: Ask, node: Node, machine: str, files: list[Path], channel: int) -> tuple[int, int]:
+def _enroll_files(
+    ask: Ask, node: Node, machine: str, files: list[Path], channel: int, *, keep_audio: bool
+) -> tuple[int, int]:
     """Enrol each file by itself, so that whatever happens meanwhile loses at most one.
 
     Return how many normals are new and how many files failed.
     """
-    from edge_monitor.cli.clips import encode_clip, sha256_of
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
     from edge_monitor.service.client import last
+    from edge_monitor.service.clips import encode_clip, sha256_of
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
     added = failed = 0
     with click.progressbar(files, label="Enrolling", file=sys.stderr) as bar:
         for path in bar:
             try:
-                if last(ask("normals.known", machine=machine, sha256=[sha256_of(path)]))["known"]:
-                    continue
-                clip = encode_clip(path, encoder, channel, encoder.window_s)
-                _refuse_faulty(clip)
+                sha256 = sha256_of(path)
+                known = last(
+                    ask("normals.known", machine=machine, sha256=[sha256], bundle_hash=encoder.bundle_hash)
+                )  # fmt: skip
+                clip = None
+                if not known["known"]:
+                    clip = encode_clip(path, encoder, channel, encoder.window_s)
+                    _refuse_faulty(clip)
+                if keep_audio and not known["kept"]:
+                    _keep(ask, machine, path, channel, sha256)
             except AudioError as error:
                 click.echo(f"\nedge-monitor: {error}", err=True)
                 failed += 1
                 continue
-            answer = last(ask("normals.add", machine=machine, bundle_hash=encoder.bundle_hash, **_request(clip)))
-            added += answer["count"]
+            if clip:
+                answer = last(ask("normals.add", machine=machine, bundle_hash=encoder.bundle_hash, **_request(clip)))
+                added += answer["count"]
     return added, failed
+
+
+def _keep(ask: Ask, machine: str, path: Path, channel: int, sha256: str) -> None:
+    """Hand a recording's channel over to be kept, in parts that fit into a request."""
+    from edge_monitor.capture.recording import read_clip
+    from edge_monitor.service.client import last
+    from edge_monitor.service.kept_audio import as_flac
+    from edge_monitor.service.operations.wire import pack_bytes
+
+    content = as_flac(*read_clip(path, channel))
+    for offset in range(0, len(content), _PART_BYTES):
+        part = content[offset : offset + _PART_BYTES]
+        last(ask("normals.keep", machine=machine, sha256=sha256, content=pack_bytes(part), offset=offset,
+                 last=offset + len(part) == len(content)))  # fmt: skip
+
+
+def _re_embed(ask: Ask, node: Node, machine: str) -> int:
+    """Have the kept sound heard again, and return how many normals the generation that came of it has."""
+    built: dict[str, Any] = {}
+    bar: ProgressBar[int]
+    with click.progressbar(length=1, label="Hearing again", file=sys.stderr) as bar:
+        for item in ask("normals.reembed", machine=machine, bundle_hash=node.bundle.bundle_hash):
+            built = item
+            if "done" in item:
+                bar.length = item["of"]
+                bar.update(1)
+                if item["left_out"]:
+                    click.echo(f"\nedge-monitor: {item['recording']}: left out: {item['left_out']}", err=True)
+    return int(built["normals"])
 
 
 def _refuse_faulty(clip: Clip) -> None:
@@ -149,12 +211,13 @@ def _request(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _enroll_live(ask: Ask, machine: str, minutes: float, *, as_json: bool) -> int:
+def _enroll_live(ask: Ask, machine: str, minutes: float, *, keep_audio: bool, as_json: bool) -> int:
     """Enrol live sound and return how many windows were taken in."""
     shown_s = windows = 0
     bar: ProgressBar[int]
     with click.progressbar(length=round(minutes * 60), label="Listening", file=sys.stderr, hidden=as_json) as bar:
-        for item in _told_when_interrupted(ask("enroll.live", machine=machine, minutes=minutes)):
+        enrolment = ask("enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio)
+        for item in _told_when_interrupted(enrolment):
             bar.label = f"Listening ({item['text']})"
             bar.update(round(item["seconds"]) - shown_s)
             shown_s = round(item["seconds"])

@@ -31,6 +31,7 @@ def _entry(module: str, help_line: str, name: str = "command") -> _Entry:
 
 COMMANDS = {
     "alarms": _entry("alarms", "List, show, export or reject alarms."),
+    "caption": _entry("caption", "Describe recordings in a bundle's own words."),
     "completion": _entry("completion", "Print the completion script for a shell."),
     "config": _entry("config", "Write, check or show the configuration."),
     "demo": _entry("demo", "See it work: a simulated machine, a fault, an alert over MQTT."),
@@ -43,6 +44,7 @@ COMMANDS = {
     "normals": _entry("normals", "List, remove, export or import a machine's normal sounds."),
     "run": _entry("run", "Listen, score and alert until stopped."),
     "score": _entry("score", "Score recordings against a machine's normals."),
+    "similarity": _entry("similarity", "Compare recordings with texts."),
     "status": _entry("status", "Show what the machines of this node are doing."),
 }
 

@@ -1,4 +1,4 @@
-"""`edge-monitor models`: list, verify and build model bundles."""
+"""`edge-monitor models`: list, verify, get and build model bundles."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from pathlib import Path
 
 import click
 
+from edge_monitor.cli.models_pull import export_command, pull_command, quantize_command
+
 
 @click.group()
 def models() -> None:
-    """List, verify and build model bundles."""
+    """List, verify, get and build model bundles."""
+
+
+for _command in (pull_command, export_command, quantize_command):
+    models.add_command(_command)
 
 
 _STATE_DIR = click.option(
@@ -69,12 +75,13 @@ def list_command(state_dir: Path | None, *, as_json: bool) -> None:
 @_STATE_DIR
 @_JSON
 def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -> None:
-    """Check sizes and SHA-256 of a bundle's files (NAME or a path with a slash), or of every bundle."""
+    """Check sizes and SHA-256 of a bundle's files (NAME or a path with a slash), or of every bundle that is built."""
     from edge_monitor.encode.bundle import find_bundle, list_bundles, open_bundle
     from edge_monitor.errors import BundleError
 
     if name is None:
-        places = [(listing.name, listing.folder) for listing in list_bundles(state_dir)]
+        listings = list_bundles(state_dir)
+        places = [(listing.name, listing.folder) for listing in listings if not listing.is_recipe]
     else:
         places = [(name, find_bundle(name, state_dir).folder)]
     rows: list[dict[str, str | bool]] = []

@@ -63,15 +63,23 @@ class Bundle:
     def verify(self, part: Part | None = None) -> None:
         """Check sizes and SHA-256 of every file (of one part). Raises as `check`, and on a different hash."""
         for file in self.manifest.file if part is None else self.manifest.files_of(part):
-            self._check_size(file)
-            digest = hashlib.sha256()
-            try:
-                with self.path_of(file).open("rb") as stream:
-                    while chunk := stream.read(_CHUNK_BYTES):
-                        digest.update(chunk)
-            except OSError as error:
-                raise self._unreadable(file, error) from error
-            self._compare_hash(file, digest.hexdigest())
+            self.verify_file(file)
+
+    def verify_file(self, file: BundleFile) -> None:
+        """Check one file's size and SHA-256. Raises as `verify`."""
+        self._check_size(file)
+        digest = hashlib.sha256()
+        try:
+            with self.path_of(file).open("rb") as stream:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+        except OSError as error:
+            raise self._unreadable(file, error) from error
+        self._compare_hash(file, digest.hexdigest())
+
+    def file(self, path: str) -> BundleFile:
+        """Return the `[[file]]` of a path that another table of the manifest names."""
+        return next(file for file in self.manifest.file if file.path == path)
 
     def read_verified(self, file: BundleFile) -> bytes:
         """Return a file's bytes, the very ones whose size and hash were checked. Raises as `verify`."""
@@ -128,6 +136,11 @@ class BundleListing:
     detail: str  # what is wrong and what to do; empty when ready
     bundle: Bundle | None  # None when the manifest is invalid
     shadowed: bool  # True: a bundle of this name was found earlier in the search order and wins
+
+    @property
+    def is_recipe(self) -> bool:
+        """Return whether the bundle's files are still to be built on this machine."""
+        return self.bundle is not None and all(file.sha256 is None for file in self.bundle.manifest.file)
 
 
 def open_bundle(folder: Path) -> Bundle:

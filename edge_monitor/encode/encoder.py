@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor.encode.runtime import onnx_runtime
+from edge_monitor.encode.session import open_session, run
 from edge_monitor.errors import BundleError, BundleMismatchError
 from edge_monitor.records import Embedding
 
@@ -39,7 +39,7 @@ class Encoder:
         self._audio = bundle.manifest.audio
         # Hashing costs little beside loading, but a manifest is dumped to JSON for it: once.
         self._bundle_hash = bundle.bundle_hash
-        self._session = _open_session(bundle, threads)
+        self._session = _open_audio(bundle, threads)
         self._check_interface()
 
     @property
@@ -109,10 +109,7 @@ class Encoder:
 
     def _run(self, window: Waveforms) -> Vectors:
         """Return the `(1, dim)` embedding of one window `(1, samples)`."""
-        try:
-            (vectors,) = self._session.run([self._audio.output], {self._audio.input: window})
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
-            raise BundleError(f"the model failed: {_first_line(error)}", where=self.bundle.name) from error
+        (vectors,) = run(self._session, [self._audio.output], {self._audio.input: window}, where=self.bundle.name)
         if np.shape(vectors) != (1, self.dim):
             raise BundleMismatchError(
                 f"the model gives shape {np.shape(vectors)}, the manifest says (1, {self.dim})",
@@ -167,32 +164,10 @@ class Encoder:
             raise BundleMismatchError(f"the model wants more inputs: {', '.join(extra)}", where=where)
 
 
-def _open_session(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
+def _open_audio(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
     files = bundle.manifest.files_of("audio")
     model = bundle.manifest.audio.file
-    source: bytes | str
-    if len(files) == 1:
-        source = bundle.read_verified(files[0])  # the very bytes that were hashed are loaded
-    else:  # weights in files beside the graph: ONNX Runtime opens them by path
-        bundle.verify("audio")
-        source = str(bundle.folder / model)
-
-    onnxruntime = onnx_runtime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads would burn a core between windows, one second apart.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena keeps every buffer it ever needed: 19 MB more with spectral, and not faster.
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3  # errors only; what is wrong is raised
-    try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # as in embed
-        raise BundleError(
-            f"ONNX Runtime cannot load it: {_first_line(error)}", where=str(bundle.folder / model)
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:200]
+    if len(files) == 1:  # the very bytes that were hashed are loaded
+        return open_session(bundle, model, threads, source=bundle.read_verified(files[0]))
+    bundle.verify("audio")
+    return open_session(bundle, model, threads)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tomllib
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from edge_monitor.encode.origin import Origin
+from edge_monitor.encode.table import FileName, Sha256, Table, tuple_of
 from edge_monitor.errors import BundleError, BundleMissingError
 
 if TYPE_CHECKING:
@@ -25,35 +25,13 @@ Normalize = Literal["none", "unit"]
 Part = Literal["audio", "captions", "text-similarity"]
 
 
-def _inside_the_bundle(path: str) -> str:
-    """Refuse a file name that could point outside the bundle's folder."""
-    parts = PurePosixPath(path).parts
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", path) or ".." in parts:
-        raise ValueError("must be a relative file name inside the bundle, of letters, digits, '_', '-', '.' and '/'")
-    return path
-
-
-def _tuple_of(value: object) -> object:
-    """Turn TOML's list into a tuple, which nobody can change."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-FileName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_inside_the_bundle)]
-
-
-class _Table(BaseModel):
-    """A table of the manifest: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class BundleFile(_Table):
+class BundleFile(Table):
     """One file of the bundle. A recipe, whose files are still to be built, gives neither size nor hash."""
 
     path: FileName  # relative to the manifest
     part: Part = "audio"  # the ability this file serves
     size_bytes: int | None = Field(default=None, gt=0)
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256 | None = None
 
     @model_validator(mode="after")
     def _size_and_hash_go_together(self) -> Self:
@@ -62,7 +40,7 @@ class BundleFile(_Table):
         return self
 
 
-class AudioPart(_Table):
+class AudioPart(Table):
     """The audio encoder: mono float32 `(batch, samples)`, full scale ±1, to float32 `(batch, dim)`."""
 
     file: FileName
@@ -86,20 +64,20 @@ class AudioPart(_Table):
         return round(self.window_s * self.sample_rate_hz)
 
 
-class FloorBlock(_Table):
+class FloorBlock(Table):
     """The standardization floor of the next `dims` dimensions."""
 
     dims: int = Field(ge=1)
     floor: float = Field(gt=0.0, allow_inf_nan=False)  # in the embedding's own unit
 
 
-class Scoring(_Table):
+class Scoring(Table):
     """How distances between raw vectors become a score."""
 
     metric: Metric
     # Added to each dimension's standard deviation over the normals, in the embedding's own unit.
     standardization_floor: Annotated[
-        Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | tuple[FloorBlock, ...] | None, BeforeValidator(_tuple_of)
+        Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | tuple[FloorBlock, ...] | None, BeforeValidator(tuple_of)
     ] = None
     normalize: Normalize
 
@@ -110,13 +88,32 @@ class Scoring(_Table):
         return self
 
 
-class Normalization(_Table):
-    """How a raw vector is normalized before one use other than scoring."""
+class Captions(Table):
+    """How a vector becomes words: mapper and decoder graphs, and the decoder's vocabulary (docs/msclap.md)."""
 
-    normalize: Normalize
+    normalize: Normalize  # of the raw vector, before the mapper
+    mapper: FileName
+    decoder: FileName
+    vocabulary: FileName
+    stop_id: int = Field(ge=0)  # the token that ends a caption
 
 
-class Manifest(_Table):
+class Similarity(Table):
+    """How a vector is compared with texts: their embeddings, and optionally the encoder for further ones."""
+
+    normalize: Normalize  # of the raw vector and of the texts' raw vectors, before their product
+    texts: FileName
+    text_encoder: FileName | None = None
+    vocabulary: FileName | None = None  # of the text encoder
+
+    @model_validator(mode="after")
+    def _an_encoder_needs_its_vocabulary(self) -> Self:
+        if (self.text_encoder is None) != (self.vocabulary is None):
+            raise ValueError("text_encoder and vocabulary go together")
+        return self
+
+
+class Manifest(Table):
     """What a bundle's manifest.toml says. Vectors are stored raw; each use normalizes as stated here."""
 
     schema_version: Literal[1]
@@ -126,13 +123,14 @@ class Manifest(_Table):
     licence: str = Field(min_length=1)
     source: str = Field(min_length=1)  # where the model comes from: URL or path
     revision: str = Field(min_length=1)  # of the source
-    abilities: Annotated[tuple[Ability, ...], Field(min_length=1), BeforeValidator(_tuple_of)]
+    abilities: Annotated[tuple[Ability, ...], Field(min_length=1), BeforeValidator(tuple_of)]
     get: str | None = Field(default=None, max_length=200)  # the command that makes missing files
     audio: AudioPart
     scoring: Scoring
-    captions: Normalization | None = None
-    similarity: Normalization | None = None
-    file: Annotated[tuple[BundleFile, ...], Field(min_length=1), BeforeValidator(_tuple_of)]
+    captions: Captions | None = None
+    similarity: Similarity | None = None
+    origin: Origin | None = None  # where built files come from; decides nothing
+    file: Annotated[tuple[BundleFile, ...], Field(min_length=1), BeforeValidator(tuple_of)]
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
@@ -143,10 +141,15 @@ class Manifest(_Table):
             ("text-similarity", "similarity", self.similarity),
         ):
             if (ability in self.abilities) != (part is not None):
-                raise ValueError(f"ability '{ability}' and table [{table}] go together: normalize = 'none' or 'unit'")
+                raise ValueError(f"ability '{ability}' and table [{table}] go together")
         paths = [file.path for file in self.file]
         if len(set(paths)) != len(paths):
             raise ValueError("[[file]] names a path twice")
+        for table, named in (("captions", self.captions), ("similarity", self.similarity)):
+            for key in ("mapper", "decoder", "vocabulary", "texts", "text_encoder"):
+                path = getattr(named, key, None)
+                if path is not None and path not in paths:
+                    raise ValueError(f"[[file]] with path = '{path}' is missing, {table}.{key} names it")
         if self.audio.file not in {file.path for file in self.file if file.part == "audio"}:
             raise ValueError(f"[[file]] with path = '{self.audio.file}' and part = 'audio' is missing")
         floor = self.scoring.standardization_floor

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_monitor.errors import BundleError
+from edge_monitor.export.graph import Graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +31,6 @@ NOISE_FLOOR_DBFS = -110.0
 # About the scatter of the deviations over a machine's normals (median 0.2 to 0.7 dB on MIMII), so that a band that was
 # steadier by chance in a few normals does not rule the distance; maxima scatter by 2 to 5 dB and hardly feel it.
 STANDARDIZATION_FLOOR_DB = 0.35
-
-# 17 is old enough for ONNX Runtime 1.12 and still has the axes of reductions as attributes.
-_OPSET = 17
-_IR_VERSION = 8
 
 _MANIFEST = """\
 # The embedded default bundle, written by `edge-monitor models build spectral`. Change that code, not this file.
@@ -93,33 +90,6 @@ class BuiltBundle:
             raise BundleError(error.strerror or str(error), where=str(folder), hint="choose another --out") from error
 
 
-class _Graph:
-    """Nodes and constants of a graph under construction; names count up, so every build gives the same bytes."""
-
-    def __init__(self) -> None:
-        import onnx
-
-        self._helper = onnx.helper
-        self._numpy = onnx.numpy_helper
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, value: Any) -> str:  # noqa: ANN401 - whatever numpy takes as an array
-        name = f"c{len(self.constants)}"
-        self.constants.append(self._numpy.from_array(np.asarray(value), name))
-        return name
-
-    def __call__(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401 - ONNX attributes
-        name = output or f"v{len(self.nodes)}"
-        self.nodes.append(
-            self._helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self.nodes)}", **attributes)
-        )
-        return name
-
-    def ints(self, *values: int) -> str:
-        return self.constant(np.array(values, dtype=np.int64))
-
-
 @dataclass(frozen=True, slots=True)
 class _Spectrum:
     """Which frames are taken and at which frequencies they are looked at."""
@@ -143,7 +113,7 @@ _UNSTEADY = _Spectrum(
 )
 
 
-def _dft_matrices(graph: _Graph, bins: NDArray[np.int64], rows: int) -> tuple[str, str]:
+def _dft_matrices(graph: Graph, bins: NDArray[np.int64], rows: int) -> tuple[str, str]:
     """Return names of the `(rows, bin)` cosine and sine matrices; row m lies m + 1/2 samples from the frame's middle.
 
     They are looked up in the graph in a short table and become constants when the session loads: the file stays small.
@@ -160,7 +130,7 @@ def _dft_matrices(graph: _Graph, bins: NDArray[np.int64], rows: int) -> tuple[st
     return cosine, sine
 
 
-def _mel_matrix(graph: _Graph, bins: NDArray[np.int64], width: NDArray[np.float64]) -> str:
+def _mel_matrix(graph: Graph, bins: NDArray[np.int64], width: NDArray[np.float64]) -> str:
     """Return the name of the `(bin, bands)` triangles, each with peak 1."""
     edges = mel_edges_hz()
     bins_hz = graph.constant((bins * (SAMPLE_RATE_HZ / _GRID))[:, None])
@@ -171,7 +141,7 @@ def _mel_matrix(graph: _Graph, bins: NDArray[np.int64], width: NDArray[np.float6
     return graph("Cast", graph("Mul", triangles, graph.constant(width[:, None])), to=1)
 
 
-def _fold(graph: _Graph, halves: str, length: int) -> tuple[str, str]:
+def _fold(graph: Graph, halves: str, length: int) -> tuple[str, str]:
     """Return `x[m] + x[length - 1 - m]` and their difference, m = 0 … length / 2 - 1, along the last axis."""
     axis = graph.ints(2)
     head = graph("Slice", halves, graph.ints(0), graph.ints(length // 2), axis)
@@ -179,7 +149,7 @@ def _fold(graph: _Graph, halves: str, length: int) -> tuple[str, str]:
     return graph("Add", head, tail), graph("Sub", head, tail)
 
 
-def _mel_power(graph: _Graph, waveform: str, spectrum: _Spectrum) -> str:
+def _mel_power(graph: Graph, waveform: str, spectrum: _Spectrum) -> str:
     """Return the name of the `(batch, time, bands)` band powers, a full-scale sine reading 1.
 
     A DFT by matrix products: about three times faster than the runtime's own STFT. Each windowed frame is folded
@@ -215,7 +185,7 @@ def _mel_power(graph: _Graph, waveform: str, spectrum: _Spectrum) -> str:
     return bands[0] if len(bands) == 1 else graph("Add", *bands)
 
 
-def _decibel(graph: _Graph, power: str) -> str:
+def _decibel(graph: Graph, power: str) -> str:
     """Return the name of 10 log10(power + noise floor)."""
     floor = graph.constant(np.float32(10.0 ** (NOISE_FLOOR_DBFS / 10.0)))
     scale = graph.constant(np.float32(10.0 / np.log(10.0)))
@@ -228,11 +198,7 @@ def build_model() -> bytes:
     The bytes are the same on every machine for one version of the onnx package.
     Raises BundleError when that package is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise BundleError("the onnx package is missing", hint="pip install 'edge-monitor[export]'") from error
-    graph = _Graph()
+    graph = Graph()
     # log is monotonic: taking the maximum before it spares 40,000 logarithms.
     loudest = graph("ReduceMax", _mel_power(graph, "waveform", _LOUDEST), axes=[1], keepdims=0)
     level = _decibel(graph, loudest)  # (batch, bands), dBFS
@@ -241,21 +207,11 @@ def build_model() -> bytes:
     spread = graph("Sqrt", graph("ReduceMean", graph("Mul", apart, apart), axes=[1], keepdims=0))  # (batch, bands), dB
     graph("Concat", level, spread, output="embedding", axis=1)
 
-    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "spectral",
-            [helper.make_tensor_value_info("waveform", float32, ["batch", int(SAMPLE_RATE_HZ * WINDOW_S)])],
-            [helper.make_tensor_value_info("embedding", float32, ["batch", DIM])],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="edge-monitor",
+    return graph.model(
+        "spectral",
+        [graph.floats("waveform", "batch", int(SAMPLE_RATE_HZ * WINDOW_S))],
+        [graph.floats("embedding", "batch", DIM)],
     )
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
 
 
 def build() -> BuiltBundle:

@@ -93,12 +93,15 @@ class NormalStore:
         return Added(recording_id, len(kept), already=False, thinned=len(normals) - len(kept))
 
     def recordings(self) -> tuple[Recording, ...]:
-        """Return every recording with how many of its normals are in use and removed, oldest first."""
+        """Return every recording with how many of its normals are in use and removed, oldest first.
+
+        What another bundle than the one in use made of a recording is not counted.
+        """
         rows = self.connection.execute(
             "SELECT r.id, r.name, r.sha256, r.seconds, r.added_ms, COUNT(n.id) - COUNT(n.removed_ms) AS normals,"
             " COUNT(n.removed_ms) AS removed FROM recordings r LEFT JOIN normals n ON n.recording_id = r.id"
-            " WHERE r.machine = ? GROUP BY r.id ORDER BY r.id",
-            (self.machine,),
+            " AND n.bundle_hash = COALESCE(?, n.bundle_hash) WHERE r.machine = ? GROUP BY r.id ORDER BY r.id",
+            (self.bundle_hash(), self.machine),
         )
         return tuple(Recording(**dict(row)) for row in rows)
 
@@ -195,9 +198,11 @@ class NormalStore:
 
     def restore_recording(self, recording: str) -> tuple[int, ...]:
         """Take the removed normals of a recording (name or `#id`) into use again; return their ids, as `restore`."""
-        source = self.find(recording).id
+        source, used = self.find(recording).id, self.bundle_hash()
         return self.restore(
-            n.id for n in self.normals(removed=True) if n.recording_id == source and n.removed_ms is not None
+            n.id
+            for n in self.normals(removed=True)
+            if n.recording_id == source and n.removed_ms is not None and used in {None, n.bundle_hash}
         )
 
     def remove(self, ids: Iterable[int]) -> tuple[int, ...]:
@@ -216,6 +221,27 @@ class NormalStore:
             back = self._mark(sorted(wanted - set(self.ids())), None)
             self._require_bundle(set())
             return back
+
+    def use_only(self, ids: Iterable[int]) -> tuple[int, ...]:
+        """Take exactly these normals into use, and every other out of it; return those taken out.
+
+        Raises BundleMismatchError when they are not of one bundle.
+        """
+        with transaction(self.connection):
+            wanted = self._known(ids)
+            before = set(self.ids())
+            taken = self._mark(sorted(before - wanted), clock.now().wall_ms)
+            self._mark(sorted(wanted - before), None)
+            self._require_bundle(set())
+            return taken
+
+    def switch(self, heard: Sequence[tuple[Recording, Sequence[NewNormal]]], *, bundle_hash: str) -> None:
+        """Replace all normals in use by what another bundle made of the same recordings, in one transaction."""
+        with transaction(self.connection):
+            self._mark(self.ids(), clock.now().wall_ms)
+            for recording, normals in heard:
+                self.insert(recording.name, recording.sha256, recording.seconds, normals, bundle_hash=bundle_hash,
+                            thin=True, added_ms=recording.added_ms)  # fmt: skip
 
     def _insert_recording(self, name: str, sha256: str, seconds: float, added_ms: int | None) -> int:
         moment = clock.now().wall_ms if added_ms is None else added_ms

@@ -1,4 +1,4 @@
-"""What a machine is scored with, loaded from its active generation."""
+"""What a machine is scored with, loaded from its active generation, and only with the bundle that made it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_monitor.encode.bundle import list_bundles
+from edge_monitor.errors import BundleMismatchError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.service.pipeline import Learnt, NotLearnt
 
@@ -19,18 +21,14 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
     """Return the active generation of `machine`, ready to score, or why there is none.
 
     With `build` False a missing or damaged index is not waited for: exact search answers until one is built.
-    A generation of another bundle cannot score this one's vectors: the machine counts as not enrolled.
+    Raises BundleMismatchError for a generation of another bundle than the node's.
     """
     with node.database() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
     if scorer is None:
         return NotLearnt()
     generation = scorer.generation
-    if generation.bundle_hash != node.bundle.bundle_hash:
-        log.error("memory.bundle_mismatch", machine=machine, generation=generation.number)
-        return NotLearnt(
-            f"enrolled with another bundle than {node.bundle.name}: enrol again, or configure the other one"
-        )
+    require_bundle(node, machine, generation.bundle_hash)
     alarm = node.machine(machine).alarm
     if alarm.threshold_generation not in (None, generation.number):
         log.warning(
@@ -49,3 +47,32 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
         index=scorer.index_source,
     )
     return Learnt(scorer, generation.gate_dbfs)
+
+
+def require_bundle(node: Node, machine: str, enrolled_with: str | None) -> None:
+    """Check that what a machine was enrolled with (None: nothing) is the node's bundle: vectors of two never mix.
+
+    Raises BundleMismatchError, which names both and says how to go on.
+    """
+    if enrolled_with in (None, node.bundle.bundle_hash):
+        return
+    found = {each.bundle.bundle_hash: each.name for each in reversed(list_bundles(node.state_dir.path)) if each.bundle}
+    before, now = found.get(str(enrolled_with), "a bundle that is not here any more"), node.bundle.name
+    if before == now:  # two versions of one bundle
+        before, now = f"{before} {str(enrolled_with)[:12]}", f"{now} {node.bundle.bundle_hash[:12]}"
+    raise BundleMismatchError(
+        f"enrolled with {before}, the configured bundle is {now}",
+        where=machine,
+        hint="set model.bundle back; or go over with `edge-monitor enroll --re-embed` where the sound was kept,"
+        " else with `edge-monitor enroll --anew RECORDINGS`",
+    )
+
+
+def require_same(node: Node, bundle_hash: str) -> None:
+    """Check that the asker has the node's bundle. Raises BundleMismatchError: the daemon runs with another."""
+    if bundle_hash != node.bundle.bundle_hash:
+        raise BundleMismatchError(
+            f"the daemon runs with the bundle {node.bundle.name} {node.bundle.bundle_hash[:12]}, the configuration"
+            f" now has {bundle_hash[:12]}",
+            hint="stop the daemon first",
+        )

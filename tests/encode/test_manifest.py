@@ -62,9 +62,14 @@ normalize = "none"
 
 [captions]
 normalize = "unit"
+mapper = "mapper.onnx"
+decoder = "decoder.onnx"
+vocabulary = "vocabulary.json"
+stop_id = 220
 
 [similarity]
 normalize = "unit"
+texts = "texts.json"
 
 [[file]]
 path = "audio.onnx"
@@ -75,6 +80,18 @@ path = "decoder.onnx"
 part = "captions"
 size_bytes = 10
 sha256 = "{HASH}"
+
+[[file]]
+path = "mapper.onnx"
+part = "captions"
+
+[[file]]
+path = "vocabulary.json"
+part = "captions"
+
+[[file]]
+path = "texts.json"
+part = "text-similarity"
 """
 
 
@@ -102,7 +119,7 @@ def test_a_bundle_with_captions_and_text_fits() -> None:
     assert manifest.captions.normalize == "unit"
     assert manifest.similarity is not None
     assert manifest.audio.window_samples == 308_700
-    assert [file.path for file in manifest.files_of("captions")] == ["decoder.onnx"]
+    assert [file.path for file in manifest.files_of("captions")] == ["decoder.onnx", "mapper.onnx", "vocabulary.json"]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +158,29 @@ def test_a_wrong_manifest_is_one_line_with_file_and_key(old: str, new: str, line
         parsed(old, new)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('mapper = "mapper.onnx"\n', "", "m.toml: captions.mapper: Field required"),
+        (
+            'texts = "texts.json"',
+            'texts = "t.json"',
+            "m.toml: [[file]] with path = 't.json' is missing, similarity.texts",
+        ),
+        (
+            'texts = "texts.json"',
+            'texts = "texts.json"\ntext_encoder = "t.onnx"',
+            "m.toml: similarity: text_encoder and",
+        ),
+    ],
+)
+def test_what_captions_and_similarity_name_must_be_among_the_files(old: str, new: str, line: str) -> None:
+    """A file that is used has a size and a hash to be checked by."""
+    with pytest.raises(BundleError) as caught:
+        parsed(old, new, CLAP)
+    assert str(caught.value).startswith(line)
 
 
 def test_floors_per_block_must_cover_every_dimension() -> None:

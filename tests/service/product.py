@@ -23,6 +23,8 @@ _CONFIG = """
 site = "plant"
 name = "edge"
 state_dir = "state"
+[model]
+bundle = "{bundle}"
 {mqtt}
 [[machine]]
 name = "pump"
@@ -41,6 +43,7 @@ class Product:
     source: str  # the inline table of the machine's source
     mqtt_port: int | None = None
     extra: str = ""  # more lines of the machine's table
+    bundle: str = "spectral"
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -48,7 +51,7 @@ class Product:
         """Return the configuration, written anew."""
         mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nscore_interval_s = 0.0' if self.mqtt_port else ""
         path = self.folder / "edge-monitor.toml"
-        path.write_text(_CONFIG.format(mqtt=mqtt, source=self.source, extra=self.extra))
+        path.write_text(_CONFIG.format(bundle=self.bundle, mqtt=mqtt, source=self.source, extra=self.extra))
         return path
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from edge_monitor.memory.leaveout import BLOCK_S, block_of
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
+from edge_monitor.service.kept_audio import KeptAudio, as_flac
+from edge_monitor.service.learning import require_bundle
 from edge_monitor.service.operations.normals import PART, normal_descriptors, vectors_sha256
 from edge_monitor.service.pipeline import Heard
 
@@ -27,23 +30,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_monitor.memory.normal import Added
-    from edge_monitor.records import Embedding, Window
+    from edge_monitor.records import Embedding, Samples, Window
     from edge_monitor.service.node import Node
 
     Answer = Iterator[dict[str, Any]]
 
 log = structlog.get_logger()
+_TOLERANCE_S = 0.01  # of a live clock's corrections
 READING_S = 0.5  # of sound in each reading of the meter
 
 
 class _Session:
     """Live sound on its way into the memory: every 30 s block is committed, so that little is lost with a crash."""
 
-    def __init__(self, node: Node, machine: str) -> None:
+    def __init__(self, node: Node, machine: str, *, keep_audio: bool) -> None:
         self._node = node
         self._machine = machine
         self.name = f"live {clock.rfc3339(clock.now().wall_ms)}"
         self._recordings: list[int] = []
+        self._kept = KeptAudio.of(node, machine) if keep_audio else None
+        self._sound: deque[AudioBlock] = deque()  # since the open block's start, at the source's own rate
         self._free_from_s = 0.0  # windows do not overlap, and one window of guard lies between blocks
         self._block: list[tuple[Window, Embedding]] = []
         self.windows = 0
@@ -52,6 +58,8 @@ class _Session:
     def take(self, heard: Heard) -> None:
         """Take in a window unless it overlaps the last one taken."""
         window, embedding = heard.window, heard.embedding
+        if self._kept and window is not None and embedding is None:
+            self.commit()  # what is not the machine's normal sound is not kept among it
         if window is None or embedding is None or window.start_s < self._free_from_s - 1e-6:
             return
         if self._block and window.end_s - self._block[0][0].start_s > BLOCK_S + 1e-6:
@@ -61,6 +69,18 @@ class _Session:
                 return
         self._free_from_s = window.end_s
         self._block.append((window, embedding))
+
+    def listen(self, block: AudioBlock) -> None:
+        """Take note of sound as it comes, if it is to be kept; a gap ends the open block."""
+        if self._kept is None:
+            return
+        if block.gap or (self._sound and _apart(self._sound[-1], block)):
+            self.commit()
+            self._sound.clear()
+        self._sound.append(block)
+        needed_from_s = self._block[0][0].start_s if self._block else block.end_s - 2 * self._node.window_s - BLOCK_S
+        while self._sound[0].end_s <= needed_from_s:
+            self._sound.popleft()
 
     def commit(self) -> None:
         """Commit the block that is open."""
@@ -77,10 +97,13 @@ class _Session:
             )
             for window, embedding in self._block
         ]
+        sha256 = vectors_sha256([normal.vector.tobytes() for normal in normals])
+        if self._kept:
+            self._kept.write(sha256, as_flac(*self._heard()))
         with self._node.database() as connection:
             added: Added = NormalStore(connection, self._machine).add(
                 f"{self.name} {PART} {len(self._recordings) + 1}",
-                vectors_sha256([normal.vector.tobytes() for normal in normals]),
+                sha256,
                 len(normals) * self._node.window_s,
                 normals,
                 bundle_hash=self._block[0][1].bundle_hash,
@@ -89,6 +112,14 @@ class _Session:
         self.windows += added.count
         self.thinned += added.thinned
         self._block = []
+
+    def _heard(self) -> tuple[Samples, int]:
+        """Return the open block's sound at the source's own rate, (frames,), and that rate, Hz."""
+        start_s, end_s = self._block[0][0].start_s, self._block[-1][0].end_s
+        rate_hz = self._sound[-1].rate_hz
+        sound = np.concatenate([block.samples for block in self._sound])
+        first = round((start_s - self._sound[0].start_s) * rate_hz)
+        return sound[max(0, first) : first + round((end_s - start_s) * rate_hz)], rate_hz
 
     def withdraw(self) -> None:
         """Take what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
@@ -99,17 +130,27 @@ class _Session:
         log.warning("memory.enrolment_withdrawn", machine=self._machine, session=self.name, normals=len(ids))
 
 
-def enroll_live(node: Node, *, machine: str, minutes: float) -> Answer:
+def _apart(before: AudioBlock, block: AudioBlock) -> bool:
+    """Return whether sound is missing between two blocks (a slow listener's tap drops some)."""
+    return block.rate_hz != before.rate_hz or abs(block.start_s - before.end_s) > _TOLERANCE_S
+
+
+def enroll_live(node: Node, *, machine: str, minutes: float, keep_audio: bool = False) -> Answer:
     """Enrol `minutes` of live sound; yield progress after each window. The generation is built by `build`.
 
     When the asker goes away before the end, what was enrolled is taken out of use; `normals restore` brings it back.
+    Raises BundleMismatchError at once when the machine was enrolled with another bundle.
     """
     node.machine(machine)
-    session = _Session(node, machine)
+    with node.database() as connection:
+        require_bundle(node, machine, NormalStore(connection, machine).bundle_hash())
+    session = _Session(node, machine, keep_audio=keep_audio)
     began_s: float | None = None
     node.set_learning(machine, learning=True)
     try:
         for item in node.hear(machine):
+            if isinstance(item, AudioBlock):
+                session.listen(item)
             if not isinstance(item, Heard):
                 continue
             if began_s is None:

@@ -15,6 +15,8 @@ from edge_monitor.memory.generations import activate, build_generation, list_gen
 from edge_monitor.memory.leaveout import block_of
 from edge_monitor.memory.normal import NewNormal, bundle_mismatch
 from edge_monitor.memory.normals import NormalStore
+from edge_monitor.service.kept_audio import KeptAudio
+from edge_monitor.service.learning import require_bundle, require_same
 from edge_monitor.service.operations.wire import unpack_bytes, unpack_vector
 
 if TYPE_CHECKING:
@@ -30,16 +32,22 @@ if TYPE_CHECKING:
 PART = "part"  # a live session is kept in parts: `live 2026-01-31T08:15:00.000Z part 3`
 
 
-def known(node: Node, *, machine: str, sha256: list[str]) -> Answer:
-    """Yield which of these recordings are enrolled already, so that they need not be encoded again."""
+def known(node: Node, *, machine: str, sha256: list[str], bundle_hash: str) -> Answer:
+    """Yield which of these recordings are enrolled already, so that they need not be encoded again, or are kept.
+
+    Raises BundleMismatchError when the machine was enrolled with another bundle, or the asker has another.
+    """
     node.machine(machine)
+    require_same(node, bundle_hash)
     with node.database() as connection:
         store = NormalStore(connection, machine)
-        if store.bundle_hash() not in (None, node.bundle.bundle_hash):
-            enrolled: set[str] = set()
-        else:
-            enrolled = {recording.sha256 for recording in store.recordings() if recording.normals}
-    yield {"known": sorted(enrolled & set(sha256))}
+        require_bundle(node, machine, store.bundle_hash())
+        enrolled = {recording.sha256 for recording in store.recordings() if recording.normals}
+    kept = KeptAudio.of(node, machine)
+    yield {
+        "known": sorted(enrolled & set(sha256)),
+        "kept": [each for each in sha256 if kept.has(each)],
+    }
 
 
 def add(
@@ -202,6 +210,8 @@ def activate_generation(node: Node, *, machine: str, number: int) -> Answer:
     """Make another generation the active one; yield it."""
     node.machine(machine)
     with node.database() as connection:
+        chosen = [each for each in list_generations(connection, machine) if each.number == number]
+        require_bundle(node, machine, chosen[0].bundle_hash if chosen else None)
         activate(connection, machine, number)
         node.generation_changed(machine)
         yield next(describe(each) for each in list_generations(connection, machine) if each.number == number)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
+from edge_monitor.service.learning import require_bundle
 from edge_monitor.service.operations.wire import unpack_vector
 from edge_monitor.service.pipeline import threshold_of
 
@@ -26,6 +27,7 @@ def score(node: Node, *, machine: str, vectors: list[str], bundle_hash: str) -> 
         scorer = load_scorer(connection, machine, node.state_dir.path)
     if scorer is None:
         raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+    require_bundle(node, machine, scorer.generation.bundle_hash)
     threshold = threshold_of(node.machine(machine).alarm, scorer.generation)
     for text in vectors:
         scored = scorer.score(Embedding(unpack_vector(text), bundle_hash))

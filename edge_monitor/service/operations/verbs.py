@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
-from edge_monitor.service.operations import alarms, live, normals, scoring, transfer
+from edge_monitor.service.operations import alarms, live, normals, scoring, switching, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,8 +25,11 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "normals.add": normals.add,
     "normals.export": transfer.export,
     "normals.import": transfer.import_,
+    "normals.keep": switching.keep,
     "normals.known": normals.known,
+    "normals.leave_behind": switching.leave_behind,
     "normals.list": normals.listed,
+    "normals.reembed": switching.reembed,
     "normals.remove": normals.remove,
     "normals.restore": normals.restore,
     "score": scoring.score,

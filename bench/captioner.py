@@ -1,0 +1,224 @@
+"""Captions: seconds and memory beside msclap's own code, one thread, in turns; and whether the tokens are the same.
+
+python bench/captioner.py [--captions 10] [--tokens 20]
+
+Needs torch and msclap (`make test-export` sets up an environment with them). The architecture is the real one, the
+weights are random: seeded, and with output scales of either sign, for a plain random GPT-2 repeats one word for ever.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.encode.bundle import open_bundle
+from edge_monitor.encode.captioner import Captioner
+from edge_monitor.encode.vocabulary import byte_alphabet
+from edge_monitor.export.gpt2 import decoder_model
+from edge_monitor.export.mapper import mapper_model
+from edge_monitor.export.quantization import quantize
+from edge_monitor.records import Embedding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DIM, STOP = 1024, 220
+MANIFEST = """\
+schema_version = 1
+name = "bench"
+version = "1"
+licence = "none"
+source = "random weights"
+revision = "1"
+abilities = ["audio", "captions"]
+
+[audio]
+file = "audio.onnx"
+input = "waveform"
+output = "embedding"
+sample_rate_hz = 44100
+window_s = 7.0
+dim = 1024
+
+[scoring]
+metric = "euclidean"
+normalize = "none"
+
+[captions]
+normalize = "unit"
+mapper = "mapper.onnx"
+decoder = "decoder.onnx"
+vocabulary = "vocabulary.json"
+stop_id = 220
+"""
+
+
+def random_captioner() -> Any:  # noqa: ANN401 - a torch module of msclap's
+    """Return msclap's captioner with seeded random weights that do not repeat themselves."""
+    import torch
+
+    from edge_monitor.export.reference import make_modules
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    captioner = make_modules().captioner
+    with torch.no_grad():
+        captioner.gpt.transformer.ln_f.weight.normal_(0.0, 2.0)
+        for block in captioner.gpt.transformer.h:  # GPT-2's own start is so small that no layer is heard
+            for layer in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj):
+                layer.weight.mul_(3.0)
+    return captioner
+
+
+def write_bundle(folder: Path, captioner: Any, *, int8: bool) -> Path:  # noqa: ANN401 - as above
+    """Write a bundle of the captioner's graphs; its audio part is a stand-in that nobody loads."""
+
+    def weights(module: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+        return {name: value.numpy() for name, value in module.state_dict().items()}
+
+    prepare: Callable[[bytes], bytes] = quantize if int8 else bytes
+    alphabet = list(byte_alphabet().values())
+    tokens = alphabet + ["Ġword"] * (50_257 - len(alphabet))
+    files = {
+        "audio.onnx": b"nobody loads this",
+        "mapper.onnx": prepare(mapper_model(weights(captioner.clap_project))),
+        "decoder.onnx": prepare(decoder_model(weights(captioner.gpt.transformer))),
+        "vocabulary.json": json.dumps({"tokens": tokens, "merges": []}).encode(),
+    }
+    folder.mkdir()
+    manifest = MANIFEST
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        part = "audio" if name == "audio.onnx" else "captions"
+        manifest += f'\n[[file]]\npath = "{name}"\npart = "{part}"\nsize_bytes = {len(content)}\n'
+        manifest += f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
+    (folder / "manifest.toml").write_text(manifest)
+    return folder
+
+
+def msclap_caption(captioner: Any, vector: np.ndarray, tokens: int) -> tuple[int, ...]:  # noqa: ANN401 - as above
+    """Return what msclap's own code writes for a raw vector (1024,)."""
+    import torch
+    import transformers  # before the stand-ins below, which it would look into  # noqa: F401
+
+    sys.modules.setdefault("torchaudio", ModuleType("torchaudio"))  # its CUDA libraries are not needed here
+    sys.modules.setdefault("torchaudio.transforms", ModuleType("torchaudio.transforms"))
+    from msclap.CLAPWrapper import CLAPWrapper
+
+    wrapper = SimpleNamespace(
+        clapcap=captioner,
+        tokenizer=SimpleNamespace(encode=lambda _: [STOP, 50256], decode=lambda found: tuple(found.tolist())),
+    )
+    with torch.no_grad():
+        prefix = torch.from_numpy(vector)[None]
+        embed = captioner.clap_project(prefix / prefix.norm(2, -1).reshape(-1, 1))
+        best: tuple[int, ...] = CLAPWrapper._generate_beam(wrapper, embed=embed, entry_length=tokens)[0]  # noqa: SLF001 - the code to compare with
+    return best
+
+
+def rss_mb() -> float:
+    """Return the resident memory now, MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def measure_memory(folder: Path, tokens: int) -> None:
+    """Print the memory of a process that captions, as JSON: before, at its peak, and after it has let go."""
+    captioner = Captioner(open_bundle(folder))
+    embedding = Embedding(np.ones(DIM, dtype=np.float32), captioner.bundle.bundle_hash)
+    before = rss_mb()
+    captioner.caption(embedding, begin="", most_tokens=tokens)
+    during = rss_mb()
+    captioner.release()
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage would tell the parent process's peak
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1e3 * 1.024
+    print(json.dumps({"before": before, "during": during, "peak": peak, "after": rss_mb()}))
+
+
+def seconds(work: Callable[[], tuple[int, ...]]) -> tuple[float, tuple[int, ...]]:
+    """Return how long `work` takes, seconds, and what it returns."""
+    begun = time.perf_counter()
+    found = work()
+    return time.perf_counter() - begun, found
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--captions", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=20)
+    parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        measure_memory(options.memory_of, options.tokens)
+        return
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    reference = random_captioner()
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {
+            name: write_bundle(Path(scratch) / name, reference, int8=name == "int8") for name in ("fp32", "int8")
+        }
+        captioners = {name: Captioner(open_bundle(folder), idle_s=3600.0) for name, folder in folders.items()}
+        took: dict[str, list[float]] = {"msclap": [], "fp32": [], "int8": []}
+        same = {"fp32": 0, "int8": 0}
+        words = set()
+        for case in range(options.captions):
+            vector = np.random.default_rng(case).normal(size=DIM).astype(np.float32)
+            passed, expected = seconds(lambda vector=vector: msclap_caption(reference, vector, options.tokens))  # type: ignore[misc]  # bound now
+            took["msclap"].append(passed)
+            words |= set(expected)
+            for name, captioner in captioners.items():
+                embedding = Embedding(vector, captioner.bundle.bundle_hash)
+                if case == 0:  # loading is told apart
+                    captioner.caption(embedding, begin="", most_tokens=2)
+                passed, found = seconds(
+                    lambda captioner=captioner, embedding=embedding: (
+                        captioner.caption(  # type: ignore[misc]  # bound now
+                            embedding, begin="", most_tokens=options.tokens
+                        ).tokens
+                    )
+                )
+                took[name].append(passed)
+                same[name] += found == expected
+        for captioner in captioners.values():
+            captioner.release()
+        memory = {
+            name: json.loads(
+                subprocess.run(
+                    [sys.executable, __file__, "--memory-of", str(folder), "--tokens", str(options.tokens)],
+                    capture_output=True, check=True, text=True,
+                ).stdout
+            )
+            for name, folder in folders.items()
+        }  # fmt: skip
+
+    base = float(np.median(took["msclap"]))
+    print(
+        f"{options.captions} captions of {options.tokens} tokens ({len(words)} different ones), 5 beams, one thread\n"
+    )
+    print("| | median | times faster | equal token for token | memory at the peak | after |")
+    print("|---|--:|--:|--:|--:|--:|")
+    print(f"| msclap, torch | {base:.2f} s | 1 | | | |")
+    for name in ("fp32", "int8"):
+        each, used = float(np.median(took[name])), memory[name]
+        print(
+            f"| ONNX {name} | {each:.3f} s | {base / each:.1f} | {same[name]} of {options.captions} |"
+            f" {used['peak']:.0f} MB | {used['after']:.0f} MB |"
+        )
+
+
+if __name__ == "__main__":
+    main()

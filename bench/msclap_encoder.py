@@ -1,0 +1,113 @@
+"""MS-CLAP's audio encoder: msclap in torch, the float graph and the int8 graph, side by side, one thread each.
+
+make test-export ARGS=--collect-only          # makes .venv-export, which has torch and msclap
+PYTHONPATH=. .venv-export/bin/python bench/msclap_encoder.py [--rounds 20]
+
+The weights are random: as fast as the published ones. Rounds take turns, so that a busy box slows all three alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+SAMPLES = 308_700  # 7 s at 44.1 kHz
+
+
+def torch_encoder() -> Any:  # noqa: ANN401 - a torch module
+    """Return msclap's audio encoder with seeded random weights."""
+    import torch
+
+    from edge_monitor.export.reference import make_modules
+    from tests.export.random_checkpoints import randomize
+
+    torch.set_num_threads(1)
+    encoder = make_modules().clap.audio_encoder
+    randomize(encoder, torch.Generator().manual_seed(1))
+    return encoder
+
+
+def graphs(encoder: Any) -> tuple[bytes, bytes]:  # noqa: ANN401 - as above
+    """Return the float and the int8 graph of an encoder."""
+    from edge_monitor.export.htsat import audio_model
+    from edge_monitor.export.quantization import quantize
+
+    weights = {name: value.numpy() for name, value in encoder.state_dict().items()}
+    content = audio_model(
+        {name.removeprefix("base.htsat."): value for name, value in weights.items()},
+        {name.removeprefix("projection."): value for name, value in weights.items()},
+    )
+    return content, quantize(content)
+
+
+def session(content: bytes) -> Any:  # noqa: ANN401 - onnxruntime ships no types
+    """Return an ONNX session as the daemon opens it."""
+    from edge_monitor.encode.runtime import onnx_runtime
+
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def medians_ms(works: Sequence[Callable[[], object]], rounds: int) -> NDArray[np.float64]:
+    """Return the median time of each, ms; they take turns."""
+    times_s = np.empty((rounds, len(works)))
+    for row in [None, None, *times_s]:  # two rounds to warm up
+        for column, work in enumerate(works):
+            begun = time.perf_counter()
+            work()
+            if row is not None:
+                row[column] = time.perf_counter() - begun
+    return np.asarray(1e3 * np.median(times_s, axis=0))
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    options = parser.parse_args()
+    if find_spec("torch") is None or find_spec("msclap") is None:
+        print("needs torch and msclap: see the head of this file")
+        return
+
+    import torch
+
+    encoder = torch_encoder()
+    sessions = [session(content) for content in graphs(encoder)]
+    generator, time_s = np.random.default_rng(0), np.arange(SAMPLES) / 44_100
+    tone = 0.3 * np.sin(2.0 * np.pi * 400.0 * time_s) + generator.normal(0.0, 1e-3, SAMPLES)
+    sounds = [row.astype(np.float32)[None] for row in (generator.normal(0.0, 0.1, SAMPLES), tone)]
+
+    def msclap(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return np.asarray(encoder(torch.from_numpy(sound))[0].numpy())
+
+    runs: list[Callable[[NDArray[np.float32]], NDArray[np.float32]]] = [
+        msclap,
+        *(lambda sound, s=s: s.run(None, {"waveform": sound})[0] for s in sessions),
+    ]
+    vectors = [np.concatenate([run(sound) for sound in sounds]) for run in runs]
+    times = medians_ms([lambda run=run: run(sounds[0]) for run in runs], options.rounds)  # type: ignore[misc]  # as above
+    print("| encoder | one window, p50 | times msclap | smallest cosine with msclap |")
+    print("|---|--:|--:|--:|")
+    for name, spent, rows in zip(("msclap, torch", "float graph", "int8 graph"), times, vectors, strict=True):
+        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(vectors[0], axis=1)
+        cosine = ((rows * vectors[0]).sum(axis=1) / lengths).min()
+        print(f"| {name} | {spent:.1f} ms | {times[0] / spent:.2f} | {cosine:.6f} |")
+
+
+if __name__ == "__main__":
+    main()

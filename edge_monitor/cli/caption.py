@@ -1,0 +1,50 @@
+"""`edge-monitor caption`: a bundle's own words for recordings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.hearing import trial_options
+from edge_monitor.cli.options import json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("caption")
+@trial_options
+@click.option("--begin", default="Sounds like", show_default=True,
+              help="How each caption must begin; '' leaves it to the decoder.")  # fmt: skip
+@json_option
+def command(
+    *,
+    files: tuple[Path, ...],
+    bundle_name: str | None,
+    config_path: Path | None,
+    pattern: str,
+    channel: int,
+    begin: str,
+    as_json: bool,
+) -> None:
+    """Describe FILES (or folders of them) in words, window by window, for trying a bundle by hand.
+
+    With --json: one JSON object a line, a line a window.
+    """
+    from edge_monitor.cli.hearing import choose, hear
+    from edge_monitor.encode.captioner import Captioner
+
+    trial = choose(bundle_name, config_path)
+    captioner = Captioner(
+        trial.bundle, threads=trial.model.threads, idle_s=trial.model.caption_idle_s, state_dir=trial.state_dir
+    )
+    for window in hear(trial, files, pattern, channel):
+        caption = captioner.caption(window.embedding, begin=begin)
+        if as_json:
+            row = {"file": str(window.file), "start_s": window.start_s, "end_s": window.end_s,
+                   "caption": caption.text, "log_prob": caption.log_prob}  # fmt: skip
+            click.echo(json.dumps(row))
+        else:
+            click.echo(f"{window.where}: {caption.text}")

@@ -1,0 +1,112 @@
+"""What `caption` and `similarity` share: the bundle to try, and each window's vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from edge_monitor.cli.options import find_config
+from edge_monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge_monitor.config import ModelSettings
+    from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.records import Embedding
+
+    _Command = TypeVar("_Command", bound="Callable[..., object]")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The bundle to try, and the settings that go with it."""
+
+    bundle: Bundle
+    model: ModelSettings
+    state_dir: Path | None  # where a node's own bundles lie; None without a configuration
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWindow:
+    """One window of a file."""
+
+    file: Path
+    start_s: float  # position in the file, seconds
+    end_s: float
+    embedding: Embedding
+
+    @property
+    def where(self) -> str:
+        """Return the file and the place in it, for a person."""
+        return f"{self.file}, {round(self.start_s, 1):g} s to {round(self.end_s, 1):g} s"
+
+
+def trial_options(command: _Command) -> _Command:
+    """Add FILES, `--bundle`, `--config`, `--pattern` and `--channel`."""
+    for option in (
+        click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True,
+                     help="Of the files, from 1."),
+        click.option("--pattern", default="*", show_default=True, help="Which files of a folder."),
+        click.option("--config", "config_path", type=click.Path(path_type=Path), help="The configuration, if any."),
+        click.option("--bundle", "bundle_name", metavar="NAME",
+                     help="A bundle's name, or a path with a slash; default: the configuration's."),
+        click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path)),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def choose(bundle_name: str | None, config_path: Path | None) -> Trial:
+    """Return the bundle of that name, by default the configuration's.
+
+    Raises ConfigError when neither is given nor found, BundleError when there is no such bundle.
+    """
+    from edge_monitor.config import ModelSettings
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.encode.bundle import find_bundle
+
+    try:
+        path = find_config(config_path)
+    except ConfigError:
+        if bundle_name is None:
+            raise
+        return Trial(find_bundle(bundle_name), ModelSettings(), None)
+    settings = load_settings(path)
+    state_dir = settings.node.state_dir
+    return Trial(find_bundle(bundle_name or settings.model.bundle, state_dir), settings.model, state_dir)
+
+
+def hear(trial: Trial, files: tuple[Path, ...], pattern: str, channel: int) -> Iterator[HeardWindow]:
+    """Yield the windows of FILES (or of folders of them), side by side; what cannot be heard is told and passed over.
+
+    Ends with exit code 1 when a file could not be heard.
+    """
+    from edge_monitor.cli.clips import find_files
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.errors import AudioError
+    from edge_monitor.records import Embedding
+    from edge_monitor.service.clips import encode_clip
+
+    found = find_files(files, pattern)
+    encoder = Encoder(trial.bundle, trial.model.threads)
+    failed = False
+    for path in found:
+        try:
+            clip = encode_clip(path, encoder, channel, encoder.window_s)
+        except AudioError as error:
+            click.echo(f"edge-monitor: {error}", err=True)
+            failed = True
+            continue
+        failed = failed or not clip.windows
+        for fault in clip.faults:
+            where = f"{path}, {fault.start_s:.0f} s to {fault.end_s:.0f} s"
+            click.echo(f"edge-monitor: {where}: left out: {fault.detail}", err=True)
+        for window in clip.windows:
+            end_s = min(window.start_s + encoder.window_s, clip.seconds)
+            yield HeardWindow(path, window.start_s, end_s, Embedding(window.vector, encoder.bundle_hash))
+    if failed:
+        raise SystemExit(1)

@@ -1,0 +1,169 @@
+"""`edge-monitor models pull|export|quantize`: bundles from published weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edge_monitor.encode.bundle import Bundle
+
+_PATH = click.Path(path_type=Path)
+_STATE_DIR = click.option("--state-dir", type=_PATH, help="The node's state directory; default: the configuration's.")
+_OUT = click.option("--out", type=_PATH, help="Folder to write the bundle into; default: {state_dir}/models/NAME.")
+_TEXT = click.option("--text", "texts", multiple=True, help="A text to compare sounds with, beside the paper's eight.")
+
+
+@click.command("pull")
+@click.argument("name")
+@_STATE_DIR
+@_OUT
+@click.option("--from-file", nargs=2, type=_PATH, metavar="CLAP.pth CLAPCAP.pth", help="Local copies; no network.")
+@_TEXT
+@click.option("--keep-downloads", is_flag=True, help="Do not delete the checkpoints when the bundle is built.")
+@click.option("--remove-environment", is_flag=True, help="Delete the environment with torch afterwards.")
+def pull_command(
+    name: str,
+    state_dir: Path | None,
+    out: Path | None,
+    from_file: tuple[Path, Path] | None,
+    texts: tuple[str, ...],
+    *,
+    keep_downloads: bool,
+    remove_environment: bool,
+) -> None:
+    """Build bundle NAME from its published weights: download, check, convert, compare, install."""
+    from edge_monitor.export import environment
+
+    recipe, target = _recipe_and_target(name, state_dir, out)
+    folder = target.parent / ".export-environment"
+    if environment.this_one_fits():
+        _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
+    else:
+        from edge_monitor.export.pull import require_space
+
+        if not environment.is_made(folder):
+            require_space(target, environment.SIZE_BYTES)
+            environment.make(folder, _say)
+        code = environment.run_export(folder, _arguments(recipe, target, from_file, texts, keep_downloads))
+        if remove_environment:
+            environment.remove(folder)
+        if code:
+            raise click.exceptions.Exit(code)
+    _conclude(target)
+
+
+@click.command("export")
+@click.argument("name")
+@click.argument("checkpoints", nargs=2, type=_PATH, metavar="CLAP.pth CLAPCAP.pth")
+@_STATE_DIR
+@_OUT
+@_TEXT
+def export_command(
+    name: str, checkpoints: tuple[Path, Path], state_dir: Path | None, out: Path | None, texts: tuple[str, ...]
+) -> None:
+    """Convert local checkpoints to bundle NAME in this very environment, which must have torch and msclap.
+
+    GPT-2's vocab.json and merges.txt lie beside the first.
+    """
+    from edge_monitor.errors import BundleError
+    from edge_monitor.export import environment
+
+    recipe, target = _recipe_and_target(name, state_dir, out)
+    if not environment.this_one_fits():
+        raise BundleError("torch and msclap are missing here", hint=f"`edge-monitor models pull {name} --from-file …`")
+    _pull_here(recipe, target, checkpoints, texts, keep_downloads=True)
+    _conclude(target)
+
+
+@click.command("quantize")
+@click.argument("name")
+@_STATE_DIR
+@_OUT
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_json: bool) -> None:
+    """Write NAME-int8, an 8-bit variant of bundle NAME, measure both on this box and say which to take."""
+    from dataclasses import asdict
+
+    from edge_monitor.encode.bundle import find_bundle
+    from edge_monitor.export.variants import SUFFIX, compare, quantize_bundle
+
+    bundle = find_bundle(name, _state_dir(state_dir))
+    target = out or bundle.folder.with_name(bundle.folder.name + SUFFIX)
+    variant = quantize_bundle(bundle, target.absolute(), _say)
+    found = compare(bundle, variant)
+    if as_json:
+        click.echo(json.dumps({**asdict(found), "folder": str(target), "advice": found.advice}, indent=2))
+        return
+    click.echo(f"{bundle.name:<24} {found.float_ms:7.1f} ms a window, {found.float_bytes / 1e6:6.0f} MB")
+    click.echo(f"{variant.name:<24} {found.int8_ms:7.1f} ms a window, {found.int8_bytes / 1e6:6.0f} MB")
+    click.echo(f"smallest cosine between their vectors {found.cosine:.5f}; one thread, this box")
+    click.echo(found.advice)
+
+
+def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> tuple[Bundle, Path]:
+    """Return the bundle to build, and where."""
+    from edge_monitor.encode.bundle import find_bundle
+    from edge_monitor.errors import BundleError
+    from edge_monitor.export.pull import origin_files
+
+    node = _state_dir(state_dir)
+    recipe = find_bundle(name, node)
+    origin_files(recipe)
+    if out is None and node is None:
+        raise BundleError("no place to build it in", where=recipe.name, hint="give --out FOLDER or --state-dir FOLDER")
+    target = out if out is not None else Path(node or ".") / "models" / recipe.name
+    if target.name != recipe.name:
+        raise BundleError(f"must be named {recipe.name!r}, as the bundle", where=str(target), hint="correct --out")
+    return recipe, target.absolute()
+
+
+def _state_dir(given: Path | None) -> Path | None:
+    """Return the given state directory, the configuration's, or None when there is no configuration."""
+    from edge_monitor.cli.options import find_config
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.errors import ConfigError
+
+    if given is not None:
+        return given
+    try:
+        path = find_config(None)
+    except ConfigError:
+        return None
+    return load_settings(path).node.state_dir
+
+
+def _pull_here(
+    recipe: Bundle, target: Path, from_file: tuple[Path, Path] | None, texts: tuple[str, ...], *, keep_downloads: bool
+) -> None:
+    from edge_monitor.export.pull import pull
+
+    pull(recipe, target, from_file=from_file or None, texts=texts, keep_downloads=keep_downloads, say=_say)
+
+
+def _arguments(
+    recipe: Bundle, target: Path, from_file: tuple[Path, Path] | None, texts: tuple[str, ...], keep_downloads: bool
+) -> list[str]:
+    """Return what `python -m edge_monitor.export` is called with."""
+    arguments = ["--recipe", str(recipe.folder.absolute()), "--out", str(target)]
+    if from_file:
+        arguments += ["--from-file", *(str(path.absolute()) for path in from_file)]
+    for text in texts:
+        arguments += ["--text", text]
+    return [*arguments, "--keep-downloads"] if keep_downloads else arguments
+
+
+def _conclude(target: Path) -> None:
+    from edge_monitor.encode.bundle import open_bundle
+
+    bundle = open_bundle(target)
+    bundle.verify()
+    click.echo(f"{target}: {bundle.name} {bundle.manifest.version}, bundle hash {bundle.bundle_hash[:12]}…")
+    click.echo(f"smaller and faster on most boxes: edge-monitor models quantize {target}/")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

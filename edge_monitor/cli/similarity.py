@@ -1,0 +1,52 @@
+"""`edge-monitor similarity`: how much recordings have of what texts say."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.hearing import trial_options
+from edge_monitor.cli.options import json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("similarity")
+@trial_options
+@click.option("--texts", multiple=True, metavar="TEXT",
+              help="Compare with this, not with the bundle's and the configuration's; may be repeated.")  # fmt: skip
+@json_option
+def command(
+    *,
+    files: tuple[Path, ...],
+    bundle_name: str | None,
+    config_path: Path | None,
+    pattern: str,
+    channel: int,
+    texts: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Compare FILES (or folders of them) with texts, window by window: cosines, 1 = alike, 0 = unrelated.
+
+    With --json: one JSON object a line, a line a window.
+    """
+    from edge_monitor.cli.hearing import choose, hear
+    from edge_monitor.encode.similarity import TextSimilarity
+
+    trial = choose(bundle_name, config_path)
+    similarity = TextSimilarity(
+        trial.bundle, texts or None, also=trial.model.texts, threads=trial.model.threads, state_dir=trial.state_dir
+    )
+    for window in hear(trial, files, pattern, channel):
+        values = similarity.similarities(window.embedding)
+        if as_json:
+            row = {"file": str(window.file), "start_s": window.start_s, "end_s": window.end_s,
+                   "similarities": dict(zip(similarity.texts, values, strict=True))}  # fmt: skip
+            click.echo(json.dumps(row))
+            continue
+        click.echo(window.where)
+        for text, value in zip(similarity.texts, values, strict=True):
+            click.echo(f"  {value:+.3f}  {text}")

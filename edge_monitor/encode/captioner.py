@@ -1,0 +1,143 @@
+"""Words for a vector: the captions of a bundle, decoded from the very embedding that was scored."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.encode.ability import require_ability
+from edge_monitor.encode.beam import MOST_TOKENS, search
+from edge_monitor.encode.decoder import CaptionDecoding, Decoder
+from edge_monitor.encode.session import give_back_memory, normalized, open_session, run
+from edge_monitor.encode.vocabulary import Vocabulary
+from edge_monitor.errors import BundleError, BundleMismatchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.records import Embedding
+
+# How the paper has every caption begin.
+SOUNDS_LIKE = "Sounds like"
+IDLE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedCaption:
+    """A caption, and how sure the decoder was."""
+
+    text: str  # begins with a capital; the rest is in lower case, as msclap gives it
+    tokens: tuple[int, ...]  # of the vocabulary, the forced ones first, the stop token last if it came
+    log_prob: float  # mean over the tokens that were not forced, <= 0, higher = likelier
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    mapper: Any  # an ONNX Runtime session
+    decoder: Decoder
+    vocabulary: Vocabulary
+
+
+class Captioner:
+    """Writes captions. Its models are loaded when one is due and let go after `idle_s` seconds without.
+
+    Thread-safe: one caption at a time. Raises BundleError for a bundle without captions, and names one with.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int = 1, idle_s: float = IDLE_S, state_dir: Path | None = None
+    ) -> None:
+        require_ability(bundle, "captions", state_dir)
+        self.bundle = bundle
+        self._bundle_hash = bundle.bundle_hash
+        self._threads = threads
+        self._idle_s = idle_s
+        self._lock = threading.Lock()
+        self._loaded: _Loaded | None = None
+        self._timer: threading.Timer | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Return whether the models are in memory."""
+        return self._loaded is not None
+
+    def caption(
+        self, embedding: Embedding, *, begin: str = SOUNDS_LIKE, most_tokens: int = MOST_TOKENS
+    ) -> DecodedCaption:
+        """Return the caption of a raw embedding, of at most `most_tokens` tokens, `begin` among them.
+
+        `begin` is how it must begin; empty: as the decoder likes. Raises BundleMismatchError for another bundle's
+        embedding, BundleMissingError or BundleError when the models cannot be used.
+        """
+        if embedding.bundle_hash != self._bundle_hash:
+            raise BundleMismatchError(
+                f"an embedding of another bundle: {embedding.bundle_hash[:12]}, not {self._bundle_hash[:12]}",
+                where=self.bundle.name,
+                hint="captions come from the vector that was scored",
+            )
+        with self._lock:
+            self._stop_timer()
+            try:
+                self._loaded = self._loaded or self._load()
+                return self._decode(self._loaded, embedding, begin, most_tokens)
+            finally:
+                self._start_timer()
+
+    def release(self) -> None:
+        """Let the models go now; the next caption loads them again."""
+        with self._lock:
+            self._stop_timer()
+            if self._loaded is None:
+                return
+            self._loaded = None
+            give_back_memory()
+
+    def _load(self) -> _Loaded:
+        part = self.bundle.manifest.captions
+        if part is None:  # checked when made
+            raise BundleError("has no captions", where=self.bundle.name)
+        content = self.bundle.read_verified(self.bundle.file(part.vocabulary))
+        self.bundle.verify("captions")  # the graphs are opened by path, so that they lie in memory once
+        loaded = _Loaded(
+            mapper=open_session(self.bundle, part.mapper, self._threads),
+            decoder=Decoder(self.bundle, part.decoder, self._threads),
+            vocabulary=Vocabulary.parse(content, where=str(self.bundle.folder / part.vocabulary)),
+        )
+        give_back_memory()  # reading the graphs leaves 60 MB behind
+        return loaded
+
+    def _decode(self, loaded: _Loaded, embedding: Embedding, begin: str, most_tokens: int) -> DecodedCaption:
+        part = self.bundle.manifest.captions
+        if part is None:
+            raise BundleError("has no captions", where=self.bundle.name)
+        forced = loaded.vocabulary.encode(begin)
+        if len(forced) >= most_tokens:
+            raise BundleError(f"{begin!r} alone has {len(forced)} tokens, a caption at most {most_tokens}")
+        vector = normalized(embedding.vector[None], part.normalize).astype(np.float32)  # (1, dim)
+        (prefix,) = run(loaded.mapper, ["prefix"], {"embedding": vector}, where=self.bundle.name)
+        decoding = CaptionDecoding(loaded.decoder, prefix[0], forced)
+        best = search(decoding, most_tokens=most_tokens - len(forced), stop_token=part.stop_id)
+        tokens = (*forced, *best.tokens)
+        return DecodedCaption(loaded.vocabulary.decode(tokens).strip().capitalize(), tokens, best.score)
+
+    def _start_timer(self) -> None:
+        self._timer = threading.Timer(self._idle_s, self._release_if_idle)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _release_if_idle(self) -> None:
+        """Let go, unless a caption was asked for just as the timer rang."""
+        with self._lock:
+            if self._timer is threading.current_thread():
+                self._timer = None
+                self._loaded = None
+                give_back_memory()

@@ -1,0 +1,72 @@
+"""An ONNX Runtime session over verified files of a bundle, and how vectors are normalized for it."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.encode.runtime import onnx_runtime
+from edge_monitor.errors import BundleError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.encode.manifest import Normalize
+
+
+def open_session(
+    bundle: Bundle, model: str, threads: int, *, source: bytes | None = None, keep_buffers: bool = False
+) -> Any:  # noqa: ANN401 - onnxruntime ships no types
+    """Return a session over the bundle's file `model`, whose hash the caller has checked; `source` is its content.
+
+    Without `source` ONNX Runtime opens the file by path: for weights beside the graph, and for large ones, which then
+    lie in memory once. `keep_buffers` is for a session that runs many times in a row and is then let go.
+    Raises BundleError when it cannot be loaded.
+    """
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would burn a core between windows, one second apart.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The arena keeps every buffer it ever needed: 19 MB more with spectral, and not faster. A decoder's cache grows
+    # with every step, and asking the system for each was 12 % slower.
+    options.enable_cpu_mem_arena = keep_buffers
+    options.log_severity_level = 3  # errors only; what is wrong is raised
+    path = str(bundle.folder / model)
+    try:
+        return onnxruntime.InferenceSession(source or path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base class
+        raise BundleError(f"ONNX Runtime cannot load it: {first_line(error)}", where=path) from error
+
+
+def run(session: Any, outputs: list[str], inputs: dict[str, NDArray[Any]], *, where: str) -> list[NDArray[Any]]:  # noqa: ANN401 - as above
+    """Return the named outputs of a graph. Raises BundleError when it fails."""
+    try:
+        found: list[NDArray[Any]] = session.run(outputs, inputs)
+    except Exception as error:  # as above
+        raise BundleError(f"the model failed: {first_line(error)}", where=where) from error
+    return found
+
+
+def normalized(vectors: NDArray[np.float32], how: Normalize) -> NDArray[np.float32]:
+    """Return raw vectors (…, dim) as a manifest's `normalize` says; a zero vector stays zero."""
+    if how == "none":
+        return vectors
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an exception says, on one line."""
+    return str(error).strip().split("\n", 1)[0][:200]
+
+
+def give_back_memory() -> None:
+    """Have glibc return what was freed to the system; elsewhere the allocator does as it likes."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,132 @@
+"""Every built graph beside msclap: the same inputs, and how far the outputs are apart. One that differs is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.encode.origin import Check
+from edge_monitor.errors import BundleMismatchError
+from edge_monitor.export.front_end import SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from edge_monitor.export.reference import Reference
+
+    Array = NDArray[np.float32]
+
+MOST = 1e-4  # largest difference, in the output's own unit; embeddings are layer-normalized, of order 1
+# Log-probabilities of a real GPT-2 come from logits near -100, where float32 itself steps by 8e-6, over 12 layers.
+MOST_LOG_PROB = 1e-3
+_RATE_HZ = 44_100
+_STEPS = 4  # tokens after the prefill
+_BEST = 50
+
+
+def sounds() -> Iterator[tuple[str, Array]]:
+    """Yield names and waveforms (batch, 308700) of batches 1, 2 and 3: silence, noise, tones with a 16-bit dither.
+
+    Without the dither, most bands of a tone would hold nothing but the rounding of float32, msclap's and ours.
+    """
+    generator = np.random.default_rng(2023)
+    time_s = np.arange(SAMPLES) / _RATE_HZ
+    tones = np.stack([0.5 * np.sin(2.0 * np.pi * hz * time_s) for hz in (97.0, 997.0, 5003.0)])
+    yield "silence", np.zeros((1, SAMPLES), dtype=np.float32)
+    yield "noise", generator.normal(0.0, [[0.1], [0.003]], (2, SAMPLES)).astype(np.float32)
+    yield "tones", (tones + generator.normal(0.0, 1.0 / 32768.0, tones.shape)).astype(np.float32)
+
+
+def unit(vectors: Array) -> Array:
+    """Return vectors (batch, dim) scaled to length 1."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def compared(part: str, what: str, ours: Array, theirs: Array, most: float = MOST) -> Check:
+    """Return how far two outputs (batch, …) are apart. Raises BundleMismatchError beyond `most`."""
+    flat = [np.asarray(array, dtype=np.float64).reshape(len(array), -1) for array in (ours, theirs)]
+    max_abs = float(np.abs(flat[0] - flat[1]).max())
+    lengths = np.linalg.norm(flat[0], axis=1) * np.linalg.norm(flat[1], axis=1)
+    cosine = float(np.clip((flat[0] * flat[1]).sum(axis=1) / lengths, -1.0, 1.0).min())
+    if not max_abs <= most:  # NaN differs too
+        raise BundleMismatchError(
+            f"the built graph differs from msclap by {max_abs:.2g} on {what}, at most {most:g} is allowed",
+            where=part,
+            hint="nothing was installed; please report it with the versions of torch and onnx",
+        )
+    return Check(part=part, sounds=what, max_abs=float(f"{max_abs:.2g}"), cosine=round(cosine, 7))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """msclap's embeddings of the sounds, kept for the parts that come after the encoder."""
+
+    names: tuple[str, ...]
+    vectors: tuple[Array, ...]  # (batch, 1024) raw, one per name
+
+
+def check_audio(session: Any, reference: Reference) -> tuple[Heard, list[Check]]:  # noqa: ANN401 - an ONNX session
+    """Compare the audio encoder on every sound."""
+    checks, names, vectors = [], [], []
+    for name, waveforms in sounds():
+        theirs = reference.embed(waveforms)
+        (ours,) = session.run(None, {"waveform": waveforms})
+        checks.append(compared("audio.onnx", f"{name}, batch {len(waveforms)}", ours, theirs))
+        names.append(name)
+        vectors.append(theirs)
+    return Heard(tuple(names), tuple(vectors)), checks
+
+
+def check_mapper(session: Any, reference: Reference, heard: Heard) -> list[Check]:  # noqa: ANN401 - as above
+    """Compare the caption mapper on the sounds' embeddings."""
+    return [
+        compared(
+            "mapper.onnx",
+            f"{name}, batch {len(vectors)}",
+            session.run(None, {"embedding": unit(vectors)})[0],
+            reference.prefix(unit(vectors)),
+        )
+        for name, vectors in zip(heard.names, heard.vectors, strict=True)
+    ]
+
+
+def check_decoder(session: Any, reference: Reference, heard: Heard) -> list[Check]:  # noqa: ANN401 - as above
+    """Compare the decoder's best log-probabilities: in the prefill, then step by step with its cache."""
+    return [
+        _check_decoding(session, reference, name, reference.prefix(unit(vectors)))
+        for name, vectors in zip(heard.names, heard.vectors, strict=True)
+    ]
+
+
+def _check_decoding(session: Any, reference: Reference, name: str, prefix: Array) -> Check:  # noqa: ANN401 - as above
+    shared = next(port for port in session.get_inputs() if port.name == "shared").shape
+    batch, (layers, _, heads, _, per_head), width = len(prefix), shared, prefix.shape[2]
+
+    def none(rows: int) -> Array:
+        return np.zeros((layers, rows, heads, 0, per_head), dtype=np.float32)
+
+    tokens: NDArray[np.int64] = np.zeros((batch, 0), dtype=np.int64)
+    feed: dict[str, Any] = {"prefix": prefix, "tokens": tokens, "shared": none(1), "past": none(batch),
+            "sources": np.arange(batch), "k": np.array([_BEST])}  # fmt: skip
+    ours, theirs = [], []
+    for _ in range(1 + _STEPS):
+        found, ids, past = session.run(None, feed)
+        ours.append(found)
+        theirs.append(np.take_along_axis(reference.next_log_probs(prefix, tokens), ids, axis=1))
+        tokens = np.concatenate([tokens, ids[:, :1]], axis=1)
+        feed |= {"prefix": np.zeros((batch, 0, width), np.float32), "tokens": ids[:, :1], "past": past}
+    what = f"{name}, batch {batch}, {1 + _STEPS} tokens"
+    return compared("decoder.onnx", what, np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1), MOST_LOG_PROB)
+
+
+def check_texts(ours: Array, theirs: Array, heard: Heard) -> list[Check]:
+    """Compare the texts' embeddings (text, 1024), and their cosines with the sounds."""
+    vectors = unit(np.concatenate(heard.vectors))
+    return [
+        compared("text.onnx", f"{len(ours)} texts", ours, theirs),
+        compared("texts.json", "cosines of every sound and text", vectors @ unit(ours).T, vectors @ unit(theirs).T),
+    ]

@@ -1,0 +1,88 @@
+"""The Python environment in which msclap runs: this one if it fits, else one of its own, made from the lock file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_monitor.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LOCK = Path(__file__).with_name("requirements.lock")
+SIZE_BYTES = 2_000_000_000  # of the environment with torch for CPUs; 1.6 GB when this was written
+_NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub", "onnx", "onnxruntime")
+_LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
+# Wheels without CUDA; pip prefers them, and goes on with its own index where this one cannot be reached.
+_CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+_TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2Model"
+_DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole
+
+
+def this_one_fits() -> bool:
+    """Say whether msclap's classes and the export can run in the current environment."""
+    if any(find_spec(name) is None for name in _NEEDED):
+        return False
+    try:
+        return int(version("transformers").partition(".")[0]) <= _LAST_TRANSFORMERS
+    except PackageNotFoundError:
+        return False
+
+
+def is_made(folder: Path) -> bool:
+    """Say whether `folder` holds a whole environment of the present lock file."""
+    try:
+        return (folder / _DONE).read_text("utf-8") == LOCK.read_text("utf-8")
+    except OSError:
+        return False
+
+
+def make(folder: Path, say: Callable[[str], None]) -> None:
+    """Make the environment in `folder`, unless it is there and whole. Raises BundleError with pip's last line."""
+    if is_made(folder):
+        return
+    remove(folder)
+    say(f"making an environment with torch in {folder}")
+    _run([sys.executable, "-m", "venv", str(folder)], "cannot make an environment")
+    pip = [str(python_of(folder)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--retries", "1"]
+    torch = next(line for line in LOCK.read_text("utf-8").splitlines() if line.startswith("torch=="))
+    _run([*pip, "--extra-index-url", _CPU_WHEELS, "--constraint", str(LOCK), torch], f"cannot install {torch}")
+    _run([*pip, "--no-deps", "--requirement", str(LOCK)], "cannot install the export's packages")
+    _run([str(python_of(folder)), "-c", _TRIAL], "the environment does not work")
+    shutil.copyfile(LOCK, folder / _DONE)
+
+
+def remove(folder: Path) -> None:
+    """Delete an environment, whole or not."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def python_of(folder: Path) -> Path:
+    """Return the environment's interpreter."""
+    return folder / "bin/python"
+
+
+def run_export(folder: Path, arguments: Sequence[str]) -> int:
+    """Run `python -m edge_monitor.export` with `arguments` in the environment; return its exit code.
+
+    It prints its own progress, and one line on standard error when it fails.
+    """
+    package = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    command = [str(python_of(folder)), "-m", "edge_monitor.export", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _run(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it gave no reason"]
+        raise BundleError(f"{what}: {errors[-1].strip()[:200]}", hint="install it by hand, or see docs/msclap.md")

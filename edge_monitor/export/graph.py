@@ -1,0 +1,114 @@
+"""An ONNX graph under construction: nodes, constants and the few blocks that every network here is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Weights = Mapping[str, NDArray[np.float32]]
+
+# 17 is old enough for ONNX Runtime 1.12, has LayerNormalization and still the axes of reductions as attributes.
+OPSET = 17
+IR_VERSION = 8
+
+
+def require_onnx() -> Any:  # noqa: ANN401 - onnx ships no types
+    """Return the onnx module. Raises BundleError when that package is not installed."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise BundleError("the onnx package is missing", hint="pip install 'edge-monitor[export]'") from error
+    return onnx
+
+
+class Graph:
+    """Nodes and constants of a graph; names count up, so every build gives the same bytes."""
+
+    def __init__(self) -> None:
+        self._onnx = require_onnx()
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, value: Any) -> str:  # noqa: ANN401 - whatever numpy takes as an array
+        """Add a constant and return its name."""
+        name = f"c{len(self.constants)}"
+        self.constants.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def __call__(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401 - ONNX attributes
+        """Add a node with one output and return the output's name."""
+        name = output or f"v{len(self.nodes)}"
+        self.nodes.append(
+            self._onnx.helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self.nodes)}", **attributes)
+        )
+        return name
+
+    def ints(self, *values: int) -> str:
+        """Add a constant `(len(values),)` int64."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def split(self, tensor: str, parts: int, axis: int) -> list[str]:
+        """Return `parts` equal slices of a tensor along an axis."""
+        number = len(self.nodes)
+        names = [f"v{number}_{i}" for i in range(parts)]
+        self.nodes.append(self._onnx.helper.make_node("Split", [tensor], names, name=f"Split_{number}", axis=axis))
+        return names
+
+    def best(self, tensor: str, k: str, outputs: tuple[str, str]) -> None:
+        """Add TopK along the last axis: the `k` largest values, descending, and their indices."""
+        self.nodes.append(
+            self._onnx.helper.make_node("TopK", [tensor, k], list(outputs), name=f"TopK_{len(self.nodes)}", axis=-1)
+        )
+
+    def linear(self, rows: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> str:
+        """Return `rows @ weight (+ bias)`, rows (…, in) being two-dimensional and weight (in, out).
+
+        Only what is made here is quantized later; a plain MatMul stays in float32.
+        """
+        inputs = [rows, self.constant(np.ascontiguousarray(weight, dtype=np.float32))]
+        if bias is not None:
+            inputs.append(self.constant(np.asarray(bias, dtype=np.float32)))
+        return self("Gemm", *inputs)
+
+    def layer_norm(self, rows: str, weights: Weights, name: str, epsilon: float = 1e-5) -> str:
+        """Normalize the last axis with the weights `{name}.weight` and `{name}.bias`."""
+        scale, shift = self.constant(weights[f"{name}.weight"]), self.constant(weights[f"{name}.bias"])
+        return self("LayerNormalization", rows, scale, shift, epsilon=epsilon)
+
+    def gelu(self, tensor: str) -> str:
+        """Return x Φ(x), written as ONNX Runtime's fusion knows it."""
+        error = self("Erf", self("Div", tensor, self.constant(np.float32(np.sqrt(2.0)))))
+        grown = self("Mul", tensor, self("Add", error, self.constant(np.float32(1.0))))
+        return self("Mul", grown, self.constant(np.float32(0.5)))
+
+    def softmax(self, scores: str) -> str:
+        """Return the softmax along the last axis."""
+        return self("Softmax", scores, axis=-1)
+
+    def model(self, name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> bytes:
+        """Return the ONNX file. The bytes are the same on every machine for one version of the onnx package."""
+        helper = self._onnx.helper
+        model = helper.make_model(
+            helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.constants),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="edge-monitor",
+        )
+        self._onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def floats(self, name: str, *shape: int | str) -> Any:  # noqa: ANN401 - an ONNX message
+        """Return the declaration of a float32 input or output."""
+        return self._onnx.helper.make_tensor_value_info(name, self._onnx.TensorProto.FLOAT, list(shape))
+
+    def integers(self, name: str, *shape: int | str) -> Any:  # noqa: ANN401 - an ONNX message
+        """Return the declaration of an int64 input or output."""
+        return self._onnx.helper.make_tensor_value_info(name, self._onnx.TensorProto.INT64, list(shape))

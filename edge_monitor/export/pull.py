@@ -1,0 +1,202 @@
+"""From published checkpoints to a bundle that is ready: fetched or copied, verified, built aside, put in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_monitor.encode.bundle import open_bundle
+from edge_monitor.errors import BundleError
+from edge_monitor.export.hub import Hub, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.encode.origin import OriginFile, Role
+
+    Say = Callable[[str], None]
+
+# All graphs of the bundle, which hold the parameters once; figures of the full-size architecture.
+BUNDLE_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The published files on this machine, verified, each with its description."""
+
+    paths: dict[Role, Path]
+    files: tuple[OriginFile, ...]
+
+
+def work_folder(out: Path) -> Path:
+    """Return where downloads and the unfinished bundle lie: beside `out`, on the same file system."""
+    return out.parent / f".{out.name}.pull"
+
+
+def origin_files(recipe: Bundle) -> tuple[OriginFile, ...]:
+    """Return what a bundle is built from. Raises BundleError when its manifest does not say."""
+    if recipe.manifest.origin is None:
+        raise BundleError(
+            "is not built from published weights: its manifest has no [origin]",
+            where=recipe.name,
+            hint="`edge-monitor models list` shows which bundles are missing",
+        )
+    return recipe.manifest.origin.file
+
+
+def fetch(recipe: Bundle, out: Path, say: Say) -> Sources:
+    """Download the published files, after a look at the disk. Raises as Hub's methods, BundleError on a small disk."""
+    hub = Hub()
+    files = tuple(hub.described(file) for file in origin_files(recipe))
+    folder = work_folder(out) / "downloads"
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    require_space(out, sum(file.size_bytes or 0 for file in files) - there + BUNDLE_BYTES)
+    paths: dict[Role, Path] = {}
+    for file in files:
+        say(f"{file.repository} {file.path}, {(file.size_bytes or 0) / 1e6:.0f} MB")
+        paths[file.role] = hub.fetch(file, folder)
+    return Sources(paths, files)
+
+
+def copies(recipe: Bundle, encoder: Path, captioner: Path) -> Sources:
+    """Return local copies as sources; the vocabulary's two files lie beside the encoder's checkpoint.
+
+    Raises BundleMissingError or BundleMismatchError when one is not what the recipe names.
+    """
+    given: dict[str, Path] = {"encoder": encoder, "captioner": captioner}
+    paths: dict[Role, Path] = {}
+    files = []
+    for file in origin_files(recipe):
+        paths[file.role] = given.get(file.role, encoder.parent / file.path)
+        files.append(verify(paths[file.role], file))
+    return Sources(paths, tuple(files))
+
+
+def require_space(out: Path, bytes_needed: int) -> None:
+    """Check the disk before anything is written. Raises BundleError that says how much is missing."""
+    folder = out.parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < bytes_needed:
+        raise BundleError(
+            f"{free / 1e9:.1f} GB free, {bytes_needed / 1e9:.1f} GB needed",
+            where=str(folder),
+            hint="make room or choose another --out",
+        )
+
+
+def build(recipe: Bundle, sources: Sources, out: Path, *, texts: Sequence[str] = (), say: Say) -> Bundle:
+    """Build the bundle from verified sources and put it in place of `out`; return it.
+
+    Until it is whole and verified, nothing of it is where a bundle is looked for. Raises BundleError when a checkpoint
+    is not the expected one, a part differs from msclap, or the disk cannot take it.
+    """
+    from edge_monitor.export.assembly import Vocabulary, assemble
+    from edge_monitor.export.checkpoint import open_checkpoint
+    from edge_monitor.export.reference import load_reference
+
+    say("reading the checkpoints")
+    encoder, captioner = sources.paths["encoder"], sources.paths["captioner"]
+    reference = load_reference(
+        open_checkpoint(encoder), open_checkpoint(captioner), names=(encoder.name, captioner.name)
+    )
+    vocabulary = Vocabulary(sources.paths["tokens"], sources.paths["merges"])
+    folder = _fresh(work_folder(out) / "bundle" / recipe.name)
+    try:
+        assemble(recipe.manifest, sources.files, reference, vocabulary, folder, texts=texts, say=say)
+        open_bundle(folder).verify()
+        put_in_place(folder, out)
+    finally:
+        shutil.rmtree(folder.parent, ignore_errors=True)
+    return open_bundle(out)
+
+
+def _fresh(folder: Path) -> Path:
+    """Return an empty folder, alone in its parent."""
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise BundleError(
+            f"cannot be made: {error.strerror}", where=str(folder), hint="choose another --out"
+        ) from error
+    return folder
+
+
+def put_in_place(folder: Path, out: Path) -> None:
+    """Rename a finished bundle to `out`; what was there is kept until the new one is in place.
+
+    Raises BundleError when the file system refuses, and leaves what was there.
+    """
+    old = folder.parent / "old"
+    try:
+        _sync(folder)
+        if out.exists():
+            out.rename(old)
+        try:
+            folder.rename(out)
+        except OSError:
+            if old.exists():
+                old.rename(out)
+            raise
+        _sync(out.parent)
+    except OSError as error:
+        raise BundleError(f"cannot be put in place: {error.strerror}", where=str(out)) from error
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def pull(
+    recipe: Bundle,
+    out: Path,
+    *,
+    from_file: tuple[Path, Path] | None = None,
+    texts: Sequence[str] = (),
+    keep_downloads: bool = False,
+    say: Say,
+) -> Bundle:
+    """Fetch the checkpoints, or take the copies `from_file` names, build the bundle, report, tidy up.
+
+    Downloads stay for the next call when anything fails. Raises EdgeMonitorError, one line for the user.
+    """
+    if from_file is None:
+        sources = fetch(recipe, out, say)
+    else:
+        require_space(out, BUNDLE_BYTES)
+        sources = copies(recipe, *from_file)
+    bundle = build(recipe, sources, out, texts=texts, say=say)
+    if not keep_downloads:
+        shutil.rmtree(work_folder(out), ignore_errors=True)
+    for line in report(bundle):
+        say(line)
+    return bundle
+
+
+def report(bundle: Bundle) -> Iterator[str]:
+    """Yield what a user should know about a built bundle: how close it is to msclap, and what was left out."""
+    origin = bundle.manifest.origin
+    if origin is None or origin.build is None:
+        return
+    worst: dict[str, float] = {}
+    for check in origin.build.check:
+        worst[check.part] = max(worst.get(check.part, 0.0), check.max_abs)
+    for part, max_abs in worst.items():
+        yield f"{part}: within {max_abs:.1g} of msclap"
+    yield {
+        "equal": "the captioner was trained on this very audio encoder",
+        "different": "the captioner brings another audio encoder; captions come from the vector that is scored",
+        "absent": "the captioner brings no audio encoder of its own",
+    }[origin.build.caption_encoder]
+    for line in origin.build.ignored:
+        yield f"not used: {line}"

@@ -1,0 +1,105 @@
+"""Going over to another bundle: kept sound is heard anew, or what was enrolled is left behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.encode.encoder import Encoder
+from edge_monitor.errors import AudioError, EdgeMonitorError, NormalsError
+from edge_monitor.memory.generations import active_generation
+from edge_monitor.memory.leaveout import block_of
+from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normals import NormalStore
+from edge_monitor.service.clips import encode_clip
+from edge_monitor.service.kept_audio import KeptAudio
+from edge_monitor.service.learning import require_same
+from edge_monitor.service.operations.normals import describe, normal_descriptors, rebuild
+from edge_monitor.service.operations.wire import unpack_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_monitor.memory.normal import Recording
+    from edge_monitor.service.clips import Clip
+    from edge_monitor.service.node import Node
+
+    Answer = Iterator[dict[str, Any]]
+
+
+def keep(node: Node, *, machine: str, sha256: str, content: str, offset: int, last: bool) -> Answer:
+    """Keep a recording's sound (FLAC), or the next part of it; yield whether it is whole."""
+    node.machine(machine)
+    KeptAudio.of(node, machine).write(sha256, unpack_bytes(content), offset=offset, last=last)
+    yield {"kept": last}
+
+
+def leave_behind(node: Node, *, machine: str) -> Answer:
+    """Take every normal of a machine out of use; its generation goes on until the next one is built."""
+    node.machine(machine)
+    with node.database() as connection:
+        yield {"machine": machine, "left": len(NormalStore(connection, machine).use_only(()))}
+
+
+def reembed(node: Node, *, machine: str, bundle_hash: str) -> Answer:
+    """Hear a machine's kept sound with the node's bundle and build the next generation.
+
+    Yield `{"recording", "done", "of", "left_out"}` after each recording (`left_out`: why, or null), then the new
+    generation. Nothing changes unless a generation comes of it. `bundle_hash` is the asker's idea of the node's bundle.
+    """
+    node.machine(machine)
+    require_same(node, bundle_hash)
+    with node.database() as connection:
+        store = NormalStore(connection, machine)
+        before, generation = store.ids(), active_generation(connection, machine)
+        if not before:
+            raise NormalsError("no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+        if store.bundle_hash() != bundle_hash:
+            heard: list[tuple[Recording, list[NewNormal]]] = []
+            yield from _hear(node, store, machine, heard)
+            store.switch(heard, bundle_hash=bundle_hash)
+        elif generation is not None and generation.bundle_hash == bundle_hash:
+            raise NormalsError(f"already enrolled with {node.bundle.name}", where=machine)
+        try:
+            built = rebuild(node, connection, machine, "re-embed")
+        except EdgeMonitorError:
+            store.use_only(before)  # without a generation that fits, nothing was done
+            raise
+        yield describe(built)
+
+
+def _hear(
+    node: Node, store: NormalStore, machine: str, heard: list[tuple[Recording, list[NewNormal]]]
+) -> Answer:  # fmt: skip
+    """Encode the kept sound of every recording in use into `heard`; yield progress."""
+    kept = KeptAudio.of(node, machine)
+    recordings = [recording for recording in store.recordings() if recording.normals]
+    if not any(kept.has(recording.sha256) for recording in recordings):
+        raise NormalsError("no sound was kept to hear again", where=machine,
+                           hint="enrol recordings with `edge-monitor enroll --anew --keep-audio`")  # fmt: skip
+    encoder = Encoder(node.bundle, node.settings.model.threads)
+    for done, recording in enumerate(recordings, start=1):
+        left_out = None
+        if kept.has(recording.sha256):
+            try:
+                clip = encode_clip(kept.path(recording.sha256), encoder, 1, encoder.window_s)
+            except AudioError as error:
+                left_out = str(error)
+            else:
+                heard.append((recording, _normals(clip)))
+        else:
+            left_out = "its sound was not kept"
+        yield {"recording": recording.name, "done": done, "of": len(recordings), "left_out": left_out}
+
+
+def _normals(clip: Clip) -> list[NewNormal]:
+    return [
+        NewNormal(
+            block=block_of(window.start_s),
+            start_s=window.start_s,
+            level_dbfs=window.level_dbfs,
+            vector=window.vector,
+            spectrogram=window.spectrogram,
+            descriptors=normal_descriptors(window.quietest_dbfs),
+        )
+        for window in clip.windows
+    ]

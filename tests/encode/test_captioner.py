@@ -1,0 +1,189 @@
+"""A bundle's own words for a vector, decoded as msclap decodes them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edge_monitor.encode.beam import search
+from edge_monitor.encode.bundle import open_bundle
+from edge_monitor.encode.captioner import Captioner
+from edge_monitor.encode.decoder import CaptionDecoding, Decoder
+from edge_monitor.encode.encoder import Encoder
+from edge_monitor.encode.vocabulary import Vocabulary
+from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
+from edge_monitor.records import Embedding
+from tests.broker import wait_until
+from tests.encode import talking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.encode.foreign import ForeignBundle
+
+
+@pytest.fixture
+def captioner(tmp_path: Path) -> Captioner:
+    """Return the captioner of a bundle whose model seldom stops early."""
+    return Captioner(open_bundle(talking.write(tmp_path / "talking")))
+
+
+def heard(captioner: Captioner, seed: int = 1) -> Embedding:
+    """Return the embedding of a seeded sound."""
+    sound = np.random.default_rng(seed).uniform(-1.0, 1.0, (1, 6000)).astype(np.float32)
+    sound *= np.repeat(np.random.default_rng(seed).uniform(0, 1, 6), 1000).astype(np.float32)
+    encoder = Encoder(captioner.bundle)
+    return Embedding(encoder.embed(sound)[0], encoder.bundle_hash)
+
+
+def test_it_equals_msclap_token_for_token(tmp_path: Path) -> None:
+    """On eight small GPT-2s of random weights, over 1,000 times, the cached graph writes what msclap's code wrote."""
+    recorded = talking.RECORDED.read_text("ascii").splitlines()
+    assert len(recorded) == talking.CASES == 1040
+    decoders = []
+    for model in range(len(talking.EAGERNESS)):
+        bundle = open_bundle(talking.write(tmp_path / f"{model}", model=model))
+        decoders.append(Decoder(bundle, "decoder.onnx", threads=1))
+    compared = stopped = 0
+    for case, expected in enumerate(recorded):
+        if expected == "-":  # decided by less than float32 says
+            continue
+        decoding = CaptionDecoding(decoders[case % len(decoders)], talking.prefix(case))
+        found = search(decoding, most_tokens=talking.MOST_TOKENS)
+        assert " ".join(map(str, found.tokens)) == expected, f"case {case}"
+        compared += 1
+        stopped += found.tokens[-1] == talking.STOP
+    assert compared > 1000
+    assert 100 < stopped < 900
+
+
+def test_a_caption_begins_as_the_paper_has_it(captioner: Captioner) -> None:
+    """`Sounds like` is forced and counts among the tokens; without it the decoder begins as it likes."""
+    constrained = captioner.caption(heard(captioner))
+    free = captioner.caption(heard(captioner), begin="", most_tokens=5)
+    assert constrained.text.startswith("Sounds like")
+    assert constrained.tokens[:2] == (260, 264)
+    assert len(constrained.tokens) <= 67
+    assert not free.text.startswith("Sounds like")
+    assert len(free.tokens) <= 5
+    assert free.log_prob < 0.0
+
+
+def test_forced_tokens_are_what_the_decoder_reads(captioner: Captioner) -> None:
+    """Forcing the first tokens a free caption chose leads to the same caption."""
+    free = captioner.caption(heard(captioner), begin="", most_tokens=8)
+    part = captioner.bundle.manifest.captions
+    assert part is not None
+    captioner.caption(heard(captioner))
+    loaded = captioner._loaded
+    assert loaded is not None
+    decoding = CaptionDecoding(
+        loaded.decoder, loaded.mapper.run(None, {"embedding": unit(heard(captioner))})[0][0], free.tokens[:3]
+    )
+    first = decoding.start()
+    assert first.log_probs.shape == (1, 5)
+    assert free.tokens[3] in first.tokens[0]
+
+
+def unit(embedding: Embedding) -> np.ndarray:
+    """Return the vector at length 1, (1, dim)."""
+    return (embedding.vector / np.linalg.norm(embedding.vector))[None]
+
+
+def test_only_the_direction_of_a_vector_counts(captioner: Captioner) -> None:
+    """The manifest normalizes for captions; the vector itself is stored raw."""
+    one = heard(captioner)
+    double = Embedding(2 * one.vector, one.bundle_hash)
+    assert captioner.caption(double).tokens == captioner.caption(one).tokens
+    assert captioner.caption(heard(captioner, 2)).tokens != captioner.caption(one).tokens
+
+
+def test_memory_is_let_go_when_idle(tmp_path: Path) -> None:
+    """The models are loaded with the first caption and released some time after the last."""
+    captioner = Captioner(open_bundle(talking.write(tmp_path / "talking")), idle_s=0.3)
+    assert not captioner.loaded
+    first = captioner.caption(heard(captioner))
+    assert captioner.loaded
+    wait_until(lambda: not captioner.loaded, 5.0, "the release")
+    assert captioner.caption(heard(captioner)) == first
+    captioner.release()
+    assert not captioner.loaded
+    time.sleep(0.4)  # the last timer was cancelled, nothing happens any more
+    assert not captioner.loaded
+
+
+def test_two_threads_get_the_same_captions(captioner: Captioner) -> None:
+    """One caption at a time: whoever asks meanwhile waits."""
+    alone = captioner.caption(heard(captioner)).tokens
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(captioner.caption(heard(captioner)).tokens)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found == [alone] * 3
+
+
+def test_a_bundle_without_captions_names_one_with(foreign: ForeignBundle, tmp_path: Path) -> None:
+    """One line: which bundle cannot, which one can, and how to get that."""
+    folder = foreign.write()
+    with pytest.raises(BundleError, match="foreign: the bundle does not write captions") as none:
+        Captioner(open_bundle(folder))
+    assert "\n" not in str(none.value)
+    talking.write(tmp_path / "models" / "talking")
+    with pytest.raises(BundleError, match=r"does not write captions \(talking does\)"):
+        Captioner(open_bundle(folder), state_dir=tmp_path)
+
+
+def test_another_bundles_vector_is_refused(captioner: Captioner) -> None:
+    """Captions come from the vector that was scored, and from the model that made it."""
+    other = Embedding(np.ones(6, dtype=np.float32), "f" * 64)
+    with pytest.raises(BundleMismatchError, match="talking: an embedding of another bundle: ffffffffffff, not "):
+        captioner.caption(other)
+
+
+def test_damaged_files_are_refused_before_they_are_loaded(captioner: Captioner) -> None:
+    """A changed, missing or foreign decoder is one line each, and the next try starts afresh."""
+    path = captioner.bundle.folder / "decoder.onnx"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\0")
+    with pytest.raises(BundleMismatchError, match=r"decoder\.onnx has SHA-256"):
+        captioner.caption(heard(captioner))
+    path.unlink()
+    with pytest.raises(BundleMissingError, match=r"decoder\.onnx is missing \(get it with `fetch-talking`\)"):
+        captioner.caption(heard(captioner))
+    path.write_bytes(content)
+    assert captioner.caption(heard(captioner)).tokens
+
+
+def test_what_is_no_decoder_is_named(tmp_path: Path) -> None:
+    """A graph with other inputs, or a vocabulary that is none, is told with its file."""
+    other = (talking.write(tmp_path / "whole") / "audio.onnx").read_bytes()
+    wrong = Captioner(open_bundle(talking.write(tmp_path / "wrong", decoder=other)))
+    with pytest.raises(BundleMismatchError, match=r"decoder\.onnx: is not a caption decoder"):
+        wrong.caption(heard(wrong))
+    wordless = Captioner(open_bundle(talking.write(tmp_path / "wordless", vocabulary=b"[1, 2]")))
+    with pytest.raises(BundleError, match=r"vocabulary\.json: not a vocabulary"):
+        wordless.caption(heard(wordless))
+
+
+def test_the_vocabulary_reads_and_writes() -> None:
+    """Bytes, merges, accents and the special token survive; text is cut as GPT-2 cuts it."""
+    vocabulary = Vocabulary(talking.TOKENS, [(a, b) for a, b in (merge.split(" ") for merge in talking.MERGES)])
+    assert vocabulary.encode("Sounds like") == (260, 264)
+    assert vocabulary.encode(" <|endoftext|>") == (220, 265)
+    assert vocabulary.encode("é") == (127, 102)
+    text = "Sounds like Söhne's 12 ² \n\n  hums, it's (42)!  "
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert vocabulary.decode((127,)) == "�"
+    with pytest.raises(BundleError, match="a token is not among the 266 of the vocabulary"):
+        vocabulary.decode((266,))
+    with pytest.raises(BundleError, match="is not in GPT-2's alphabet"):
+        Vocabulary.parse(json.dumps({"tokens": ["a b"]}).encode(), where="v.json")
