@@ -29,16 +29,16 @@ _BEST = 50
 
 
 def sounds() -> Iterator[tuple[str, Array]]:
-    """Yield names and waveforms (batch, 308700) of batches 1, 2 and 3: silence, noise, tones with a 16-bit dither.
+    """Yield names and waveforms (batch, 308700) of batches 1, 2 and 3: silence, noise, tones in faint noise.
 
-    Without the dither, most bands of a tone would hold nothing but the rounding of float32, msclap's and ours.
+    Without the noise, -60 dBFS, most bands of a tone would hold nothing but the rounding of float32, msclap's and ours.
     """
     generator = np.random.default_rng(2023)
     time_s = np.arange(SAMPLES) / _RATE_HZ
     tones = np.stack([0.5 * np.sin(2.0 * np.pi * hz * time_s) for hz in (97.0, 997.0, 5003.0)])
     yield "silence", np.zeros((1, SAMPLES), dtype=np.float32)
     yield "noise", generator.normal(0.0, [[0.1], [0.003]], (2, SAMPLES)).astype(np.float32)
-    yield "tones", (tones + generator.normal(0.0, 1.0 / 32768.0, tones.shape)).astype(np.float32)
+    yield "tones", (tones + generator.normal(0.0, 1e-3, tones.shape)).astype(np.float32)
 
 
 def unit(vectors: Array) -> Array:
