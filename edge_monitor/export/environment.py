@@ -20,8 +20,6 @@ LOCK = Path(__file__).with_name("requirements.lock")
 SIZE_BYTES = 2_000_000_000  # of the environment with torch for CPUs; 1.6 GB when this was written
 _NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub", "onnx", "onnxruntime")
 _LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
-# Wheels without CUDA; pip prefers them, and goes on with its own index where this one cannot be reached.
-_CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 _TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2Model"
 _DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole
 
@@ -53,7 +51,8 @@ def make(folder: Path, say: Callable[[str], None]) -> None:
     _run([sys.executable, "-m", "venv", str(folder)], "cannot make an environment")
     pip = [str(python_of(folder)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--retries", "1"]
     torch = next(line for line in LOCK.read_text("utf-8").splitlines() if line.startswith("torch=="))
-    _run([*pip, "--extra-index-url", _CPU_WHEELS, "--constraint", str(LOCK), torch], f"cannot install {torch}")
+    # Where pip knows an index of wheels without CUDA (PIP_EXTRA_INDEX_URL), this takes one of them.
+    _run([*pip, "--constraint", str(LOCK), torch], f"cannot install {torch}")
     _run([*pip, "--no-deps", "--requirement", str(LOCK)], "cannot install the export's packages")
     _run([str(python_of(folder)), "-c", _TRIAL], "the environment does not work")
     shutil.copyfile(LOCK, folder / _DONE)
