@@ -15,7 +15,7 @@ from edge_monitor.records import AlarmEvent, Embedding, EventKind, Neighbour
 if TYPE_CHECKING:
     import sqlite3
 
-# DESIGN: an inhibition lasts 24 hours at the most, whatever the wall clock says after a step.
+# The contract: an inhibition lasts 24 hours at the most, whatever the wall clock says after a step.
 MAX_INHIBIT_S = 24 * 3600.0
 # Five times the paper's k: a rejected sound then has k neighbours of its own, whichever of its windows comes.
 MAX_WINDOWS = 20

@@ -17,7 +17,7 @@ from edge_monitor.capture.devices import load_portaudio, query_devices, resolve
 from edge_monitor.capture.packets import FAILED, SOUND, Packet
 from edge_monitor.errors import EdgeMonitorError
 
-_BLOCK_S = 0.1
+_BLOCK_S = 0.025  # a window waits for the block its end lies in: this much of an alert's latency
 _QUEUE_S = 3.0  # of sound kept for a slow reader; older sound is dropped
 
 

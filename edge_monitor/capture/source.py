@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Sound of one or more machines, in stream order for each of them.
 
-    Blocks are 0.1 to 0.25 s long, mono, contiguous unless `gap` says otherwise. Stream time is samples / rate: from 0
+    Blocks are 0.025 to 0.25 s long, mono, contiguous unless `gap` says otherwise. Stream time is samples / rate: from 0
     for recordings and the simulator, from the monotonic clock for microphones. `live` sound cannot be held back by a
     slow consumer: what does not fit is dropped, oldest first, and counted.
     """

@@ -72,6 +72,7 @@ def command(
     settings = load_settings(config_path)
     node = Node(settings)
     node.machine(machine)
+    node.bundle.check("audio")
     added = failed = 0
     with open_node(settings) as ask:
         if re_embed:
@@ -79,17 +80,26 @@ def command(
         else:
             chosen = _chosen(files, pattern) if files else []
             if anew:
-                last(ask("normals.leave_behind", machine=machine))
+                last(ask("normals.leave_behind", machine=machine, bundle_hash=node.bundle.bundle_hash))
             if live_minutes:
-                added = _enroll_live(ask, machine, live_minutes, keep_audio=keep_audio, as_json=as_json)
+                added = _enroll_live(
+                    ask,
+                    machine,
+                    live_minutes,
+                    bundle_hash=node.bundle.bundle_hash,
+                    keep_audio=keep_audio,
+                    as_json=as_json,
+                )
             else:
                 added, failed = _enroll_files(ask, node, machine, chosen, channel, keep_audio=keep_audio)
         active = [each for each in ask("generations.list", machine=machine) if each["active"]]
-        if not re_embed and (added or not active):
+        in_use = sum(each["normals"] for each in ask("normals.list", machine=machine))
+        stale = anew or not active or active[0]["normals"] != in_use
+        if not re_embed and (added or stale):
             active = [last(ask("generations.build", machine=machine, reason="enroll"))]
     if as_json:
         click.echo(json.dumps({**active[0], "added": added, "files_failed": failed}))
-    elif added:
+    elif added or stale:
         _show(active[0])
     else:
         click.echo(f"{machine}: nothing new; generation {active[0]['generation']} stays active.")
@@ -211,18 +221,19 @@ def _request(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _enroll_live(ask: Ask, machine: str, minutes: float, *, keep_audio: bool, as_json: bool) -> int:
+def _enroll_live(ask: Ask, machine: str, minutes: float, *, bundle_hash: str, keep_audio: bool, as_json: bool) -> int:
     """Enrol live sound and return how many windows were taken in."""
     shown_s = windows = 0
     bar: ProgressBar[int]
     with click.progressbar(length=round(minutes * 60), label="Listening", file=sys.stderr, hidden=as_json) as bar:
-        enrolment = ask("enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio)
+        enrolment = ask("enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio,
+                        bundle_hash=bundle_hash)  # fmt: skip
         for item in _told_when_interrupted(enrolment):
             bar.label = f"Listening ({item['text']})"
             bar.update(round(item["seconds"]) - shown_s)
             shown_s = round(item["seconds"])
             windows = item["windows"]
-    return max(windows, 1)
+    return windows
 
 
 def _told_when_interrupted(items: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge_monitor.cli.models_pull import export_command, pull_command, quantize_command
+from edge_monitor.cli.models_pull import export_command, node_state_dir, pull_command, quantize_command
 
 
 @click.group()
@@ -22,7 +22,7 @@ for _command in (pull_command, export_command, quantize_command):
 _STATE_DIR = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also look in this node's state directory.",
+    help="The node's state directory; default: the configuration's.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
@@ -34,7 +34,7 @@ def list_command(state_dir: Path | None, *, as_json: bool) -> None:
     """List the bundles that are installed, in search order, and say what is missing."""
     from edge_monitor.encode.bundle import list_bundles
 
-    listings = list_bundles(state_dir)
+    listings = list_bundles(node_state_dir(state_dir))
     if as_json:
         rows = [
             {
@@ -80,10 +80,10 @@ def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -
     from edge_monitor.errors import BundleError
 
     if name is None:
-        listings = list_bundles(state_dir)
+        listings = list_bundles(node_state_dir(state_dir))
         places = [(listing.name, listing.folder) for listing in listings if not listing.is_recipe]
     else:
-        places = [(name, find_bundle(name, state_dir).folder)]
+        places = [(name, find_bundle(name, node_state_dir(state_dir)).folder)]
     rows: list[dict[str, str | bool]] = []
     for bundle_name, folder in places:
         try:

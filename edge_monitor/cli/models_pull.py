@@ -91,7 +91,7 @@ def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.export.variants import SUFFIX, compare, quantize_bundle
 
-    bundle = find_bundle(name, _state_dir(state_dir))
+    bundle = find_bundle(name, node_state_dir(state_dir))
     target = out or bundle.folder.with_name(bundle.folder.name + SUFFIX)
     variant = quantize_bundle(bundle, target.absolute(), _say)
     found = compare(bundle, variant)
@@ -110,7 +110,7 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
     from edge_monitor.errors import BundleError
     from edge_monitor.export.pull import origin_files
 
-    node = _state_dir(state_dir)
+    node = node_state_dir(state_dir)
     recipe = find_bundle(name, node)
     origin_files(recipe)
     if out is None and node is None:
@@ -121,7 +121,7 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
     return recipe, target.absolute()
 
 
-def _state_dir(given: Path | None) -> Path | None:
+def node_state_dir(given: Path | None) -> Path | None:
     """Return the given state directory, the configuration's, or None when there is no configuration."""
     from edge_monitor.cli.options import find_config
     from edge_monitor.config_file import load_settings

@@ -11,7 +11,7 @@ import numpy as np
 from edge_monitor.encode.ability import require_ability
 from edge_monitor.encode.beam import MOST_TOKENS, search
 from edge_monitor.encode.decoder import CaptionDecoding, Decoder
-from edge_monitor.encode.session import give_back_memory, normalized, open_session, run
+from edge_monitor.encode.session import normalized, open_session, run, trim_memory
 from edge_monitor.encode.vocabulary import Vocabulary
 from edge_monitor.errors import BundleError, BundleMismatchError
 
@@ -94,7 +94,7 @@ class Captioner:
             if self._loaded is None:
                 return
             self._loaded = None
-            give_back_memory()
+            trim_memory()
 
     def _load(self) -> _Loaded:
         part = self.bundle.manifest.captions
@@ -107,7 +107,7 @@ class Captioner:
             decoder=Decoder(self.bundle, part.decoder, self._threads),
             vocabulary=Vocabulary.parse(content, where=str(self.bundle.folder / part.vocabulary)),
         )
-        give_back_memory()  # reading the graphs leaves 60 MB behind
+        trim_memory()  # reading the graphs leaves 60 MB behind
         return loaded
 
     def _decode(self, loaded: _Loaded, embedding: Embedding, begin: str, most_tokens: int) -> DecodedCaption:
@@ -140,4 +140,4 @@ class Captioner:
             if self._timer is threading.current_thread():
                 self._timer = None
                 self._loaded = None
-                give_back_memory()
+                trim_memory()

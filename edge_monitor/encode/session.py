@@ -66,7 +66,7 @@ def first_line(error: Exception) -> str:
     return str(error).strip().split("\n", 1)[0][:200]
 
 
-def give_back_memory() -> None:
+def trim_memory() -> None:
     """Have glibc return what was freed to the system; elsewhere the allocator does as it likes."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.encode.ability import require_ability
-from edge_monitor.encode.session import give_back_memory, normalized, open_session, run
+from edge_monitor.encode.session import normalized, open_session, run, trim_memory
 from edge_monitor.encode.vocabulary import END_OF_TEXT, Vocabulary
 from edge_monitor.errors import BundleError, BundleMismatchError
 
@@ -99,7 +99,7 @@ def _embed(bundle: Bundle, part: Similarity, texts: Sequence[str], threads: int)
     session = open_session(bundle, part.text_encoder, threads)
     vectors = np.concatenate([_embed_one(session, vocabulary, text, bundle) for text in texts])
     del session  # half a gigabyte in full size
-    give_back_memory()
+    trim_memory()
     return vectors
 
 

@@ -78,5 +78,5 @@ def bundle_mismatch(machine: str, hashes: Sequence[str]) -> BundleMismatchError:
     return BundleMismatchError(
         f"vectors of another bundle: {' and '.join(text[:12] for text in hashes)}",
         where=machine,
-        hint="vectors of two models cannot be compared; remove the old normals and enrol again with the new bundle",
+        hint="vectors of two models cannot be compared; see docs/bundles.md, 'Going over to another bundle'",
     )

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-REPUBLISH_S = 60.0  # DESIGN: states are re-published every minute
+REPUBLISH_S = 60.0  # docs/scada.md: states are re-published every minute
 TICK_S = 0.5
 # Longer than a window takes to fill after a gap, plus the 10 s within which deafness must show.
 DEAF_AFTER_WINDOW_S = 10.0

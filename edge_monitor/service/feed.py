@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     Item = AudioBlock | AudioLoss
 
 log = structlog.get_logger()
-# At blocks of 0.1 to 0.25 s this is 6 to 16 s of one machine's sound: a stall that long is a fault, not jitter.
-ITEMS_PER_MACHINE = 64
+HELD_S = 10.0  # of one machine's sound: a stall that long is a fault, not jitter
 
 
 class Feed:
@@ -26,7 +25,7 @@ class Feed:
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
-        self._waiting: Counter[str] = Counter()
+        self._waiting_s: defaultdict[str, float] = defaultdict(float)
         self._missing_frames: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._reached_s: dict[str, float] = {}  # stream time, seconds
@@ -61,32 +60,31 @@ class Feed:
                 if self._open_sources and not self._closed:  # others go on: say what has become of these machines
                     for machine in source.machines:
                         self._items.append(AudioLoss(machine, self._reached_s.get(machine, 0.0), ended))
-                        self._waiting[machine] += 1
                 self._changed.notify_all()
 
-    def waiting(self, machine: str) -> int:
-        """Return how many items of a machine wait."""
+    def waiting_s(self, machine: str) -> float:
+        """Return how much of a machine's sound waits, seconds."""
         with self._changed:
-            return self._waiting[machine]
+            return self._waiting_s[machine]
 
     def _put(self, item: Item, *, live: bool) -> None:
         with self._changed:
             if live:
-                if self._waiting[item.machine] >= ITEMS_PER_MACHINE:
+                if self._waiting_s[item.machine] >= HELD_S:
                     self._drop_oldest(item.machine)
             else:
-                self._changed.wait_for(lambda: self._waiting[item.machine] < ITEMS_PER_MACHINE or self._closed)
+                self._changed.wait_for(lambda: self._waiting_s[item.machine] < HELD_S or self._closed)
             if isinstance(item, AudioBlock):
                 self.dropped_frames += item.dropped_frames
             self._items.append(item)
-            self._waiting[item.machine] += 1
+            self._waiting_s[item.machine] += _seconds(item)
             self._changed.notify_all()
 
     def _drop_oldest(self, machine: str) -> None:
         for position, item in enumerate(self._items):
             if item.machine == machine and isinstance(item, AudioBlock):
                 del self._items[position]
-                self._waiting[machine] -= 1
+                self._waiting_s[machine] -= _seconds(item)
                 self._missing_frames[machine] += len(item.samples) + item.dropped_frames
                 self.dropped_frames += len(item.samples)
                 return
@@ -98,7 +96,7 @@ class Feed:
             if not self._items:
                 return None
             item = self._items.popleft()
-            self._waiting[item.machine] -= 1
+            self._waiting_s[item.machine] -= _seconds(item)
             self._changed.notify_all()
             missing = self._missing_frames.pop(item.machine, 0)
         if missing and isinstance(item, AudioBlock):
@@ -116,3 +114,7 @@ class Feed:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _seconds(item: Item) -> float:
+    return len(item.samples) / item.rate_hz if isinstance(item, AudioBlock) else 0.0

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 FLUSH_S = 30.0  # score aggregates are written this often
 IDLE_S = 0.5
-# Blocks of one machine that wait before its windows are skipped: 1 to 2 s of sound. The queue itself, at 64, drops
-# sound, and each gap costs a whole window; a skipped window costs one hop.
-BEHIND_BLOCKS = 8
+# So much of a machine's sound may wait before its windows are skipped. The queue itself, at 10 s, drops sound, and each
+# gap costs a whole window; a skipped window costs one hop.
+BEHIND_S = 1.5
 _COMPLAIN_S = 60.0  # a window that fails again and again is logged once a minute
 
 
@@ -59,7 +59,7 @@ class Hearing:
     def _take(self, item: AudioBlock | AudioLoss) -> None:
         daemon = self._daemon
         pipeline = daemon.pipelines[item.machine]
-        behind = daemon.is_live(item.machine) and daemon.feed.waiting(item.machine) > BEHIND_BLOCKS
+        behind = daemon.is_live(item.machine) and daemon.feed.waiting_s(item.machine) > BEHIND_S
         for heard in pipeline.process(item, lambda: clock.now().wall_ms, skip=behind):
             if heard.event is not None:
                 daemon.desk.commit(heard.event, heard.proof)

@@ -57,7 +57,7 @@ def require_bundle(node: Node, machine: str, enrolled_with: str | None) -> None:
     if enrolled_with in (None, node.bundle.bundle_hash):
         return
     found = {each.bundle.bundle_hash: each.name for each in reversed(list_bundles(node.state_dir.path)) if each.bundle}
-    before, now = found.get(str(enrolled_with), "a bundle that is not here any more"), node.bundle.name
+    before, now = found.get(str(enrolled_with), "a bundle that is in none of the models folders"), node.bundle.name
     if before == now:  # two versions of one bundle
         before, now = f"{before} {str(enrolled_with)[:12]}", f"{now} {node.bundle.bundle_hash[:12]}"
     raise BundleMismatchError(

@@ -153,6 +153,8 @@ def test_kept_sound_is_heard_by_another_bundle(tmp_path: Path, healthy_clips: Pa
     assert product.answer("score", str(faulty))["generation"] == 1
     third = product.answer("enroll", "--re-embed")
     assert (third["normals"], third["threshold"]) == (first["normals"], pytest.approx(first["threshold"]))
+    assert product.answer("normals remove", "healthy_000.wav")["left"] == first["normals"] - 1
+    assert product.answer("normals restore", "healthy_000.wav")["left"] == first["normals"]
 
 
 def test_a_recording_whose_sound_is_not_kept_is_named_and_left_out(tmp_path: Path, healthy_clips: Path) -> None:

@@ -37,7 +37,7 @@ def node(folder: Path, **source: Any) -> Node:  # noqa: ANN401 - SimulatorSource
     )
     made = Node(settings)
     made.state_dir.create()
-    list(enroll_live(made, machine="machine", minutes=10.0))
+    list(enroll_live(made, machine="machine", minutes=10.0, bundle_hash=made.bundle.bundle_hash))
     list(build(made, machine="machine", reason="enroll"))
     return made
 

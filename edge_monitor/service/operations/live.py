@@ -22,7 +22,7 @@ from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
 from edge_monitor.service.kept_audio import KeptAudio, as_flac
-from edge_monitor.service.learning import require_bundle
+from edge_monitor.service.learning import require_bundle, require_same
 from edge_monitor.service.operations.normals import PART, normal_descriptors, vectors_sha256
 from edge_monitor.service.pipeline import Heard
 
@@ -53,15 +53,18 @@ class _Session:
         self._free_from_s = 0.0  # windows do not overlap, and one window of guard lies between blocks
         self._block: list[tuple[Window, Embedding]] = []
         self.windows = 0
-        self.thinned = 0
+        self._parts = 0
 
     def take(self, heard: Heard) -> None:
         """Take in a window unless it overlaps the last one taken."""
         window, embedding = heard.window, heard.embedding
         if self._kept and window is not None and embedding is None:
             self.commit()  # what is not the machine's normal sound is not kept among it
+            self._free_from_s = max(self._free_from_s, window.end_s + self._node.window_s)
         if window is None or embedding is None or window.start_s < self._free_from_s - 1e-6:
             return
+        if self._kept and (not self._sound or window.start_s < self._sound[0].start_s - _TOLERANCE_S):
+            return  # it began before the tap was opened: its sound could not be kept whole
         if self._block and window.end_s - self._block[0][0].start_s > BLOCK_S + 1e-6:
             self.commit()
             self._free_from_s += self._node.window_s
@@ -102,15 +105,16 @@ class _Session:
             self._kept.write(sha256, as_flac(*self._heard()))
         with self._node.database() as connection:
             added: Added = NormalStore(connection, self._machine).add(
-                f"{self.name} {PART} {len(self._recordings) + 1}",
+                f"{self.name} {PART} {self._parts + 1}",
                 sha256,
                 len(normals) * self._node.window_s,
                 normals,
                 bundle_hash=self._block[0][1].bundle_hash,
             )
-        self._recordings.append(added.recording_id)
+        self._parts += 1
+        if not added.already:
+            self._recordings.append(added.recording_id)
         self.windows += added.count
-        self.thinned += added.thinned
         self._block = []
 
     def _heard(self) -> tuple[Samples, int]:
@@ -120,6 +124,10 @@ class _Session:
         sound = np.concatenate([block.samples for block in self._sound])
         first = round((start_s - self._sound[0].start_s) * rate_hz)
         return sound[max(0, first) : first + round((end_s - start_s) * rate_hz)], rate_hz
+
+    def progress(self, seconds: float, text: str) -> dict[str, Any]:
+        """Return how far it has come, as plain JSON types."""
+        return {"seconds": round(seconds, 1), "windows": self.windows, "text": text, "session": self.name}
 
     def withdraw(self) -> None:
         """Take what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
@@ -135,13 +143,14 @@ def _apart(before: AudioBlock, block: AudioBlock) -> bool:
     return block.rate_hz != before.rate_hz or abs(block.start_s - before.end_s) > _TOLERANCE_S
 
 
-def enroll_live(node: Node, *, machine: str, minutes: float, keep_audio: bool = False) -> Answer:
+def enroll_live(node: Node, *, machine: str, minutes: float, bundle_hash: str, keep_audio: bool = False) -> Answer:
     """Enrol `minutes` of live sound; yield progress after each window. The generation is built by `build`.
 
     When the asker goes away before the end, what was enrolled is taken out of use; `normals restore` brings it back.
     Raises BundleMismatchError at once when the machine was enrolled with another bundle.
     """
     node.machine(machine)
+    require_same(node, bundle_hash)
     with node.database() as connection:
         require_bundle(node, machine, NormalStore(connection, machine).bundle_hash())
     session = _Session(node, machine, keep_audio=keep_audio)
@@ -158,17 +167,11 @@ def enroll_live(node: Node, *, machine: str, minutes: float, keep_audio: bool = 
             began_s = item.end_s - node.window_s if began_s is None else began_s
             session.take(item)
             heard_s = item.end_s - began_s
-            yield {
-                "seconds": round(min(heard_s, minutes * 60.0), 1),
-                "of_s": minutes * 60.0,
-                "windows": session.windows,
-                "state": item.state.label,
-                "text": item.text,
-                "session": session.name,
-            }
+            yield session.progress(min(heard_s, minutes * 60.0), item.text)
             if heard_s >= minutes * 60.0:
                 break
         session.commit()
+        yield session.progress(minutes * 60.0, "enrolled")
     except BaseException:
         session.withdraw()
         raise

@@ -13,7 +13,7 @@ from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import activate, build_generation, list_generations
 from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal, bundle_mismatch
+from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.learning import require_bundle, require_same
@@ -65,8 +65,7 @@ def add(
     Raises BundleMismatchError when they were encoded by another bundle than the node's.
     """
     node.machine(machine)
-    if bundle_hash != node.bundle.bundle_hash:
-        raise bundle_mismatch(machine, (node.bundle.bundle_hash, bundle_hash))
+    require_same(node, bundle_hash)
     normals = [
         NewNormal(
             block=block_of(window["start_s"]),
@@ -98,6 +97,7 @@ def rebuild(node: Node, connection: sqlite3.Connection, machine: str, reason: st
     alarm = node.machine(machine).alarm
     m, n = alarm.raise_
     store = NormalStore(connection, machine)
+    require_bundle(node, machine, store.bundle_hash())
     number = build_generation(
         connection,
         machine,
@@ -168,8 +168,14 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
         store = NormalStore(connection, machine)
         named = {each.id for name in recordings for each in _named(store, name)}
         found = [each for each in store.recordings() if each.id in named]
-        ids = [each.id for each in store.normals(removed=True)
-               if each.recording_id in named and (each.removed_ms is None) != restoring]  # fmt: skip
+        used = store.bundle_hash() or node.bundle.bundle_hash
+        ids = [
+            each.id
+            for each in store.normals(removed=True)
+            if each.recording_id in named
+            and each.bundle_hash == used  # a recording that another bundle heard as well has normals of both
+            and (each.removed_ms is None) is not restoring
+        ]
         left = len(store.ids()) + (len(ids) if restoring else -len(ids))
         if left <= K:
             raise NormalsError(f"would leave {left} normals, at least {K + 1} are needed; nothing was changed",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
-from edge_monitor.service.learning import require_bundle
+from edge_monitor.service.learning import require_bundle, require_same
 from edge_monitor.service.operations.wire import unpack_vector
 from edge_monitor.service.pipeline import threshold_of
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def score(node: Node, *, machine: str, vectors: list[str], bundle_hash: str) -> Answer:
     """Yield the score of each raw vector against the machine's active generation."""
     node.machine(machine)
+    require_same(node, bundle_hash)
     with node.database() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path)
     if scorer is None:

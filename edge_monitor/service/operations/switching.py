@@ -33,9 +33,13 @@ def keep(node: Node, *, machine: str, sha256: str, content: str, offset: int, la
     yield {"kept": last}
 
 
-def leave_behind(node: Node, *, machine: str) -> Answer:
-    """Take every normal of a machine out of use; its generation goes on until the next one is built."""
+def leave_behind(node: Node, *, machine: str, bundle_hash: str) -> Answer:
+    """Take every normal of a machine out of use; its generation goes on until the next one is built.
+
+    Raises BundleMismatchError when the asker has another bundle than the node.
+    """
     node.machine(machine)
+    require_same(node, bundle_hash)
     with node.database() as connection:
         yield {"machine": machine, "left": len(NormalStore(connection, machine).use_only(()))}
 
