@@ -42,7 +42,7 @@ def test_a_window_that_fails_costs_itself(tmp_path: Path) -> None:
         soundfile.write(tmp_path / f"clips/{number}.wav", noise[number] + offset, 8000)
     product = Product(
         tmp_path, f'{{ kind = "recording", path = "{tmp_path / "clips"}", pace = "max" }}',
-        extra='[machine.running]\ngate = "off"\n[model]\nbundle = "foreign"',
+        extra='[machine.running]\ngate = "off"', bundle="foreign",
     )  # fmt: skip
     assert product.command("enroll", *(str(tmp_path / f"clips/{number}.wav") for number in range(3))).returncode == 0
     with product.daemon() as daemon:
