@@ -152,7 +152,7 @@ def test_another_bundles_vectors(product: Product, tmp_path: Path) -> None:
     manifest = other / "manifest.toml"
     manifest.write_text(manifest.read_text().replace("standardization_floor = 0.35", "standardization_floor = 0.5"))
     [clip] = write_clips(tmp_path / "clips", "normal", pump(10, take=1))
-    assert "vectors of another bundle" in refused(product, "enroll", str(clip))
+    assert "pump: enrolled with spectral" in refused(product, "enroll", str(clip))
     assert product.rows("SELECT count(*) FROM normals") == [(6,)]
 
 
