@@ -61,5 +61,9 @@ class DeliveryError(EdgeMonitorError):
     """The broker cannot be used as configured."""
 
 
+class ExplainError(EdgeMonitorError):
+    """A sound cannot be explained as asked."""
+
+
 class ControlError(EdgeMonitorError):
     """The running daemon could not be asked, or refused."""
