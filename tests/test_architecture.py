@@ -66,6 +66,17 @@ def test_the_service_does_not_know_the_commands() -> None:
         assert not [name for name in imports(path) if name.startswith("edge_monitor.cli")], named(path)
 
 
+def test_the_node_does_not_know_what_measures_it() -> None:
+    """`evaluate/` may import every room, like `service/`; only commands import it, and it imports no command."""
+    for path in MODULES:
+        room = path.relative_to(PACKAGE).parts[0]
+        names = [name for name in imports(path) if name.startswith("edge_monitor.")]
+        if room == "evaluate":
+            assert not [name for name in names if name.startswith("edge_monitor.cli")], named(path)
+        elif room != "cli":
+            assert not [name for name in names if name.startswith("edge_monitor.evaluate")], named(path)
+
+
 def test_torch_lives_in_export_alone() -> None:
     """The runtime needs neither torch nor the packages around it."""
     for path in MODULES:
