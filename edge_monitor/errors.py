@@ -73,12 +73,26 @@ class LlmError(ExplainError):
     """
 
     def __init__(
-        self, message: str, *, retryable: bool, after_s: float | None = None, sent: bool = True, hint: str | None = None
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        after_s: float | None = None,
+        sent: bool = True,
+        where: str | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, where=where, hint=hint)
         self.retryable = retryable
         self.after_s = after_s
         self.sent = sent
+
+
+class UselessAnswerError(LlmError):
+    """The LLM's server answered as if all were well, but with nothing that can be used. It may have cost."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
 
 
 class BudgetSpentError(ExplainError):
