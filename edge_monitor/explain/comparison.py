@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.explain.figures import differences, rows_of, slot_of
+from edge_monitor.explain.spread import alike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,11 +56,16 @@ class Comparison:
 def comparison(anomaly: Acoustics, neighbours: Sequence[Acoustics], spread: Spread) -> Comparison:
     """Return the anomaly beside its neighbours, each difference over the spread of the normals.
 
+    A strong fault pulls in neighbours at another load or speed, from which all else differs too. So the window is also
+    compared with the normals that are most like it in most bands, and of the two differences the smaller one counts.
     Raises ExplainError when they were measured at different rates.
     """
     own = rows_of([anomaly], spread.layout)  # (1, size)
     others = rows_of(neighbours, spread.layout)  # (k, size)
-    difference = differences(own, others[None], spread.layout)[0]
+    nearest = differences(own, others[None], spread.layout)[0]
+    matched = differences(own, alike(own[0], spread)[None], spread.layout)[0]
+    smaller = np.where(np.abs(nearest) <= np.abs(matched), nearest, matched)
+    difference = np.where(nearest * matched > 0, smaller, 0.0)
     return Comparison(
         anomaly=anomaly,
         neighbours=tuple(neighbours),

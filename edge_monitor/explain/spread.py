@@ -33,6 +33,7 @@ class Spread:
 
     layout: Layout
     unit: Array  # (size,): the difference of a figure that just stands out
+    rows: Array  # (normals, size): the normals' figures
 
 
 def spread_of(normals: Sequence[Acoustics]) -> Spread:
@@ -64,7 +65,17 @@ def spread_of(normals: Sequence[Acoustics]) -> Spread:
         stands_out = together[rank - 1]
     else:
         stands_out = together[-1] * (1 / ((count + 1) * _FALSE)) ** (1 / _TAIL)
-    return Spread(layout, np.maximum(middle, largest / extreme) * stands_out)
+    return Spread(layout, np.maximum(middle, largest / extreme) * stands_out, rows)
+
+
+def alike(row: Array, spread: Spread) -> Array:
+    """Return the figures of the K normals whose noise is most like a window's (size,) in most bands, (K, size).
+
+    The median over the bands does not see what has changed in fewer than half of them.
+    """
+    noise = spread.layout.parts["noise"]
+    distance = np.median(np.abs(spread.rows[:, noise] - row[noise]), axis=1)
+    return np.asarray(spread.rows[np.argsort(distance, kind="stable")[:K]])
 
 
 def _neighbours(rows: Array, layout: Layout) -> Array:
