@@ -92,7 +92,6 @@ def dribbles(body: bytes, *, chunk: int, every_s: float, status: int = 200) -> B
         handler.head(status, len(body), {})
         for start in range(0, len(body), chunk):
             handler.wfile.write(body[start : start + chunk])
-            handler.server.sent_bytes += chunk
             if handler.server.closing.wait(every_s):
                 return
 
@@ -116,11 +115,6 @@ class LlmServer:
     def requests(self) -> list[Request]:
         """Return every request so far, oldest first."""
         return list(self._server.seen)
-
-    @property
-    def sent_bytes(self) -> int:
-        """Return how many bytes of bodies the clients took."""
-        return self._server.sent_bytes
 
     def play(self, *script: Behaviour) -> None:
         """Go on with another script."""
@@ -147,7 +141,6 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, handler)
         self.script: list[Behaviour] = []
         self.seen: list[Request] = []
-        self.sent_bytes = 0
         self.closing = threading.Event()
         self.turn = threading.Lock()
 
@@ -179,9 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
     def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         """Send one whole answer."""
         self.head(status, len(body), headers)
-        for start in range(0, len(body), 4096):
-            self.wfile.write(body[start : start + 4096])
-            self.server.sent_bytes += 4096
+        self.wfile.write(body)
 
     def head(self, status: int, length: int, headers: dict[str, str]) -> None:
         """Send status and headers."""

@@ -89,13 +89,13 @@ class LlmClient:
         }
         try:
             with (
-                httpx2.Client(timeout=timeout, follow_redirects=False, event_hooks=hooks) as transport,
+                httpx2.Client(timeout=timeout, follow_redirects=False, event_hooks=hooks) as connection,
                 openai.OpenAI(
                     api_key=key or _NO_KEY,
                     base_url=self._settings.base_url or OPENAI_URL,
                     timeout=timeout,
                     max_retries=0,
-                    http_client=transport,
+                    http_client=connection,
                 ).chat.completions.with_streaming_response.create(**self._request(messages)) as response,
             ):
                 body = _read(response.http_response, most_bytes=MOST_BYTES, end_s=end_s)
