@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import httpx2
-    from openai.types.chat import ChatCompletionMessageParam
 
     from edge_monitor.config import ExplainSettings
 
@@ -109,7 +108,8 @@ class LlmClient:
         return _content(body)
 
     def _request(self, messages: Sequence[Message]) -> dict[str, Any]:
-        turns: list[ChatCompletionMessageParam] = [asdict(message) for message in messages]  # type: ignore[misc]  # a role and a content each
+        """Return the arguments for the openai package: one deterministic text, no tools, nothing kept."""
+        turns = [asdict(message) for message in messages]
         request: dict[str, Any] = {"model": self._settings.model, "messages": turns, "temperature": 0}
         if self._settings.base_url is None:
             # OpenAI's own: `max_tokens` is deprecated there, and what accounts store by default is theirs to set.
