@@ -123,6 +123,7 @@ class Subscriber:
     session: str | None = None
     username: str | None = None
     password: str | None = None
+    ca_file: Path | None = None  # present = TLS
     messages: list[Received] = field(default_factory=list)
     subscriptions: int = 0  # made so far: one per connection
 
@@ -137,6 +138,8 @@ class Subscriber:
             clean_session=None if self.session is None else False,
         )
         self._client.username_pw_set(self.username, self.password)
+        if self.ca_file is not None:
+            self._client.tls_set(str(self.ca_file))
         arguments = {"options": options} if self.session is None else {"qos": 1}
         self._client.on_connect = lambda client, *_: client.subscribe(self.topic, **arguments)
         self._client.on_subscribe = self._note_subscription

@@ -26,6 +26,7 @@ state_dir = "state"
 [model]
 bundle = "{bundle}"
 {mqtt}
+{tables}
 [[machine]]
 name = "pump"
 display_name = "Cooling pump"
@@ -43,15 +44,24 @@ class Product:
     source: str  # the inline table of the machine's source
     mqtt_port: int | None = None
     extra: str = ""  # more lines of the machine's table
+    mqtt: str = ""  # more lines of the [mqtt] table
+    tables: str = ""  # more tables of the file
     bundle: str = "spectral"
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()  # before the daemon's command line, e.g. prlimit or faketime
 
     @property
     def config(self) -> Path:
         """Return the configuration, written anew."""
-        mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nscore_interval_s = 0.0' if self.mqtt_port else ""
+        mqtt = (
+            f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nscore_interval_s = 0.0\n{self.mqtt}'
+            if self.mqtt_port
+            else ""
+        )
         path = self.folder / "edge-monitor.toml"
-        path.write_text(_CONFIG.format(bundle=self.bundle, mqtt=mqtt, source=self.source, extra=self.extra))
+        path.write_text(
+            _CONFIG.format(bundle=self.bundle, mqtt=mqtt, tables=self.tables, source=self.source, extra=self.extra)
+        )
         return path
 
     @property
@@ -86,7 +96,7 @@ class Product:
         log = self.folder / "daemon.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                self.argv("run"), stdout=output, stderr=output, env={**os.environ, **self.environment}
+                [*self.prefix, *self.argv("run")], stdout=output, stderr=output, env={**os.environ, **self.environment}
             )
         daemon = Daemon(process, log)
         try:

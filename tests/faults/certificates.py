@@ -1,0 +1,55 @@
+"""Certificates for the tests' broker, made by openssl: an authority of one's own, and what it signs."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A certificate and its key, PEM files."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def listener(self) -> tuple[str, ...]:
+        """Return what makes a mosquitto listener use it."""
+        return (f"certfile {self.certificate}", f"keyfile {self.key}")
+
+
+class Authority:
+    """A certificate authority; `ca_file` is what clients trust."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self._folder = folder
+        self.ca_file = folder / f"{name}.pem"
+        self._key = folder / f"{name}.key"
+        _openssl(
+            "req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", "-keyout", self._key, "-out", self.ca_file
+        )
+
+    def issue(self, host: str = "127.0.0.1", *, days: int = 2) -> Identity:
+        """Sign a certificate for a host name or address; with `days=-1` it has expired already."""
+        identity = Identity(self._folder / f"{host}{days}.pem", self._folder / f"{host}{days}.key")
+        request = self._folder / "request.csr"
+        kind = "IP" if host.replace(".", "").isdigit() else "DNS"
+        alternative = self._folder / "alternative.cnf"
+        alternative.write_text(f"subjectAltName={kind}:{host}\n")
+        _openssl("req", *_KEY, "-subj", f"/CN={host}", "-keyout", identity.key, "-out", request)
+        _openssl(
+            "x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", self._key, "-CAcreateserial",
+            "-days", str(days), "-extfile", alternative, "-out", identity.certificate,
+        )  # fmt: skip
+        return identity
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)

@@ -1,0 +1,37 @@
+"""A plant to break: see tests/faults/oracle.py."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.faults.oracle import TURN_S, Plant
+from tests.service.conftest import enrolled_state, healthy_clips
+from tests.service.sounds import pump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["enrolled_state", "healthy_clips"]
+
+
+@pytest.fixture(scope="session")
+def turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a WAV file of one turn: the healthy pump, then the rattling one."""
+    half_s = TURN_S / 2
+    sound = np.concatenate([pump(half_s, take=1), pump(half_s, take=2, fault="rattle", fault_db=12.0)])
+    path = tmp_path_factory.mktemp("turns") / "turns.wav"
+    soundfile.write(path, sound, 16_000, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture
+def plant(tmp_path: Path, enrolled_state: Path, turns: Path) -> Iterator[Callable[..., Plant]]:
+    """Make a running plant; takes Plant's fields but the first three."""
+    with ExitStack() as stack:
+        yield lambda **fields: stack.enter_context(Plant(tmp_path, enrolled_state, turns, **fields))
