@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MAX_BYTES = 1 << 20  # a thousand machines fit many times; a device or a recording given by mistake does not
 _MOST_TOLD = 25  # mistakes in one refusal
 _MOST_LINES = 500  # of one value; nothing a machine is described by comes near
+_MOST_PARSED = 5_000_000  # characters, to find the lines of all mistakes: a few seconds
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -88,7 +89,9 @@ def _refusal(mistakes: Sequence[Mistake], text: str, path: Path) -> ConfigError:
     lines = _Lines(text)
     told = sorted((lines.find(mistake.path), str(mistake)) for mistake in mistakes[:_MOST_TOLD])
     more = [f"{path}: and {len(mistakes) - _MOST_TOLD} more"] if len(mistakes) > _MOST_TOLD else []
-    return ConfigError("\n".join([f"{path}:{line}: {what}" for line, what in told] + more))
+    return ConfigError(
+        "\n".join([f"{path}:{line}: {what}" if line else f"{path}: {what}" for line, what in told] + more)
+    )
 
 
 class _Lines:
@@ -101,9 +104,10 @@ class _Lines:
 
     def __init__(self, text: str) -> None:
         self._lines = text.replace("\r\n", "\n").split("\n")
+        self._parsed = 0  # characters so far
 
     def find(self, path: Sequence[Step]) -> int:
-        """Return the line (from 1) of the key at `path`, or of the nearest table around it."""
+        """Return the line (from 1) of the key at `path`, or of the nearest table around it; 0: takes too long."""
         whole = tomllib.loads("\n".join(self._lines))
         while path and not _has(whole, path):
             path = path[:-1]
@@ -111,13 +115,18 @@ class _Lines:
             return 1
         end = bisect_left(range(len(self._lines)), x=True, key=lambda count: _has(self._prefix(count)[1], path))
         # `end` lines are the fewest with the key; the statement starts after the longest prefix without it
-        return self._prefix(end - 1)[0] + 1
+        line = self._prefix(end - 1)[0] + 1
+        return 0 if self._parsed > _MOST_PARSED else line
 
     def _prefix(self, count: int) -> tuple[int, dict[str, Any]]:
         """Return the longest parsable prefix of at most `count` lines: its length and content."""
         for length in range(count, max(0, count - _MOST_LINES), -1):
+            if self._parsed > _MOST_PARSED:
+                break
+            prefix = "\n".join(self._lines[:length])
+            self._parsed += len(prefix)
             try:
-                return length, tomllib.loads("\n".join(self._lines[:length]))
+                return length, tomllib.loads(prefix)
             except ValueError:
                 continue
         return 0, {}

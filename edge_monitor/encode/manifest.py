@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST_NAME = "manifest.toml"
+_MAX_BYTES = 1 << 20
 _WHOLE = 1e-6  # samples; what floating point may add to a product that is whole
 
 Ability = Literal["audio", "captions", "text-similarity"]
@@ -179,8 +180,6 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
     """Return the manifest that `text` holds. Raises BundleError, one line with file, key and what is wrong."""
     try:
         return Manifest.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise BundleError(f"not valid TOML: {error}", where=where, hint="see docs/bundles.md") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -188,17 +187,23 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
         raise BundleError(
             f"{key}: {message}" if key else message, where=where, hint="correct the manifest; see docs/bundles.md"
         ) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and what else breaks the parser
+        raise BundleError(f"not valid TOML: {error}", where=where, hint="see docs/bundles.md") from error
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest in `folder`. Raises BundleMissingError when there is none, BundleError when it is wrong."""
     path = folder / MANIFEST_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        text = content.decode("utf-8")
     except FileNotFoundError as error:
         raise BundleMissingError(
             f"no {MANIFEST_NAME}", where=str(folder), hint="a bundle is a folder with a manifest"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"cannot be read: {error}", where=str(path), hint="check the file and its rights") from error
+    if len(content) > _MAX_BYTES:
+        raise BundleError("is larger than 1 MB", where=str(path), hint="is it a manifest?")
     return parse_manifest(text, where=str(path))
