@@ -25,6 +25,7 @@ _EXPLAINED = {
     MachineState.NOT_ENROLLED,
     MachineState.NO_AUDIO,
     MachineState.SIGNAL_FAULT,
+    MachineState.SENSOR_CHANGED,
     MachineState.STORAGE_FAULT,
     MachineState.NOT_RUNNING,
 }

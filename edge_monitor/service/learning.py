@@ -10,6 +10,7 @@ from edge_monitor.encode.bundle import list_bundles
 from edge_monitor.errors import BundleMismatchError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.service.pipeline import Learnt, NotLearnt
+from edge_monitor.service.sensor import load_sensor
 
 if TYPE_CHECKING:
     from edge_monitor.service.node import Node
@@ -25,6 +26,7 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
     """
     with node.database() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
+        sensor = None if scorer is None else load_sensor(connection, scorer.generation)
     if scorer is None:
         return NotLearnt()
     generation = scorer.generation
@@ -46,7 +48,7 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
         threshold=round(generation.threshold, 3),
         index=scorer.index_source,
     )
-    return Learnt(scorer, generation.gate_dbfs)
+    return Learnt(scorer, generation.gate_dbfs, sensor)
 
 
 def require_bundle(node: Node, machine: str, enrolled_with: str | None) -> None:

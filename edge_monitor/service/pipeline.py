@@ -14,11 +14,13 @@ from edge_monitor.capture.quality import check, level_dbfs
 from edge_monitor.capture.resampling import StreamResampler
 from edge_monitor.capture.windowing import WindowCutter
 from edge_monitor.records import AudioLoss, Embedding, EventKind, MachineState, Score
+from edge_monitor.service.sensor import sensor_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from edge_monitor.alarm.state_machine import Restored
+    from edge_monitor.capture.sensor import SensorProfile
     from edge_monitor.config import AlarmSettings, MachineSettings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.memory.generations import Generation
@@ -31,10 +33,11 @@ PRE_ROLL_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What scoring depends on, swapped as one: a generation's scorer and its gate."""
+    """What scoring depends on, swapped as one: a generation's scorer, its gate and the microphone's profile."""
 
     scorer: Scorer
     gate_dbfs: float | None  # None: no gate was learnt
+    sensor: SensorProfile | None = None  # None: too few normals were measured to know the microphone by
 
     @property
     def generation(self) -> int:
@@ -177,13 +180,9 @@ class MachinePipeline:
 
     def _judge(self, window: Window, wall_ms: Callable[[], int]) -> Heard:
         level = level_dbfs(window.samples)
-        fault = check(window)
-        if fault is not None:
-            return Heard(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
-        running = self._gate.judge(window)
-        if running is not Running.RUNNING:
-            text = "the machine does not run" if running is Running.NOT_RUNNING else "the machine is starting"
-            return Heard(window.machine, MachineState.NOT_RUNNING, window.end_s, text, level_dbfs=level, window=window)
+        unfit = self._unfit(window, level)
+        if unfit is not None:
+            return unfit
         embedding = self._encoder.embed_window(window)
         learnt = self.learnt
         heard = Heard(
@@ -200,19 +199,49 @@ class MachinePipeline:
         if isinstance(learnt, NotLearnt):
             return heard
         score = self._score(learnt, window, embedding, level)
+        if score.exceeds:
+            changed = self._sensor_change(window, level)
+            if changed is not None:
+                return replace(heard, state=MachineState.SENSOR_CHANGED, text=changed, embedding=None)
         event = self.alarm.on_score(score, wall_ms())
-        if self.alarm.active is not None:
-            state, text = MachineState.ALARM, f"anomalous sound, score {score.ratio:.2f} of the threshold"
-            if not score.exceeds:
-                text = f"score {score.ratio:.2f} of the threshold; the alarm ends below {self._clear_ratio:.2f}"
-        elif self.alarm.inhibited(window.end_s):
-            state, text = MachineState.INHIBITED, "alarms are inhibited"
-        else:
-            state, text = MachineState.NORMAL, f"score {score.ratio:.2f} of the threshold"
+        state, text = self._standing(score)
         heard = replace(heard, state=state, text=text, score=score, event=event)
         if not score.exceeds:
             return heard
         return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
+
+    def _unfit(self, window: Window, level_dbfs: float) -> Heard | None:
+        """Return what a window comes to that says nothing about the running machine; None when it is to be scored."""
+        fault = check(window)
+        if fault is not None:
+            return Heard(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
+        heard = Heard(window.machine, MachineState.NOT_RUNNING, window.end_s, "", level_dbfs=level_dbfs, window=window)
+        # Before the gate: a gain that was turned down must not pass for a machine that stands still.
+        changed = self._sensor_change(window, level_dbfs, unless_usual=True)
+        running = self._gate.judge(window)
+        if running is not Running.RUNNING and (changed is None or self._gate.told is False):
+            text = "the machine does not run" if running is Running.NOT_RUNNING else "the machine is starting"
+            return replace(heard, text=text)
+        if changed is not None and not self.learning:
+            return replace(heard, state=MachineState.SENSOR_CHANGED, text=changed)
+        return None
+
+    def _sensor_change(self, window: Window, level_dbfs: float, *, unless_usual: bool = False) -> str | None:
+        sensor = self.learnt.sensor if isinstance(self.learnt, Learnt) else None
+        if sensor is None or (unless_usual and sensor.usual(level_dbfs)):
+            return None
+        return sensor_change(sensor, window.samples, window.rate_hz, level_dbfs)
+
+    def _standing(self, score: Score) -> tuple[MachineState, str]:
+        """Return the state and its text after a scored window."""
+        text = f"score {score.ratio:.2f} of the threshold"
+        if self.alarm.active is not None:
+            if score.exceeds:
+                return MachineState.ALARM, f"anomalous sound, {text}"
+            return MachineState.ALARM, f"{text}; the alarm ends below {self._clear_ratio:.2f}"
+        if self.alarm.inhibited(score.end_s):
+            return MachineState.INHIBITED, "alarms are inhibited"
+        return MachineState.NORMAL, text
 
     def _score(self, learnt: Learnt, window: Window, embedding: Embedding, level_dbfs: float) -> Score:
         scored = learnt.scorer.score(embedding)

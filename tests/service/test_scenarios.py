@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import soundfile
 
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.capture.recording import Recording
+from edge_monitor.capture.resampling import resample
 from edge_monitor.config import MachineSettings, RecordingSource, Settings
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.records import AudioBlock
 from edge_monitor.service.learning import load_learnt
 from edge_monitor.service.node import Node
 from edge_monitor.service.operations.live import enroll_live
@@ -20,8 +23,6 @@ from edge_monitor.service.pipeline import Heard, MachinePipeline
 from tests.service.sounds import pump
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_monitor.records import Samples
 
 SEEDS = (11, 12)  # other machines than the ones the simulator and the thresholds were looked at with
@@ -108,3 +109,48 @@ def test_healthy_machines_raise_nothing(kind: str, tmp_path: Path) -> None:
     """Ten more minutes of another take of each healthy machine pass without an alarm."""
     known = node(tmp_path / "state", machine=kind, seed=21)
     assert alarms(hear(known, tmp_path, pump(600, machine=kind, seed=21, take=1))) == []
+
+
+@pytest.mark.parametrize("gain_db", [-20.0, -9.0, 12.0])
+def test_a_gain_changed_by_the_operating_system_is_sensor_changed(
+    gain_db: float, pump_node: Node, tmp_path: Path
+) -> None:
+    """A step of the gain is sensor-changed within 10 s for as long as it lasts, and never an alarm or a standstill."""
+    sound = pump(180, take=3)
+    sound[60 * 16_000 : 120 * 16_000] *= np.float32(10 ** (gain_db / 20))
+    heard = hear(pump_node, tmp_path, sound)
+    assert {each.state.label for each in heard if 70.0 <= each.end_s <= 120.0} == {"sensor-changed"}
+    assert {each.state.label for each in heard if each.end_s <= 60.0 or each.end_s > 145.0} == {"normal"}
+    assert alarms(heard) == []
+
+
+def test_a_sample_rate_lowered_by_the_operating_system_is_sensor_changed(pump_node: Node, tmp_path: Path) -> None:
+    """A microphone that falls back to 8 kHz loses its upper half: sensor-changed, not an alarm of the machine."""
+    sound = pump(120, take=3)
+    sound[60 * 16_000 :] = resample(resample(sound[60 * 16_000 :], 16_000, 8_000), 8_000, 16_000)
+    heard = hear(pump_node, tmp_path, sound)
+    assert states(heard) == ["normal", "sensor-changed"]
+    assert heard[-1].text == "nothing is heard above 3564 Hz any more: the sample rate has been lowered"
+    assert alarms(heard) == []
+
+
+def test_a_changed_gain_does_not_end_an_alarm(pump_node: Node, tmp_path: Path) -> None:
+    """An active alarm is held while the gain is another one: what is not scored clears nothing."""
+    sound = np.concatenate([pump(60, take=2, fault="cavitation", fault_db=12.0), 0.1 * pump(120, take=3)])
+    heard = hear(pump_node, tmp_path, sound)
+    assert [kind for kind, _ in alarms(heard)] == ["start"]
+    assert heard[-1].state.label == "sensor-changed"
+
+
+def test_an_enrolment_hears_a_changed_gain_as_the_new_normal(pump_node: Node) -> None:
+    """Learning at a gain turned down by 20 dB takes every window, though the old gate calls them standstill."""
+    settings = MachineSettings(name="machine", source=RecordingSource(kind="recording", path=Path("-"), pace="max"))
+    pipeline = MachinePipeline(
+        settings, Encoder(pump_node.bundle), hop_s=10.0, learnt=load_learnt(pump_node, "machine"), restored=Restored(),
+        new_id=str,
+    )  # fmt: skip
+    pipeline.learning = True
+    quiet = 0.1 * pump(40, take=3)
+    heard = list(pipeline.process(AudioBlock("machine", quiet, 16_000, 0.0), lambda: 0))
+    assert [each.state.label for each in heard] == ["learning"] * 4
+    assert all(each.embedding is not None for each in heard)

@@ -1,0 +1,108 @@
+"""A changed microphone is told from a changed machine by what only a microphone does."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from edge_monitor.capture.quality import level_dbfs
+from edge_monitor.capture.resampling import resample
+from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
+from edge_monitor.explain.acoustics import measure
+from edge_monitor.service.sensor import sensor_change, steady_noise_db
+from tests.service.sounds import pump
+
+BANDS_HZ = (100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
+# Level, then six bands, dBFS; each normal a little louder than the one before, its top band restless by 1 dB.
+NORMALS = [[-30 + i / 4, *(-40 - 2 * band + i / 4 for band in range(5)), -50 + i / 4 + i % 2] for i in range(8)]
+MACHINES = ("pump", "fan", "gearbox")
+FAULTS = (("bearing", 20), ("cavitation", 20), ("belt", 20), ("rattle", 20), ("imbalance", 20), ("no-flow", 6))
+
+
+def learnt() -> SensorProfile:
+    """Return the profile of the typed normals."""
+    profile = learn_sensor(NORMALS)
+    assert profile is not None
+    return profile
+
+
+def change(*moved_db: float) -> str | None:
+    """Return what is found when the middle normal's entries move by so much: the level first, then each band."""
+    return find_change(learnt(), [entry + moved for entry, moved in zip(NORMALS[4], moved_db, strict=True)], BANDS_HZ)
+
+
+@pytest.mark.parametrize(
+    ("moved_db", "found"),
+    [
+        ((0, 0, 0, 0, 0, 0, 0), None),
+        ((-4, -4, -4, -4, -4, -4, -4), None),  # within 4 dB of the quietest normal
+        ((-6, -6, -6, -6, -6, -6, -6), "6 dB quieter than learnt, in all bands alike: the gain has changed"),
+        ((9, 9, 9, 9, 9, 9, 9), "9 dB louder than learnt, in all bands alike: the gain has changed"),
+        ((9, 9, 9, 9, 9, 9, 11.4), None),  # one band moved otherwise: that is a sound
+        ((9, 0, 0, 0, 9, 0, 0), None),  # one loud band: a fault
+        ((-20, 0, 0, 0, 0, 0, 0), None),
+        ((-1, 0, 0, 0, 0, -10, -50), "nothing is heard above 3200 Hz any more: the sample rate has been lowered"),
+        ((-1, 0, 0, 0, 0, -10, -15), None),  # quieter at the top, not cut off
+        ((-60, -60, -60, -60, -60, -60, -20), None),  # standstill
+    ],
+)
+def test_only_all_bands_alike_are_a_gain(moved_db: tuple[float, ...], found: str | None) -> None:
+    """A common step beyond the learnt range is a gain, missing top bands are a sample rate, all else is the machine."""
+    told = change(*moved_db)
+    assert told == found or (told is not None and found is not None and told.endswith(found))
+
+
+def test_few_normals_say_nothing() -> None:
+    """Seven normals do not show how far bands stray, so the microphone is never suspected."""
+    assert learn_sensor(NORMALS[:7]) is None
+
+
+def test_other_entries_than_learnt_are_refused() -> None:
+    """Bands of another sample rate cannot be compared."""
+    with pytest.raises(ValueError, match="5 entries and 6 bands; 7 entries learnt"):
+        find_change(learnt(), [0.0] * 5, BANDS_HZ)
+
+
+def test_a_window_is_measured_as_its_normals_were() -> None:
+    """The bands of the check are those of the acoustics that enrolment keeps."""
+    window = pump(10)
+    assert tuple(steady_noise_db(window, 16_000)) == measure(window, 16_000).noise_db
+
+
+@cache
+def profile_of(machine: str) -> SensorProfile:
+    """Return what three minutes of a simulated machine teach."""
+    sound = pump(180, machine=machine, seed=11).reshape(-1, 160_000)
+    profile = learn_sensor([[level_dbfs(window), *steady_noise_db(window, 16_000)] for window in sound])
+    assert profile is not None
+    return profile
+
+
+def found_in(machine: str, samples: np.ndarray) -> list[bool]:
+    """Return for each 10 s of sound whether it speaks of another microphone."""
+    windows = samples[: len(samples) // 160_000 * 160_000].reshape(-1, 160_000)
+    return [sensor_change(profile_of(machine), window, 16_000, level_dbfs(window)) is not None for window in windows]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_fault_of_a_machine_is_blamed_on_the_microphone(machine: str) -> None:
+    """Simulated faults, loud ones and the one that quietens everything, a stop and a start: none looks like a gain."""
+    blamed = [
+        fault for fault, db in FAULTS
+        if any(found_in(machine, pump(20, machine=machine, seed=11, take=2, fault=fault, fault_db=float(db))))
+    ]  # fmt: skip
+    assert blamed == []
+    assert not any(found_in(machine, pump(60, machine=machine, seed=11, take=3, stops=[[15.0, 45.0]])))
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_gains_and_rates_of_another_take_are_found(machine: str) -> None:
+    """Another take through other gains (at -30 dB in 16 bits), or at 8 kHz, is known as such, window by window."""
+    sound = pump(30, machine=machine, seed=11, take=4)
+    for gain_db in (-10, 12):
+        assert found_in(machine, sound * np.float32(10 ** (gain_db / 20))) == [True] * 3
+    assert found_in(machine, np.round(sound * 10 ** (-30 / 20) * 32_768).astype(np.float32) / 32_768) == [True] * 3
+    assert found_in(machine, resample(resample(sound, 16_000, 8_000), 8_000, 16_000)) == [True] * 3
+    assert found_in(machine, sound) == [False] * 3
