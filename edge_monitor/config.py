@@ -277,6 +277,9 @@ class RetentionSettings(_Settings):
     evidence_days: Positive = Field(default=90.0, description="age of evidence files, days")
     alarm_days: Positive = Field(default=3650.0, description="age of ended alarms, days")
     score_days: Positive = Field(default=90.0, description="age of the minute aggregates, days")
+    audio_max_mb: Annotated[int, Field(ge=1)] = Field(
+        default=2000, description="MB of sound kept with --keep-audio; beyond it, no more is kept"
+    )
     free_mb: Annotated[int, Field(ge=0)] = Field(
         default=100, description="evidence and kept sound stop below this free space, MB"
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from edge_monitor.errors import StorageError
+from edge_monitor.errors import DamagedError, DiskError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "edge-monitor.db"
 SCHEMA_VERSION = 2
+_CHECKPOINT_PAGES = 256  # the log stays near 1 MB: on a small or full disk that is room for alarms
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -168,33 +170,48 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
     WAL with `synchronous=FULL`: a commit that returned survives a power cut (NORMAL may lose the last ones).
     Autocommit mode; use `transaction()`. The connection may be handed to one other thread, never shared by two.
-    Raises StorageError when the file cannot be opened, is damaged or comes from a newer version.
+    Raises DiskError when the file cannot be opened, DamagedError when it is damaged, StorageError when it comes from a
+    newer version.
     """
+    connection = None
     try:
         if read_only:
             connection = sqlite3.connect(
-                f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5.0, check_same_thread=False
+                f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=5.0, check_same_thread=False
             )
         else:
             connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.row_factory = sqlite3.Row
-        _migrate(connection, path, read_only=read_only)
-    except sqlite3.Error as error:
-        raise StorageError(
+            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        prepare(connection, str(path), read_only=read_only)
+    except (sqlite3.Error, StorageError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, StorageError):
+            raise
+        if is_damage(error):
+            raise DamagedError(
+                f"the database is damaged: {error}", where=str(path), hint="the daemon rebuilds it when it starts"
+            ) from error
+        raise DiskError(
             f"cannot open the database: {error}", where=str(path), hint="check the folder's owner and free space"
         ) from error
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+def prepare(connection: sqlite3.Connection, where: str, *, read_only: bool = False) -> None:
+    """Make a fresh connection one of this program's: its settings, and (unless `read_only`) the newest schema.
+
+    Raises StorageError when the database comes from a newer version, sqlite3.Error when it cannot be used.
+    """
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.row_factory = sqlite3.Row
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise StorageError(
             f"written by a newer edge-monitor (schema {version}, this one knows {SCHEMA_VERSION})",
-            where=str(path),
+            where=where,
             hint="upgrade edge-monitor",
         )
     if version < SCHEMA_VERSION and not read_only:
@@ -206,6 +223,20 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
+def is_damage(error: BaseException) -> bool:
+    """Return whether an error of SQLite's says that the file is damaged."""
+    return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error of SQLite's says that the disk is full."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF  # the primary code, sqlite.org/rescode.html
+
+
 def _statements(script: str) -> Iterator[str]:
     """Split a script: `executescript` would commit the surrounding transaction."""
     lines = (line.partition("--")[0] for line in script.splitlines())
@@ -214,14 +245,23 @@ def _statements(script: str) -> Iterator[str]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Commit what the body writes as one unit, or nothing of it when it raises."""
-    connection.execute("BEGIN IMMEDIATE")
+    """Commit what the body writes as one unit, or nothing of it when it raises.
+
+    Raises DiskError when nothing can be written at all.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if _code(error) == sqlite3.SQLITE_READONLY:
+            raise DiskError("nothing can be written: the disk is full, read-only or failing") from error
+        raise
     try:
         yield connection
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a failed COMMIT may have rolled back, or not
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def add_to_counter(connection: sqlite3.Connection, name: str, amount: int) -> None:

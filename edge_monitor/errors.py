@@ -57,6 +57,14 @@ class StorageError(EdgeMonitorError):
     """The state directory or its database cannot be used."""
 
 
+class DiskError(StorageError):
+    """The disk takes or gives nothing: it is full, read-only or failing. A later try may fare better."""
+
+
+class DamagedError(StorageError):
+    """The database is damaged."""
+
+
 class DeliveryError(EdgeMonitorError):
     """The broker cannot be used as configured."""
 

@@ -76,13 +76,18 @@ class IndexFile:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".hnsw.new")
-        index.save(fresh)
-        sidecar = _Sidecar(_FORMAT, self._key(vectors), _sha256(fresh), index.ef, index.error)
-        _settle(fresh, self.path)
-        fresh = self.path.with_suffix(".json.new")
-        fresh.write_text(json.dumps(asdict(sidecar)))
-        _settle(fresh, self.sidecar)
-        others = re.compile(rf"{re.escape(self.machine)}-(\d+)\.hnsw(\.json)?")
+        described = self.path.with_suffix(".json.new")
+        try:
+            index.save(fresh)
+            sidecar = _Sidecar(_FORMAT, self._key(vectors), _sha256(fresh), index.ef, index.error)
+            _settle(fresh, self.path)
+            described.write_text(json.dumps(asdict(sidecar)))
+            _settle(described, self.sidecar)
+        except OSError:
+            fresh.unlink(missing_ok=True)  # a full disk needs the room
+            described.unlink(missing_ok=True)
+            raise
+        others = re.compile(rf"{re.escape(self.machine)}-(\d+)\.(hnsw|json)(\.json|\.new)?")
         for path in self.folder.iterdir():
             match = others.fullmatch(path.name)
             if match and int(match[1]) != self.number:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 WAITING = 1000  # entries kept in memory while the disk fails; a few kB each
 RETRY_S = 5.0
+PATIENCE_S = 10.0  # a disk that takes longer over a commit is told of, and so are the alarms that wait for it
 _NAMES = {EventKind.START: "alarm.started", EventKind.UPDATE: "alarm.continued", EventKind.END: "alarm.ended"}
 
 
@@ -44,15 +45,22 @@ class _Entry:
 
 
 class AlarmDesk:
-    """Commits one entry after the other. While the disk fails, alerts go out from memory and are written later."""
+    """Commits one entry after the other. While the disk fails, alerts go out from memory and are written later.
+
+    `not_stored` counts the entries that had to be given up: too many waited, or they did not fit what is stored.
+    """
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._changed = threading.Condition()
         self._waiting: deque[_Entry] = deque()
         self._writing = False  # the first entry is with the storage thread
-        self._fault = ""
-        self._retry_at_s = 0.0
+        self._writing_since_s = 0.0
+        self._fault = ""  # why alarms cannot be written
+        self._notice = daemon.storage.fault  # what else is wrong with the disk
+        self._retry_at_s = clock.now().monotonic_s + RETRY_S
+        self.not_stored = 0
+        daemon.board.storage_fault(self._notice)
 
     def commit(self, event: AlarmEvent, proof: Proof | None) -> None:
         """Have an event committed; returns at once. State, alert and evidence follow the commit."""
@@ -64,15 +72,23 @@ class AlarmDesk:
         self._add(_Entry(alarm_id, None, (window,), None))
 
     def retry(self) -> None:
-        """Try again what the disk would not take; called every now and then."""
+        """Try again what the disk would not take, and lose patience with it; called every now and then."""
         with self._changed:
-            if not self._fault or self._writing or clock.now().monotonic_s < self._retry_at_s:
-                return
-            if not self._waiting:  # it was not an alarm that failed: any write tells whether the disk is back
-                self._writing = True
-                self._daemon.storage.submit(lambda _: None).add_done_callback(self._settled)
-                return
-        self._write_next()
+            now_s = clock.now().monotonic_s
+            if self._writing:
+                slow = not self._fault and bool(self._waiting) and now_s - self._writing_since_s > PATIENCE_S
+            else:
+                slow = False
+                if not (self._fault or self._notice) or now_s < self._retry_at_s:
+                    return
+                if not self._waiting:  # no alarm waits: any write tells whether the disk is back
+                    self._begin()
+                    self._daemon.storage.submit(_touch).add_done_callback(self._settled)
+                    return
+        if slow:
+            self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
+        else:
+            self._write_next()
 
     def settle(self, timeout_s: float) -> None:
         """Wait until everything is on disk, or the disk fails."""
@@ -80,13 +96,16 @@ class AlarmDesk:
             self._changed.wait_for(lambda: self._fault or not (self._waiting or self._writing), timeout_s)
 
     def note_disk(self, fault: str) -> None:
-        """Take note that another write failed, for this reason, or (empty) went well."""
+        """Take note that another write failed, for this reason, or (empty) went well. Alarms are tried all the same."""
         with self._changed:
-            if self._waiting and not fault:
-                return  # alarms wait: their own write decides
-            self._fault = fault
+            self._notice = fault
             self._retry_at_s = clock.now().monotonic_s + RETRY_S
-        self._daemon.board.storage_fault(fault)
+            shown = self._fault or fault
+        self._daemon.board.storage_fault(shown)
+
+    def _begin(self) -> None:
+        self._writing = True
+        self._writing_since_s = clock.now().monotonic_s
 
     def _add(self, entry: _Entry) -> None:
         with self._changed:
@@ -94,7 +113,12 @@ class AlarmDesk:
             if fault:
                 entry = replace(entry, proof=None, told=entry.event is not None)
             self._waiting.append(entry)
-            lost = self._waiting.popleft() if len(self._waiting) > WAITING and not self._writing else None
+            lost = None
+            if len(self._waiting) > WAITING:
+                place = 1 if self._writing else 0  # the first is with the storage thread
+                lost = self._waiting[place]
+                del self._waiting[place]
+                self.not_stored += 1
         if lost is not None:
             log.error("alarm.not_stored", alarm_id=lost.alarm_id, reason="the disk has failed for too long")
         if fault and entry.event is not None:
@@ -106,9 +130,11 @@ class AlarmDesk:
         with self._changed:
             if self._writing or not self._waiting:
                 return
-            self._writing = True
+            self._begin()
             entry = self._waiting[0]
-        self._daemon.storage.submit(lambda connection: self._write(connection, entry)).add_done_callback(self._settled)
+        self._daemon.storage.submit(
+            lambda connection: self._write(connection, entry), urgent=True
+        ).add_done_callback(self._settled)  # fmt: skip
 
     def _write(self, connection: sqlite3.Connection, entry: _Entry) -> None:
         event, mqtt, link = entry.event, self._daemon.settings.mqtt, self._daemon.link
@@ -131,30 +157,33 @@ class AlarmDesk:
     def _settled(self, done: Future[None]) -> None:
         """Go on after a write; runs in the storage thread."""
         error = done.exception()
-        if isinstance(error, (sqlite3.IntegrityError, StorageError)):
-            log.error("alarm.not_stored", reason=str(error))  # no later try would fare better
-        elif error is not None:
-            self._on_fault(f"an alarm could not be written: {error}")
+        hopeless = isinstance(error, (sqlite3.IntegrityError, StorageError))  # no later try would fare better
+        if error is not None and not hopeless:
+            self._on_fault(f"an alarm could not be written: {error}", writing=False)
             return
         with self._changed:
             entry = self._waiting.popleft() if self._waiting else None
             self._writing = False
-            recovered, self._fault = bool(self._fault), ""
+            recovered, self._fault, self._notice = bool(self._fault or self._notice), "", ""
+            self.not_stored += hopeless
             self._changed.notify_all()
         if recovered:
             log.info("storage.recovered")
             self._daemon.board.storage_fault("")
+        if hopeless:
+            log.error("alarm.not_stored", alarm_id=entry.alarm_id if entry else None, reason=str(error))
         if entry is not None and entry.event is not None:
             if not entry.told:
-                self._tell(entry.event)
+                (self._tell_from_memory if hopeless else self._tell)(entry.event)
             self._wake()
             if error is None and entry.event.kind is EventKind.START:
                 self._daemon.explainer.explain(entry.event, entry.proof)
         self._write_next()
 
-    def _on_fault(self, reason: str) -> None:
+    def _on_fault(self, reason: str, *, writing: bool) -> None:
+        """Tell what waits from memory; `writing`: the first entry is still with the storage thread."""
         with self._changed:
-            self._writing = False
+            self._writing = writing
             self._fault = reason
             self._retry_at_s = clock.now().monotonic_s + RETRY_S
             untold = [entry.event for entry in self._waiting if entry.event is not None and not entry.told]
@@ -202,3 +231,8 @@ class AlarmDesk:
             evidence=None if machine.evidence == "off" else f"{event.machine}/{event.alarm_id}.png",
             persisted=persisted,
         ).encode()
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    """Write something, so that the disk must answer."""
+    connection.execute("INSERT OR REPLACE INTO counters (name, value) VALUES ('storage_tried', 1)")

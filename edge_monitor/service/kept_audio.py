@@ -30,11 +30,15 @@ class KeptAudio:
 
     folder: Path
     free_bytes: int  # what must stay free on the disk
+    most_bytes: int  # of all machines' kept sound
 
     @classmethod
     def of(cls, node: Node, machine: str) -> KeptAudio:
         """Return a machine's, in the node's state directory."""
-        return cls(node.state_dir.path / "audio" / machine, node.settings.retention.free_mb * 1_000_000)
+        retention = node.settings.retention
+        return cls(
+            node.state_dir.path / "audio" / machine, retention.free_mb * 1_000_000, retention.audio_max_mb * 1_000_000
+        )
 
     def path(self, sha256: str) -> Path:
         """Return where a recording's sound lies, whether or not it is kept. Raises StorageError for no hash."""
@@ -49,7 +53,7 @@ class KeptAudio:
     def write(self, sha256: str, content: bytes, *, offset: int = 0, last: bool = True) -> None:
         """Keep a file, or its next part; it appears with the `last` one.
 
-        Raises StorageError when the disk is too full or cannot be written, or a part is missing.
+        Raises StorageError when the disk is too full or cannot be written, enough is kept, or a part is missing.
         """
         path = self.path(sha256)
         part = path.with_suffix(".part")
@@ -59,6 +63,10 @@ class KeptAudio:
                 part.unlink(missing_ok=True)
                 raise StorageError(f"keeping this sound would leave less than {self.free_bytes // 1_000_000} MB free",
                                    where=str(self.folder), hint="retention.free_mb sets the limit")  # fmt: skip
+            if _size(self.folder.parent) + len(content) > self.most_bytes:
+                part.unlink(missing_ok=True)
+                raise StorageError(f"more than {self.most_bytes // 1_000_000} MB of sound would be kept",
+                                   where=str(self.folder), hint="retention.audio_max_mb sets the limit")  # fmt: skip
             with part.open("ab" if offset else "wb") as file:
                 if file.tell() != offset:
                     raise StorageError("a part of the sound is missing", where=str(part), hint="try again")
@@ -70,6 +78,11 @@ class KeptAudio:
                 part.replace(path)
         except OSError as error:
             raise StorageError(f"the sound cannot be kept: {error.strerror}", where=str(self.folder)) from error
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files of all machines below a folder."""
+    return sum(path.lstat().st_size for path in folder.glob("*/*"))
 
 
 def as_flac(samples: Samples, rate_hz: int) -> bytes:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edge_monitor import database
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.encode.bundle import Bundle, find_bundle
-from edge_monitor.errors import ConfigError
+from edge_monitor.errors import ConfigError, DiskError
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.service.briefing import Briefing
+from edge_monitor.service.salvage import snapshot
 from edge_monitor.service.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -59,8 +60,15 @@ class Node:
 
     @contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
-        """Open the database for the body; every caller has a connection of its own."""
-        with closing(database.connect(self.state_dir.database)) as connection:
+        """Open the database for the body; every caller has a connection of its own.
+
+        While the disk takes nothing it is a copy in memory that refuses writes.
+        """
+        try:
+            opened = database.connect(self.state_dir.database)
+        except DiskError:
+            opened = snapshot(self.state_dir.database)
+        with closing(opened) as connection:
             yield connection
 
     def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:

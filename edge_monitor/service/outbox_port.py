@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
 from edge_monitor import database
 from edge_monitor.deliver.outbox import Outbox
+from edge_monitor.errors import DiskError
+from edge_monitor.service.salvage import snapshot
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
@@ -22,9 +24,10 @@ class StoredOutbox:
     """Acknowledgements are gathered while the storage thread is busy: one commit deletes all that have come in."""
 
     def __init__(self, path: Path, storage: StorageThread) -> None:
-        self._connection = database.connect(path, read_only=True)
-        self._reader = Outbox(self._connection)
+        self._path = path
         self._storage = storage
+        self._connection: sqlite3.Connection | None = None
+        self._opening = storage.openings
         self._lock = threading.Lock()
         self._acknowledged: list[int] = []
         self._deleting: list[int] = []
@@ -32,11 +35,16 @@ class StoredOutbox:
 
     def due(self, limit: int, after: int) -> Sequence[OutboxRow]:
         """Return at most `limit` rows that are not parked and have an id above `after`, oldest first."""
-        return self._reader.due(limit, after)
+        try:
+            return self._reader().due(limit, after)
+        except sqlite3.DatabaseError as error:
+            if database.is_damage(error):
+                self._storage.suspect()
+            raise
 
     def counts(self) -> OutboxCounts:
         """Return the present counts."""
-        return self._reader.counts()
+        return self._reader().counts()
 
     def acknowledge(self, row_id: int) -> None:
         """Have the row deleted."""
@@ -53,7 +61,21 @@ class StoredOutbox:
 
     def close(self) -> None:
         """Close the reading connection, once the publisher has ended."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _reader(self) -> Outbox:
+        """Return a reader of the database as it is now: it may have been rebuilt, or have become readable."""
+        if self._connection is not None and self._opening != self._storage.openings:
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            self._opening = self._storage.openings
+            try:
+                self._connection = database.connect(self._path, read_only=True)
+            except DiskError:
+                self._connection = snapshot(self._path)
+        return Outbox(self._connection)
 
     def _delete(self, connection: sqlite3.Connection) -> None:
         with self._lock:

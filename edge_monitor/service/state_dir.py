@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ class StateDir:
                 self.runtime.mkdir(parents=True)
                 self.runtime.chmod(0o750)
         except OSError as error:
+            if self.path.exists() and error.errno in {errno.ENOSPC, errno.EROFS}:
+                return  # whoever needs the runtime folder says so
             raise StorageError(
                 f"cannot make the state directory: {error.strerror}",
                 where=str(error.filename),
@@ -72,12 +75,17 @@ class StateDir:
                 where=str(self.control_socket),
                 hint=f"set node.runtime_dir to one of at most {_MAX_SOCKET_PATH - 13} bytes",
             )
-        if not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
+        if not self._read_only and not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
             raise StorageError(
                 "the state directory is not writable",
                 where=str(self.path),
                 hint="run as its owner, or join its group while the daemon runs",
             )
+
+    @property
+    def _read_only(self) -> bool:
+        """Return whether the disk itself takes nothing: a fault to live with, unlike a folder that is not ours."""
+        return bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
 
     def refuse_to_run_as_somebody_else(self) -> None:
         """Refuse to leave files of root's in another user's directory, which that user could not write."""
@@ -97,7 +105,7 @@ class StateDir:
         """
         path = self.path / "lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._open_lock(path)
         except OSError as error:
             raise StorageError(
                 f"cannot lock the state directory: {error.strerror}",
@@ -116,6 +124,15 @@ class StateDir:
             yield
         finally:
             os.close(descriptor)
+
+    def _open_lock(self, path: Path) -> int:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EROFS}:
+                raise
+        # Nothing can be made: what is there, if only the folder, can still be locked.
+        return os.open(path if path.exists() else self.path, os.O_RDONLY | os.O_CLOEXEC)
 
     @contextmanager
     def as_owner(self) -> Iterator[None]:
