@@ -1,13 +1,14 @@
 # make demo   see it work: a simulated machine, a fault, an alert over MQTT
 # make test   all tests
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
+# make soak   7 days of sound with outages, at 60 times real time: about 3 hours
 # All set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
 
 PYTHON ?= python3
 export PYTHON
 SOURCES = edge_monitor tests $(wildcard bench)
 
-.PHONY: demo test test-export lint format bench docs clean
+.PHONY: demo test test-export soak lint format bench docs clean
 
 demo:
 	@scripts/setup.sh demo
@@ -21,6 +22,10 @@ test-export:
 	@scripts/setup.sh test
 	@.venv/bin/python scripts/export_environment.py .venv-export
 	@.venv-export/bin/python -m pytest -m torch tests/export $(ARGS)
+
+soak:
+	@scripts/setup.sh test
+	@EDGE_MONITOR_SOAK_DAYS=$${EDGE_MONITOR_SOAK_DAYS:-7} .venv/bin/python -m pytest -s -o timeout=0 tests/soak $(ARGS)
 
 lint:
 	@scripts/setup.sh test

@@ -59,6 +59,7 @@ class Plant:
     acl: Iterable[str] = ()
     broker_options: Iterable[str] = ()
     broker_starts: bool = True
+    score_interval_s: float = 0.0
     mqtt: str = ""
     tables: str = ""
     extra: str = _QUICK_END
@@ -79,6 +80,7 @@ class Plant:
             self.folder,
             self.source or f'{{ kind = "recording", path = "{self.turns}", pace = {PACE}, loop = true }}',
             mqtt_port=self.broker.port,
+            score_interval_s=self.score_interval_s,
             mqtt=self._mqtt(broker),
             tables=self.tables,
             extra=self.extra,

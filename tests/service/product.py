@@ -44,6 +44,7 @@ class Product:
     source: str  # the inline table of the machine's source
     mqtt_port: int | None = None
     extra: str = ""  # more lines of the machine's table
+    score_interval_s: float = 0.0
     mqtt: str = ""  # more lines of the [mqtt] table
     tables: str = ""  # more tables of the file
     bundle: str = "spectral"
@@ -53,11 +54,8 @@ class Product:
     @property
     def config(self) -> Path:
         """Return the configuration, written anew."""
-        mqtt = (
-            f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nscore_interval_s = 0.0\n{self.mqtt}'
-            if self.mqtt_port
-            else ""
-        )
+        broker = f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nscore_interval_s = {self.score_interval_s}\n'
+        mqtt = broker + self.mqtt if self.mqtt_port else ""
         path = self.folder / "edge-monitor.toml"
         path.write_text(
             _CONFIG.format(bundle=self.bundle, mqtt=mqtt, tables=self.tables, source=self.source, extra=self.extra)
