@@ -70,7 +70,8 @@ def expand(stored: bytes) -> CompactSpectrogram:
         levels = zlib.decompressobj().decompress(stored[_HEADER.size :], size + 1)
     except (struct.error, zlib.error) as error:
         raise StorageError("a stored spectrogram is damaged") from error
-    if magic != _MAGIC or version != _VERSION or not size or len(levels) != size or not 0 <= low_hz < high_hz:
+    known = magic == _MAGIC and version == _VERSION
+    if not known or not size or len(levels) != size or not 0 <= low_hz < high_hz < np.inf or not 0 < seconds < np.inf:
         raise StorageError("a stored spectrogram is damaged, or of a newer version")
     grid = np.frombuffer(levels, dtype=np.uint8).reshape(bands, steps)
     db = (grid.astype(np.float32) / 255.0 - 1.0) * np.float32(-FLOOR_DB)

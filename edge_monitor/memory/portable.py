@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_monitor.database import transaction
 from edge_monitor.errors import NormalsError, StorageError
@@ -24,9 +24,41 @@ if TYPE_CHECKING:
 
 # A NumPy .npz archive of plain arrays, read without pickle: `about` (JSON as uint8: recordings and their windows),
 # `vectors` (n, dim) float32, `pictures` (all spectrograms joined, uint8) and `checksum` (SHA-256 of the other three).
-_FORMAT = "edge-monitor normals 1"
 _PARTS = ("about", "vectors", "pictures")
 _MEMBERS = {f"{name}.npy" for name in (*_PARTS, "checksum")}
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Whole = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class _Recording(_Entry):
+    id: int
+    name: str
+    sha256: str
+    seconds: _Number
+    added_ms: _Whole
+
+
+class _Window(_Entry):
+    block: _Whole
+    start_s: _Number
+    level_dbfs: _Number
+    mode: str | None
+    descriptors: str | None
+    recording: int
+    picture_bytes: _Whole | None
+
+
+class _About(_Entry):
+    format: Literal["edge-monitor normals 1"] = "edge-monitor normals 1"
+    machine: str
+    bundle_hash: str
+    recordings: list[_Recording]
+    windows: list[_Window]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +80,20 @@ def export_normals(store: NormalStore, path: Path) -> Moved:
         raise NormalsError("no normals to export", where=store.machine, hint="enrol first")
     pictures = [store.spectrogram(normal.id) for normal in normals]
     windows = [
-        {"block": n.block, "start_s": n.start_s, "level_dbfs": n.level_dbfs, "mode": n.mode,
-         "descriptors": store.descriptors(n.id), "recording": n.recording_id,
-         "picture_bytes": None if picture is None else len(picture)}
+        _Window(block=n.block, start_s=n.start_s, level_dbfs=n.level_dbfs, mode=n.mode,
+                descriptors=store.descriptors(n.id), recording=n.recording_id,
+                picture_bytes=None if picture is None else len(picture))
         for n, picture in zip(normals, pictures, strict=True)
     ]  # fmt: skip
     used = {normal.recording_id for normal in normals}
     recordings = [
-        {"id": r.id, "name": r.name, "sha256": r.sha256, "seconds": r.seconds, "added_ms": r.added_ms}
+        _Recording(id=r.id, name=r.name, sha256=r.sha256, seconds=r.seconds, added_ms=r.added_ms)
         for r in store.recordings()
         if r.id in used
     ]
-    about = {"format": _FORMAT, "machine": store.machine, "bundle_hash": store.bundle_hash(),
-             "recordings": recordings, "windows": windows}  # fmt: skip
+    about = _About(machine=store.machine, bundle_hash=normals[0].bundle_hash, recordings=recordings, windows=windows)
     parts = {
-        "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
+        "about": np.frombuffer(about.model_dump_json().encode(), dtype=np.uint8),
         "vectors": store.vectors([normal.id for normal in normals]).astype("<f4"),
         "pictures": np.frombuffer(b"".join(picture or b"" for picture in pictures), dtype=np.uint8),
     }
@@ -87,23 +118,25 @@ def import_normals(store: NormalStore, path: Path, *, bundle_hash: str | None = 
     """
     parts = _open(path)
     try:
-        about = json.loads(parts["about"].tobytes())
-        normals = _windows(about["windows"], parts["vectors"], parts["pictures"].tobytes())
+        about = _About.model_validate_json(parts["about"].tobytes())
+        normals = _windows(about.windows, parts["vectors"], parts["pictures"].tobytes())
         by_recording: dict[int, list[NewNormal]] = {}
-        for window, normal in zip(about["windows"], normals, strict=True):
-            by_recording.setdefault(window["recording"], []).append(normal)
-        recordings, origin = about["recordings"], str(about["bundle_hash"])
-        if bundle_hash not in (None, origin):
-            raise bundle_mismatch(str(path), (origin, str(bundle_hash)))
+        for window, normal in zip(about.windows, normals, strict=True):
+            by_recording.setdefault(window.recording, []).append(normal)
+        if bundle_hash not in (None, about.bundle_hash):
+            raise bundle_mismatch(str(path), (about.bundle_hash, str(bundle_hash)))
         with transaction(store.connection):
             added = [
-                store.insert(entry["name"], entry["sha256"], entry["seconds"], by_recording[entry["id"]],
-                             bundle_hash=origin, thin=False, added_ms=entry["added_ms"])
-                for entry in recordings
+                store.insert(entry.name, entry.sha256, entry.seconds, by_recording[entry.id],
+                             bundle_hash=about.bundle_hash, thin=False, added_ms=entry.added_ms)
+                for entry in about.recordings
             ]  # fmt: skip
-    except (ValueError, KeyError, TypeError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _unusable(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (ValueError, KeyError) as error:
         raise _unusable(path, f"{type(error).__name__}: {error}") from error
-    return Moved(len(recordings), sum(a.count for a in added), already=sum(a.already for a in added))
+    return Moved(len(about.recordings), sum(a.count for a in added), already=sum(a.already for a in added))
 
 
 def _open(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -125,28 +158,25 @@ def _open(path: Path) -> dict[str, NDArray[np.generic]]:
     return parts
 
 
-def _windows(entries: list[dict[str, object]], vectors: NDArray[np.generic], pictures: bytes) -> list[NewNormal]:
+def _windows(entries: list[_Window], vectors: NDArray[np.generic], pictures: bytes) -> list[NewNormal]:
+    if vectors.ndim != 2 or vectors.dtype != np.dtype("<f4"):  # noqa: PLR2004 - (n, dim)
+        raise ValueError("vectors are not (n, dim) float32")
     normals, offset = [], 0
-    for entry, vector in zip(entries, vectors, strict=True):
-        size = entry["picture_bytes"]
-        picture = None if size is None else pictures[offset : offset + int(str(size))]
+    for entry, vector in zip(entries, vectors.astype(np.float32), strict=True):
+        picture = None if entry.picture_bytes is None else pictures[offset : offset + entry.picture_bytes]
         offset += 0 if picture is None else len(picture)
         normals.append(
             NewNormal(
-                block=int(str(entry["block"])),
-                start_s=float(str(entry["start_s"])),
-                level_dbfs=float(str(entry["level_dbfs"])),
-                vector=np.asarray(vector, dtype=np.float32),
+                block=entry.block,
+                start_s=entry.start_s,
+                level_dbfs=entry.level_dbfs,
+                vector=vector,
                 spectrogram=picture,
-                descriptors=_text(entry["descriptors"]),
-                mode=_text(entry["mode"]),
+                descriptors=entry.descriptors,
+                mode=entry.mode,
             )
         )
     return normals
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _checksum(parts: dict[str, NDArray[np.generic]]) -> NDArray[np.uint8]:
