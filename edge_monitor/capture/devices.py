@@ -3,7 +3,7 @@
 PortAudio freezes its device list when it is initialised, so every listing happens in a fresh process. Its names end in
 the ALSA card's index, "USB Audio Device: - (hw:1,0)", and that moves from boot to boot: the identity is the name
 without it, "USB Audio Device: -". Two alike cards are told apart by the port they are plugged into,
-"USB Audio Device: - @usb-1-1.2", as the kernel names it. This module imports nothing heavy.
+"USB Audio Device: - @usb-1-1.2", as the kernel names it, and never by their order. This module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Device:
     channels: int
     default_rate_hz: int
     is_default: bool
+    port: str = ""  # where it is plugged in, e.g. `usb-1-1.2`; empty when the system does not say
 
 
 def load_portaudio() -> Any:  # noqa: ANN401 - sounddevice ships no types
@@ -55,7 +56,7 @@ def query_devices(sounddevice: Any) -> list[Device]:  # noqa: ANN401 - sounddevi
     default = sounddevice.default.device[0]
     found = [device for device in sounddevice.query_devices() if device["max_input_channels"] > 0]
     several_apis = len({device["hostapi"] for device in found}) > 1
-    devices, ports = [], []
+    devices = []
     for device in found:
         match = _INDEX.search(device["name"])
         name = _INDEX.sub("", device["name"]).strip()
@@ -66,26 +67,24 @@ def query_devices(sounddevice: Any) -> list[Device]:  # noqa: ANN401 - sounddevi
                 channels=device["max_input_channels"],
                 default_rate_hz=round(device["default_samplerate"]),
                 is_default=device["index"] == default,
+                port=_port(int(match[1]), int(match[2])) if match else "",
             )
         )
-        ports.append(_port(int(match[1]), int(match[2])) if match else "")
-    return tell_apart(devices, ports)
+    return tell_apart(devices)
 
 
-def tell_apart(devices: Sequence[Device], ports: Sequence[str]) -> list[Device]:
-    """Return the devices with ` @port` added to identities that occur more than once, ` #2` if that is not enough."""
+def tell_apart(devices: Sequence[Device]) -> list[Device]:
+    """Return the devices with ` @port` added to identities that occur more than once.
+
+    Alike devices without a port stay alike: which of them is listed first may change from boot to boot.
+    """
     count = Counter(device.identity for device in devices)
-    seen: Counter[str] = Counter()
-    distinct = []
-    for device, port in zip(devices, ports, strict=True):
-        identity = device.identity
-        if count[identity] > 1 and port:
-            identity = f"{identity} @{port}"
-        seen[identity] += 1
-        if seen[identity] > 1:
-            identity = f"{identity} #{seen[identity]}"
-        distinct.append(replace(device, identity=identity))
-    return distinct
+    return [
+        replace(device, identity=f"{device.identity} @{device.port}")
+        if count[device.identity] > 1 and device.port
+        else device
+        for device in devices
+    ]
 
 
 def _port(card: int, pcm: int) -> str:
@@ -101,24 +100,36 @@ def _port(card: int, pcm: int) -> str:
 
 
 def resolve(devices: Sequence[Device], text: str) -> Device:
-    """Return the input that `text` names: its identity, `default`, or a part of one identity (case does not matter).
+    """Return the input that `text` names: its identity, its port, a part of its name, or `default`.
 
-    Raises AudioError when no input matches and ConfigError when several do.
+    `name @port` names it whether or not another one alike is plugged in. Raises AudioError when no input matches and
+    ConfigError when several do: guessing would listen to the wrong machine.
     """
-    exact = [device for device in devices if device.identity == text]
-    if len(exact) == 1:
-        return exact[0]
-    wanted = text.casefold()
-    matches = [device for device in devices if wanted in device.identity.casefold()]
-    if wanted == "default":
-        matches = [device for device in devices if device.is_default] or matches
+    matches = [device for device in devices if text in {device.identity, f"{device.identity} @{device.port}"}]
+    if not matches and text.casefold() == "default":
+        matches = [device for device in devices if device.is_default]
+    if not matches:
+        matches = [device for device in devices if _is_part(text.casefold(), device)]
     if not matches:
         known = ", ".join(repr(device.identity) for device in devices) or "none"
         raise AudioError(f"no input device matches {text!r}", hint=f"inputs: {known}")
     if len(matches) > 1:
-        names = ", ".join(repr(device.identity) for device in matches)
-        raise ConfigError(f"device {text!r} is ambiguous: it matches {names}", hint="write one of them in full")
+        found = [device.identity for device in matches]
+        hint = "write one of them in full"
+        if len(set(found)) < len(found):
+            hint = "nothing tells them apart: leave one of them plugged in"
+        raise ConfigError(f"device {text!r} is ambiguous: it matches {', '.join(map(repr, found))}", hint=hint)
     return matches[0]
+
+
+def _is_part(wanted: str, device: Device) -> bool:
+    """Return whether `wanted`, in lower case, is a part of the name, a whole port, or both as `part @port`."""
+    port = device.port.casefold()
+    name = device.identity.casefold().removesuffix(f" @{port}")
+    part, at, place = wanted.rpartition(" @")
+    if port and (wanted == port or (at and place == port)):
+        return part in name
+    return wanted in name
 
 
 def list_devices() -> list[Device]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from edge_monitor.config import MicrophoneSource
 
 _STALL_S = 5.0  # an unplugged device may just go quiet: PortAudio has no disconnect callback
-_START_S = 15.0  # opening a device may take a while on a loaded box
+_START_S = 10.0  # opening a device may take a while on a loaded box
+_GONE_S = 2.0  # a killed child may be held by a broken driver: it is left behind
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 5.0
 _POLL_S = 0.2
 _READ_BYTES = 1 << 18
@@ -35,8 +37,9 @@ _READ_BYTES = 1 << 18
 def open_microphones(microphones: Mapping[str, MicrophoneSource]) -> list[Microphone]:
     """Return one source per audio interface for these machines (by name).
 
-    Raises PortAudioMissingError, and ConfigError when a device is ambiguous, has no such channel,
-    or is asked for at two rates. A device that is not there is no error: the source says so and goes on trying.
+    Raises PortAudioMissingError, and ConfigError when a device is asked for at two rates. A device that is not there,
+    is ambiguous or has no such channel is no error: what is plugged in changes, so the source says why it is deaf and
+    goes on trying, and the other machines are heard.
     """
     try:
         present = list_devices()
@@ -46,20 +49,18 @@ def open_microphones(microphones: Mapping[str, MicrophoneSource]) -> list[Microp
         present = []  # the sources will say why, and go on trying
     groups: dict[str, tuple[str, dict[str, MicrophoneSource]]] = {}
     for machine, settings in microphones.items():
-        device = _find(present, settings) or settings.device
+        device = _find(present, settings.device)
         groups.setdefault(device.casefold(), (device, {}))[1][machine] = settings
     return [Microphone(device, group) for device, group in groups.values()]
 
 
-def _find(present: list[Device], settings: MicrophoneSource) -> str | None:
+def _find(present: list[Device], text: str) -> str:
+    if text.casefold() == "default":
+        return text  # the default input may be another one tomorrow
     try:
-        device = resolve(present, settings.device)
-    except AudioError:
-        return None
-    if settings.channel > device.channels:
-        raise ConfigError(f"{device.identity} has {device.channels} channels, not {settings.channel}")
-    # "default" stays: the default input may be another one tomorrow.
-    return device.identity if settings.device.casefold() != "default" else None
+        return resolve(present, text).identity
+    except (AudioError, ConfigError):
+        return text
 
 
 @dataclass
@@ -69,6 +70,13 @@ class _Stream:
     process: subprocess.Popen[bytes]
     reader: PacketReader = field(default_factory=PacketReader)
     heard: bool = False
+
+
+def _code(process: subprocess.Popen[bytes]) -> int | str:
+    try:
+        return process.wait(_GONE_S)
+    except subprocess.TimeoutExpired:
+        return "unknown"  # it has closed its pipe and hangs
 
 
 class Microphone:
@@ -134,7 +142,8 @@ class Microphone:
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         self._child = None
         process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GONE_S)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -152,7 +161,7 @@ class Microphone:
                 continue
             data = os.read(pipe.fileno(), _READ_BYTES)
             if not data:
-                return f"the capture process ended (code {stream.process.wait()})"
+                return f"the capture process ended (code {_code(stream.process)})"
             for packet in stream.reader.feed(data):
                 if packet.kind == FAILED:
                     return packet.payload.decode(errors="replace")

@@ -36,9 +36,8 @@ class Source(Protocol):
 def open_sources(machines: Sequence[MachineSettings]) -> list[Source]:
     """Return the sources of these machines; those on the same audio interface share one.
 
-    A microphone that is not there now is waited for. Raises AudioError when a recording cannot be read,
-    PortAudioMissingError when a microphone needs it, and ConfigError when a device is ambiguous, has no such channel,
-    or is asked for at two rates.
+    A microphone that cannot be opened now is waited for. Raises AudioError when a recording cannot be read,
+    PortAudioMissingError when a microphone needs it, and ConfigError when a device is asked for at two rates.
     """
     sources: list[Source] = []
     microphones: dict[str, MicrophoneSource] = {}
