@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 def command(*, config_path: Path, verbose: bool) -> None:
     """Listen, score and alert until stopped (SIGTERM or Ctrl-C), or until the recordings end.
 
+    SIGHUP loads the configuration again; one that cannot be used changes nothing.
+
     The log goes to standard error: readable on a terminal, JSON lines otherwise.
     """
-    from edge_monitor.config_file import load_settings
     from edge_monitor.service import logs
-    from edge_monitor.service.daemon import Daemon
+    from edge_monitor.service.runner import Runner
 
     logs.configure(debug=verbose)
-    raise SystemExit(Daemon(load_settings(config_path)).run())
+    raise SystemExit(Runner(config_path).run())

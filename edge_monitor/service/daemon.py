@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import threading
 import uuid
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -36,6 +36,7 @@ from edge_monitor.service.plant_link import PlantLink
 from edge_monitor.service.state_dir import PRIVATE_UMASK
 from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.taps import Taps
+from edge_monitor.service.watchdog import Progress, stuck
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from edge_monitor.config import Settings
     from edge_monitor.records import AudioBlock
     from edge_monitor.service.pipeline import Heard
+    from edge_monitor.service.supervision import ThreadHealth
+    from edge_monitor.service.systemd import Notifier
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -59,9 +62,11 @@ DRAIN_S = 10.0  # at the end of recordings the broker gets this long to take the
 class Daemon(Node):
     """Runs one node until stopped, until its recordings end, or until one of its threads fails for good."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, notifier: Notifier, *, each_turn: Callable[[], None] = lambda: None) -> None:
         super().__init__(settings)
+        self._each_turn = each_turn  # called in the main thread, twice a second
         self.taps = Taps()
+        self.notifier = notifier
         self.feed = Feed()
         self.hearing = Hearing(self)
         self.link: PlantLink | None = None
@@ -71,6 +76,7 @@ class Daemon(Node):
         self._live: frozenset[str] = frozenset()
         self._swapping = threading.Lock()
         self._failed = False
+        self._hang = ""  # what stands still
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -101,7 +107,6 @@ class Daemon(Node):
 
     def run(self) -> int:
         """Run; return the exit code. Raises EdgeMonitorError for what makes a start impossible."""
-        self._listen_for_signals()
         give_memory_back()
         os.umask(PRIVATE_UMASK)
         self.state_dir.create()
@@ -115,16 +120,12 @@ class Daemon(Node):
                 machines=len(self.pipelines),
                 state_dir=str(self.state_dir.path),
             )
+            self.notifier.ready()
             self._work()
         log.info("service.stopped", failed=self._failed)
         return 1 if self._failed or self.feed.failure else 0
 
     # --- start ------------------------------------------------------------------------------------------------------
-
-    def _listen_for_signals(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: self.stop())
 
     def _open(self, stack: ExitStack) -> None:
         """Make every part; `stack` ends them in the opposite order."""
@@ -187,6 +188,8 @@ class Daemon(Node):
             self._notice_deafness()
             if not self._all_alive():
                 break
+            self._tell_service_manager()
+            self._each_turn()
             if clock.now().monotonic_s - republished_s >= REPUBLISH_S:
                 republished_s += REPUBLISH_S
                 self.board.republish()
@@ -199,23 +202,36 @@ class Daemon(Node):
         if ended:
             self._drain()
         self.stop()
-        self.hearing.join(timeout=2.0)
+        self.hearing.join(2.0)
         self.explainer.close(timeout_s=1.0)
         self.narrator.close()
 
     def _all_alive(self) -> bool:
         """Return whether the threads nobody else waits for still run; without them the node would fall silent."""
-        threads = {
-            "storage": self.storage.is_alive(),
-            "explainer": self.explainer.is_alive(),
-            "narrator": self.narrator.is_alive(),
-            "publisher": self.link is None or self.link.health().alive,
-        }
-        dead = [name for name, alive in threads.items() if not alive]
+        dead = [each.name for each in self.threads() if not each.alive]
+        if self.link is not None and not self.link.health().alive:
+            dead.append("publisher")
         if dead:
             self._failed = True
             log.critical("service.thread_died", threads=dead)
         return not dead
+
+    def _tell_service_manager(self) -> None:
+        """Ping the watchdog while there is progress; a microphone or a broker that is away is no hang."""
+        now_s = clock.now().monotonic_s
+        hang = stuck(Progress(self.hearing.turned_s, self.storage.busy_since_s), now_s)
+        if hang != self._hang:
+            self._hang = hang
+            log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
+        if not hang:
+            self.notifier.ping(now_s)
+        states = ", ".join(f"{each['machine']} {each['state']}" for each in self.board.snapshot())
+        broker = "" if self.link is None else f"; broker {'connected' if self.link.health().connected else 'away'}"
+        self.notifier.status(hang or f"{states}{broker}")
+
+    def threads(self) -> list[ThreadHealth]:
+        """Return how the daemon's threads fare."""
+        return [each.health() for each in (self.hearing, self.storage, self.explainer, self.narrator)]
 
     def _rebuild_indexes(self) -> None:
         """Build what exact search stands in for, beside the audio."""
@@ -289,6 +305,7 @@ class Daemon(Node):
                 "parked": health.outbox.parked,
                 "dropped": health.outbox.dropped + health.volatile_dropped,
             },
+            "threads": [asdict(each) for each in self.threads()],
             "dropped_frames": self.feed.dropped_frames,
             "dropped_windows": self.hearing.windows_dropped,
             "machines": self.board.snapshot(),

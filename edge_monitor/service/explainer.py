@@ -22,6 +22,7 @@ from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import Explanation
 from edge_monitor.service.background import step_back
 from edge_monitor.service.healthy import load_healthy
+from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.telling import tell
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class Explainer:
         self._untidy = self._busy = self._closing = False
         with daemon.database() as connection:  # before the first alarm: these are the last run's
             self._unmeasured = jobs.waiting(connection, worded=False)
-        self._thread = threading.Thread(target=self._run, name="explainer", daemon=True)
+        self._thread = SupervisedThread("explainer", self._run)
         self.is_alive = self._thread.is_alive
+        self.health = self._thread.health
         self.start = self._thread.start
 
     def explain(self, event: AlarmEvent, proof: Proof | None) -> None:
@@ -88,7 +90,7 @@ class Explainer:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread.ident is not None:
+        if self._thread.started:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +10,7 @@ from edge_monitor import clock
 from edge_monitor.records import AudioBlock, MachineState
 from edge_monitor.service import minutes
 from edge_monitor.service.pipeline import Heard
+from edge_monitor.service.supervision import SupervisedThread
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,15 +37,18 @@ class Hearing:
         self._minutes = minutes.ScoreMinutes()
         self._flushed_s = self._complained_s = clock.now().monotonic_s
         self._complained_s -= _COMPLAIN_S
-        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self.turned_s = clock.now().monotonic_s  # when the thread last took something, or found nothing to take
+        self._thread = SupervisedThread("pipeline", self._run)
         self.start = self._thread.start
         self.is_alive = self._thread.is_alive
         self.join = self._thread.join
+        self.health = self._thread.health
 
     def _run(self) -> None:
         feed = self._daemon.feed
         while not self._daemon.stopping and not feed.exhausted:
             item = feed.get(timeout_s=IDLE_S)
+            self.turned_s = clock.now().monotonic_s
             if item is not None:
                 self._daemon.taps.put(item)
                 try:

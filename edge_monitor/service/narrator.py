@@ -20,6 +20,7 @@ from edge_monitor.explain.wording import word
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import Embedding, Explanation
 from edge_monitor.service.background import step_back
+from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.telling import tell
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ class Narrator:
         self._changed = threading.Condition()
         self._woken = True  # there may be jobs of the last run
         self._busy = self._decoding = self._closing = False
-        self._thread = threading.Thread(target=self._run, name="narrator", daemon=True)
+        self._thread = SupervisedThread("narrator", self._run)
         self.is_alive = self._thread.is_alive
+        self.health = self._thread.health
         self.start = self._thread.start
 
     def wake(self) -> None:
@@ -77,7 +79,7 @@ class Narrator:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread.ident is not None:
+        if self._thread.started:
             self._thread.join(_DECODING_S if self._decoding else _ASKING_S)
 
     def _run(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import sqlite3
-import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +13,7 @@ from edge_monitor import clock, database
 from edge_monitor.errors import DamagedError, DiskError
 from edge_monitor.service import salvage
 from edge_monitor.service.reserve import Reserve
+from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.wal import read_wal
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class StorageThread:
 
     def __init__(self, path: Path) -> None:
         self.fault = ""
+        self.busy_since_s: float | None = None  # monotonic time at which the present write began, seconds
         self.openings = 0  # of the database so far; whoever keeps a reading connection opens it anew after each
         self._path = path
         self._reserve = Reserve(path.parent)
@@ -48,8 +49,9 @@ class StorageThread:
             self.fault = str(error)
             log.error("storage.not_opened", reason=self.fault)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
+        self._thread = SupervisedThread("storage", self._run)
         self.is_alive = self._thread.is_alive
+        self.health = self._thread.health
         self._thread.start()
 
     def submit(self, write: Callable[[sqlite3.Connection], T], *, urgent: bool = False) -> Future[T]:
@@ -81,10 +83,13 @@ class StorageThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
+            self.busy_since_s = clock.now().monotonic_s
             try:
                 job()
             except Exception:  # what was told of a commit failed, not the commit: the next one must not wait for ever
                 log.exception("storage.callback_failed")
+            finally:
+                self.busy_since_s = None
 
     def suspect(self) -> None:
         """Have the database checked, and rebuilt if need be: somebody could not read it."""
