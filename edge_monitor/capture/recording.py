@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".flac", ".wav")
 _BLOCK_S = 0.2
 _CHUNK_HEADER = struct.Struct("<4sI")
+_RATES_HZ = range(1_000, 1_000_001)  # of a microphone, ultrasound included; a damaged header says anything
 _UNKNOWN_SIZE = 0x7FFFF000  # and above: written by recorders that could not seek back (sox this, ffmpeg 0xFFFFFFFF)
 
 
@@ -122,6 +123,10 @@ def _open(path: Path, channel: int) -> soundfile.SoundFile:
         file = soundfile.SoundFile(where)
     except soundfile.LibsndfileError as error:
         raise AudioError("not a sound file that can be read", where=where, hint="use WAV or FLAC") from error
+    if file.samplerate not in _RATES_HZ:
+        rate_hz = file.samplerate
+        file.close()
+        raise AudioError(f"says it has {rate_hz} samples per second", where=where, hint="is its header damaged?")
     if file.frames == 0:
         file.close()
         raise AudioError("the file holds no sound", where=where)
