@@ -169,7 +169,10 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) ->
     [(sql,)] = target.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
     key = None if "WITHOUT ROWID" in sql else "rowid"
     listed, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    reading = _Reading(source, table, listed, key)
+    primary = [
+        row[1] for row in sorted(target.execute(f"PRAGMA table_info({table})"), key=lambda row: row[5]) if row[5]
+    ]
+    reading = _Reading(source, table, listed, key or primary)
     complete = True
     for row in reading.rows():
         try:
@@ -183,7 +186,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) ->
 class _Reading:
     """Reads the rows of one table around what is damaged."""
 
-    def __init__(self, source: sqlite3.Connection, table: str, columns: str, key: str | None) -> None:
+    def __init__(self, source: sqlite3.Connection, table: str, columns: str, key: str | list[str]) -> None:
         self._source = source
         self._table = table
         self._columns = columns
@@ -191,34 +194,28 @@ class _Reading:
         self.complete = True
 
     def rows(self) -> Iterator[Row]:
-        if self._key is not None:
+        if isinstance(self._key, str):
             yield from self._by_rowid(self._key)
             return
-        yield from self._until_damage("")
+        yield from self._until_damage(self._key, "")
         if not self.complete:
-            yield from self._until_damage("DESC")
+            yield from self._until_damage(self._key, "DESC")
 
-    def _until_damage(self, direction: str) -> Iterator[Row]:
-        order = ", ".join(f"{name} {direction}" for name in self._primary_key())
+    def _until_damage(self, key: list[str], direction: str) -> Iterator[Row]:
+        order = ", ".join(f"{name} {direction}" for name in key)
         try:
             rows = self._source.execute(f"SELECT {self._columns} FROM {self._table} ORDER BY {order}")  # noqa: S608 - the schema's own names
             yield from map(tuple, rows)
         except sqlite3.Error:
             self.complete = False
 
-    def _primary_key(self) -> list[str]:
-        rows = self._source.execute(f"PRAGMA table_info({self._table})").fetchall()
-        return [row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5]] or ["1"]
-
     def _by_rowid(self, key: str) -> Iterator[Row]:
         """Yield every row whose page can be read: behind an unreadable one, the next rowids are tried one by one."""
         last, failures = -1, 0
+        query = f"SELECT {key}, {self._columns} FROM {self._table} WHERE {key} > ? ORDER BY {key}"  # noqa: S608 - as above
         while last < 2**62:
             try:
-                for rowid, *row in self._source.execute(
-                    f"SELECT {key}, {self._columns} FROM {self._table} WHERE {key} > ? ORDER BY {key}",
-                    (last,),  # noqa: S608 - the schema's own names
-                ):
+                for rowid, *row in self._source.execute(query, (last,)):
                     last, failures = rowid, 0
                     yield tuple(row)
             except sqlite3.Error as error:

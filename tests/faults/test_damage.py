@@ -1,0 +1,247 @@
+"""Damaged files: what can be read is saved, what is lost is said, the damaged file is kept, and the node goes on."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from edge_monitor import database
+from edge_monitor.encode.bundle import find_bundle
+from edge_monitor.errors import DamagedError, DiskError
+from edge_monitor.service import salvage
+from edge_monitor.service.storage import StorageThread
+from edge_monitor.service.wal import read_wal
+from tests.broker import Broker, Subscriber, wait_until
+from tests.service.product import Product
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASE = "edge-monitor/v1/plant/edge"
+FAILING = '{ kind = "simulator", machine = "pump", take = 1, fault = "rattle", fault_at_s = 60, pace = 20 }'
+PAGE = 4096
+
+
+@pytest.fixture
+def stored(tmp_path: Path, enrolled_state: Path) -> Path:
+    """Return a database that knows the healthy pump and has 40 messages to deliver."""
+    path = tmp_path / database.FILE_NAME
+    shutil.copy(enrolled_state / database.FILE_NAME, path)
+    with closing(database.connect(path)) as connection, database.transaction(connection):
+        for seq in range(50):
+            connection.execute(
+                "INSERT INTO outbox (topic, alarm_id, created_ms, payload, seq) VALUES ('t', 'a', 0, ?, ?)",
+                (bytes([seq]) * 2000, seq),
+            )
+        connection.execute("DELETE FROM outbox WHERE seq >= 40")
+    return path
+
+
+def spoil(path: Path, first: int, size: int, seed: int = 0) -> None:
+    """Write random bytes into the middle of a file."""
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(random.Random(seed).randbytes(size))  # noqa: S311 - any bytes will do
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query."""
+    with closing(database.connect(path)) as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def content(path: Path, table: str) -> list[tuple[object, ...]]:
+    """Return all rows of a table."""
+    return rows(path, f"SELECT * FROM {table}")  # noqa: S608 - tables of the schema
+
+
+@pytest.mark.parametrize(("first", "size"), [(0, 16), (0, 100), (0, PAGE)])
+def test_a_damaged_header_costs_nothing(stored: Path, first: int, size: int) -> None:
+    """Random bytes over the file's first page: every row is saved, in the new file all is as it was."""
+    tables = ("recordings", "normals", "generations", "generation_members", "outbox")
+    before = {table: content(stored, table) for table in tables}
+    spoil(stored, first, size)
+    with pytest.raises(DamagedError):
+        database.connect(stored)
+    tally = salvage.rebuild(stored)
+    assert tally.incomplete == ()
+    assert {table: content(stored, table) for table in tables} == before
+    assert (stored.parent / tally.kept_as).stat().st_size > 0
+    assert rows(stored, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_ids_of_the_outbox_never_come_again_after_a_rebuild(stored: Path) -> None:
+    """A publisher that has read up to some id finds what is queued after the rebuild behind it."""
+    spoil(stored, 0, 100)
+    salvage.rebuild(stored)
+    with closing(database.connect(stored)) as connection:
+        row = connection.execute("INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms)"
+                                 " VALUES ('t', x'00', 'b', 0, 0) RETURNING id").fetchone()  # fmt: skip
+    assert row["id"] == 51
+    assert rows(stored, "SELECT name, value FROM counters WHERE name LIKE 'outbox!_%' ESCAPE '!' ORDER BY name") == [
+        ("outbox_bytes", 80_000), ("outbox_due", 40), ("outbox_held", 0)]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damage_in_the_middle_costs_what_it_hit(stored: Path, seed: int) -> None:
+    """Random bytes over two pages anywhere: the new database is whole, and says of which tables it lost something."""
+    before = {table: len(content(stored, table)) for table in ("normals", "outbox")}
+    pages = stored.stat().st_size // PAGE
+    spoil(stored, random.Random(seed).randrange(1, pages - 2) * PAGE, 2 * PAGE, seed)  # noqa: S311 - as above
+    tally = salvage.rebuild(stored)
+    assert rows(stored, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(stored, "PRAGMA foreign_key_check") == []
+    for table, count in before.items():
+        left = len(content(stored, table))
+        assert left == count or table in tally.incomplete
+    assert tally.rows > 50
+
+
+def test_rows_behind_an_unreadable_page_are_saved(stored: Path) -> None:
+    """One message's page is spoilt: the messages before and behind it are there."""
+    at = stored.read_bytes().index(bytes([20]) * 1000) // PAGE * PAGE
+    spoil(stored, at, PAGE)
+    tally = salvage.rebuild(stored)
+    assert "outbox" in tally.incomplete
+    saved = [row[0] for row in rows(stored, "SELECT seq FROM outbox ORDER BY seq")]
+    assert 36 <= len(saved) < 40
+    assert {0, 39} <= set(saved)
+    assert 20 not in saved
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 9000, b"no database at all" * 500])
+def test_a_file_that_is_no_database_is_kept_and_replaced(tmp_path: Path, damage: bytes) -> None:
+    """Nothing can be saved; the storage thread begins with an empty database and says so."""
+    path = tmp_path / database.FILE_NAME
+    path.write_bytes(damage)
+    storage = StorageThread(path)
+    assert (
+        storage.submit(lambda connection: connection.execute("SELECT count(*) FROM alarms").fetchone()[0]).result() == 0
+    )
+    storage.close()
+    kept = [each.read_bytes() for each in tmp_path.glob("*.damaged-*")]
+    assert kept == ([damage] if damage else [])
+    assert ("rebuilt" in storage.fault) == bool(damage)
+
+
+def test_damage_that_shows_while_running_is_repaired(stored: Path) -> None:
+    """A write that meets damage fails once; the next one finds a rebuilt database."""
+    storage = StorageThread(stored)
+    at = stored.read_bytes().index(bytes([20]) * 1000) // PAGE * PAGE
+    spoil(stored, at, PAGE)
+    with closing(database.connect(stored)) as other:  # makes the thread's connection read anew
+        database.add_to_counter(other, "c", 1)
+    reading = storage.submit(
+        lambda connection: connection.execute("SELECT sum(length(payload)) FROM outbox").fetchall()
+    )
+    with pytest.raises(sqlite3.OperationalError, match="has been rebuilt"):
+        reading.result()
+    assert storage.submit(lambda connection: connection.execute("PRAGMA quick_check").fetchone()[0]).result() == "ok"
+    assert storage.openings == 2
+    storage.close()
+
+
+def test_a_crash_between_rebuilding_and_renaming_is_made_up_for(stored: Path) -> None:
+    """A rebuilt database that was not put in place is put there at the next start, without the old one's log."""
+    with closing(database.connect(stored)):
+        shutil.copy(stored, salvage.rebuilt(stored))
+        stored.with_name(f"{stored.name}-wal").write_bytes(b"the damaged one's log")
+    spoil(stored, 0, PAGE)
+    storage = StorageThread(stored)
+    assert (
+        storage.submit(lambda connection: connection.execute("SELECT count(*) FROM outbox").fetchone()[0]).result()
+        == 40
+    )
+    storage.close()
+    assert len(list(stored.parent.glob("*.damaged-*"))) >= 1
+
+
+def written_log(path: Path, commits: int) -> bytes:
+    """Leave a log of so many commits beside the database, as a killed process does; return it."""
+    log = path.with_name(f"{path.name}-wal")
+    with closing(database.connect(path)) as connection:
+        for number in range(commits):
+            database.add_to_counter(connection, f"c{number}", 1)
+        content, file = log.read_bytes(), path.read_bytes()
+    log.write_bytes(content)
+    path.write_bytes(file)
+    return content
+
+
+def test_a_log_is_read_as_sqlite_reads_it(stored: Path) -> None:
+    """A copy in memory of the file and its log has every commit; so has what is whole of a torn one."""
+    content = written_log(stored, 5)
+    assert read_wal(stored.with_name(f"{stored.name}-wal")).unusable_frames == 0
+    with closing(salvage.snapshot(stored)) as copy:
+        assert copy.execute("SELECT count(*) FROM counters WHERE name LIKE 'c%'").fetchone()[0] == 5
+        with pytest.raises(DiskError), database.transaction(copy):
+            pass
+    stored.with_name(f"{stored.name}-wal").write_bytes(content[:-10])
+    with closing(salvage.snapshot(stored)) as copy:
+        assert copy.execute("SELECT count(*) FROM counters WHERE name LIKE 'c%'").fetchone()[0] == 4
+
+
+def test_a_damaged_log_is_told_and_kept(stored: Path) -> None:
+    """Commits behind a damaged frame are lost: their number is said, and the log is kept for whoever wants to look."""
+    content = written_log(stored, 5)
+    log = stored.with_name(f"{stored.name}-wal")
+    frames = (len(content) - 32) // (24 + PAGE)
+    spoil(log, 32 + (frames - 2) * (24 + PAGE) + 100, 50)
+    with structlog.testing.capture_logs() as logs:
+        storage = StorageThread(stored)
+    storage.close()
+    assert [(event["event"], event["pages"]) for event in logs if event["event"] == "storage.log_damaged"] == [
+        ("storage.log_damaged", 2)]  # fmt: skip
+    assert "2 pages are lost" in storage.fault
+    assert len(list(stored.parent.glob("*-wal.damaged-*"))) == 1
+    assert rows(stored, "SELECT count(*) FROM counters WHERE name LIKE 'c%'") == [(3,)]
+
+
+def test_a_damaged_database_is_told_to_the_plant_and_the_pump_is_heard(tmp_path: Path, enrolled_state: Path) -> None:
+    """The daemon starts on a database with a spoilt header: MQTT has storage-fault, normal, then the alarm."""
+    shutil.copytree(enrolled_state, tmp_path / "state")
+    spoil(tmp_path / "state" / database.FILE_NAME, 0, 100)
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
+        product = Product(tmp_path, FAILING, mqtt_port=broker.port)
+        with product.daemon() as daemon:
+            wait_until(lambda: scada.on(f"{BASE}/pump/alert"), 60.0, "the alert")
+            states = [message.payload for message in scada.on(f"{BASE}/pump/state")]
+            assert b'"state":"storage-fault"' in states[0]
+            assert b"rebuilt" in states[0]
+            assert any(b'"state":"normal"' in state for state in states)
+            assert daemon.stop() == 0
+    assert product.intact()
+    assert [event["lost_some_of"] for event in daemon.events() if event["event"] == "storage.rebuilt"] == [[]]
+    assert b'"persisted":1' in scada.on(f"{BASE}/pump/alert")[0].payload
+
+
+def test_a_damaged_bundle_is_refused_with_one_line(tmp_path: Path, enrolled_state: Path) -> None:
+    """A model file that differs from its manifest is never run: the daemon ends and names the file."""
+    shutil.copytree(enrolled_state, tmp_path / "state")
+    spectral = find_bundle("spectral", tmp_path / "state").folder
+    shutil.copytree(spectral, tmp_path / "state/models/spectral")
+    spoil(tmp_path / "state/models/spectral/model.onnx", 1000, 10)
+    done = Product(tmp_path, FAILING, bundle=str(tmp_path / "state/models/spectral")).command("run")
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("edge-monitor: ")]
+    assert len(lines) == 1
+    assert "model.onnx" in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_configuration_is_refused_with_one_line(tmp_path: Path) -> None:
+    """A configuration with random bytes in it ends the start with code 2, and names the file."""
+    product = Product(tmp_path, FAILING)
+    argv = product.argv("run")
+    spoil(tmp_path / "edge-monitor.toml", 10, 10)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "edge-monitor.toml" in done.stderr
+    assert "Traceback" not in done.stderr
