@@ -19,6 +19,7 @@ from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import ControlError
 from edge_monitor.explain.jobs import MEASURED
 from edge_monitor.records import AudioLoss
+from edge_monitor.service import farewell
 from edge_monitor.service.alarm_desk import AlarmDesk
 from edge_monitor.service.allocator import give_memory_back
 from edge_monitor.service.board import Board
@@ -142,6 +143,7 @@ class Daemon(Node):
         self.board = Board(
             self.settings.node, self.settings.machine, self.link.set_state if self.link else lambda *_: None
         )
+        farewell.take_leave(self)
         self.narrator = Narrator(self)
         self.explainer = Explainer(self)
         self.desk = AlarmDesk(self)
@@ -208,7 +210,7 @@ class Daemon(Node):
 
     def _all_alive(self) -> bool:
         """Return whether the threads nobody else waits for still run; without them the node would fall silent."""
-        dead = [each.name for each in self.threads() if not each.alive]
+        dead = [each.name for each in self.threads()[1:] if not each.alive]  # the pipeline may end with its recordings
         if self.link is not None and not self.link.health().alive:
             dead.append("publisher")
         if dead:
