@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.explain.acoustics import LOW_HZ
 from edge_monitor.explain.impulse_findings import impulses_of, swells_of
-from edge_monitor.explain.runs import burst, inside, level, overlap, runs_of
+from edge_monitor.explain.runs import burst, level, overlap, runs_of, skirts_of
 from edge_monitor.explain.sentence import change, frequency
 from edge_monitor.explain.tone_findings import tones_of
 from edge_monitor.records import Finding
@@ -29,17 +29,16 @@ def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
     louder += [(run.hz, run.deviation) for run in runs if run.difference_db > 0 and run.hz[1] <= LOW_HZ[1]]
     tones = tones_of(compared, least, [*louder, (LOW_HZ, float(compared.deviations("low")[0]))])
     pitches = [finding.band_hz for finding in tones if finding.band_hz]
-    cracks = [finding.band_hz for finding in impulses if finding.band_hz and finding.value is not None]
+    cracks = [f.band_hz for f in impulses if f.band_hz and f.value is not None]
     levels = [
         run
         for run in runs
-        if not (run.difference_db > 0 and inside(run.hz, cracks))
-        and not (run.hz[1] <= LOW_HZ[1] and any(overlap(run.hz, hz) for hz in pitches))
+        if not skirts_of(run, cracks) and not (run.hz[1] <= LOW_HZ[1] and any(overlap(run.hz, hz) for hz in pitches))
     ]
     bursts = [
         run
         for run in bursts
-        if not (run.difference_db > 0 and inside(run.hz, cracks))
+        if not skirts_of(run, cracks)
         and not any(overlap(run.hz, other.hz) and run.difference_db * other.difference_db > 0 for other in runs)
         and not any(overlap(run.hz, hz) for hz in pitches)
     ]
