@@ -66,20 +66,19 @@ def _overall(compared: Comparison, least: float) -> list[Finding]:
         "centroid": ("the sound is {}", ("brighter", "duller"), "Hz"),
     }
     found = []
-    for part, (words_, signs, unit) in words.items():
-        deviation = float(compared.deviations(part)[0])
+    for part, (clause, signs, unit) in words.items():
+        deviation, difference = float(compared.deviations(part)[0]), float(compared.values(part)[0])
         if abs(deviation) < least:
             continue
-        own, normal = float(compared.own[compared.layout.parts[part]][0]), 0.0
-        normal = float(compared.normal[compared.layout.parts[part]][0])
-        if part == "centroid":
+        own = float(compared.own[compared.layout.parts[part]][0])
+        normal = own - difference
+        if part == "centroid":  # in octaves
             own, normal = 2**own, 2**normal
             figures = f"{signs[own < normal]}: its centre is at {frequency(own)}, normally {frequency(normal)}"
         else:
-            figures = change(own - normal, signs)
-        found.append(
-            Finding(part, words_.format(figures), own, normal, unit, abs(deviation), LOW_HZ if part == "low" else None)
-        )
+            figures = change(difference, signs)
+        band_hz = LOW_HZ if part == "low" else None
+        found.append(Finding(part, clause.format(figures), own, normal, unit, abs(deviation), band_hz))
     return found
 
 

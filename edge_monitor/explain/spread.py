@@ -65,7 +65,7 @@ def spread_of(normals: Sequence[Acoustics]) -> Spread:
     unit = np.maximum(middle, largest / extreme)
     for family in FAMILIES:
         parts = [layout.parts[part] for part in family]
-        together = np.max([over[:, part].max(axis=1) for part in parts], axis=0)  # (normals,)
+        together = np.max([over[:, part].max(axis=1, initial=0.0) for part in parts], axis=0)  # (normals,)
         for part in parts:
             unit[part] *= max(_LEAST_SPREADS, _exceeded_by_few(together, _FALSE / len(FAMILIES)))
     return Spread(layout, unit, rows)

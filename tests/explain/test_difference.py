@@ -162,3 +162,14 @@ def test_what_cannot_be_compared_is_refused() -> None:
         compare(anomaly, (), normals())
     with pytest.raises(ExplainError, match="measured at 8000 Hz"):
         compare(measure(machine(0)[::2], 8000), normals()[:4], normals())
+
+
+@pytest.mark.parametrize("rate_hz", [1500, 8000, 48_000])
+def test_sounds_at_any_rate_are_compared(rate_hz: int) -> None:
+    """Too low a rate has no bands for impulses, and is compared by the rest."""
+    random = np.random.default_rng(9)
+    sounds = [(0.01 * random.standard_normal(3 * rate_hz)).astype(np.float32) for _ in range(7)]
+    usual = [measure(sound, rate_hz) for sound in sounds[:6]]
+    louder = compare(measure(4 * sounds[6], rate_hz), usual[:4], usual)
+    assert louder.findings[0].name == "band-level"
+    assert "12 dB louder" in louder.sentence
