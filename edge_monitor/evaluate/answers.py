@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,9 +104,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DatasetError(f"left out: cannot be read: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise DatasetError("left out: not a CSV in UTF-8", where=str(path)) from error
-    lines = text.splitlines(keepends=True)
-    delimiter = ";" if lines and ";" in lines[0] else ","
-    reader = csv.DictReader(lines, delimiter=delimiter)
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
         if missing:
@@ -113,7 +113,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         for row in reader:
             yield reader.line_num, {column: (row[column] or "").strip() for column in COLUMNS}
     except csv.Error as error:
-        raise DatasetError(f"left out from row {reader.line_num} on: {error}", where=str(path)) from error
+        raise DatasetError(f"left out from row {reader.line_num + 1} on: {error}", where=str(path)) from error
 
 
 def _rating(row: dict[str, str], key: Mapping[str, KeyItem]) -> Rating:

@@ -78,13 +78,13 @@ class Captions:
         """Return the methods that can be tried."""
         return tuple(method for method in METHODS if method not in self.missing)
 
-    def of(self, question: Question) -> tuple[dict[str, str], list[str]]:
-        """Return what each method says, and a line for each that has nothing to say."""
+    def of(self, question: Question) -> tuple[dict[str, str], dict[str, str]]:
+        """Return what each method says, and why each of the others says nothing."""
         said: dict[str, str] = {}
-        failed: list[str] = []
+        failed: dict[str, str] = {}
         for method in self.methods:
             if "measured" in method and question.difference is None:
-                failed.append(f"{method}: the sound could not be measured")
+                failed[method] = "the sound could not be measured"
                 continue
             if method == MEASURED and question.difference:
                 said[method] = question.difference.sentence
@@ -92,7 +92,7 @@ class Captions:
             try:
                 said[method] = self._worded(self._prompt(method, question))
             except (LlmError, BudgetSpentError) as error:
-                failed.append(f"{method}: {error}")
+                failed[method] = str(error)
         return said, failed
 
     def _prompt(self, method: str, question: Question) -> str:

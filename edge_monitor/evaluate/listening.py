@@ -59,14 +59,14 @@ def make(
     """
     if (out / KEY).exists() or (out / PAGE).exists():
         raise DatasetError("holds a listening sheet already", where=str(out), hint="name another folder, or delete it")
-    maker = _Maker(dataset, ear, captions, out, window_s, progress)
+    maker = _Maker(dataset, ear, captions, out, window_s, progress, failed={})
     try:
         for folder in ("audio", "pictures"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         items = tuple(maker.items())
         said = {method for item in items for method in item.captions}
-        missing = captions.missing | {method: "no caption came" for method in captions.methods if method not in said}
-        sheet = Sheet(items, missing, seed, made_with)
+        failed = {method: why for method, why in maker.failed.items() if method not in said}
+        sheet = Sheet(items, captions.missing | failed, seed, made_with)
         if not said:
             raise DatasetError("no machine gives anything to rate", where=str(dataset.folder))
         (out / KEY).write_text(sheet.key(), "utf-8")
@@ -84,6 +84,7 @@ class _Maker:
     out: Path
     window_s: float
     progress: Progress
+    failed: dict[str, str]  # method -> why it last had nothing to say
 
     def items(self) -> Iterator[Item]:
         """Yield the items, machine by machine, the highest score first."""
@@ -147,8 +148,9 @@ class _Maker:
             tuple(normal.embedding for normal in scored.neighbours),
         )
         said, failed = self.captions.of(question)
-        for line in failed:
-            self.progress.complain(f"{individual.label}, item {number}: {line}")
+        self.failed.update(failed)
+        for method, why in failed.items():
+            self.progress.complain(f"{individual.label}, item {number}: {method}: {why}")
         sounds = [self._keep(heard, f"audio/{number:03d}-{place}.flac")
                   for place, heard in enumerate((scored.worst, *scored.neighbours))]  # fmt: skip
         return Item(
