@@ -67,7 +67,7 @@ def _explain_file(
 ) -> Iterator[dict[str, Any]]:
     """Encode a file here, have each window scored, and ask for the highest one's explanation."""
     from edge_monitor.encode.encoder import Encoder
-    from edge_monitor.errors import AudioError
+    from edge_monitor.errors import AudioError, ExplainError
     from edge_monitor.service.clips import encode_clip
     from edge_monitor.service.node import Node
     from edge_monitor.service.operations.wire import pack_vector
@@ -85,11 +85,19 @@ def _explain_file(
     scores = list(ask("score", machine=machine, vectors=vectors, bundle_hash=encoder.bundle_hash))
     highest = max(range(len(scores)), key=lambda i: scores[i]["score"])
     window = clip.windows[highest]
+    acoustics = None
+    try:
+        acoustics = _measure(path, encoder, channel, window.start_s)
+    except ExplainError as error:
+        error.where = str(path)
+        if method in {"measured", "measured-worded"}:
+            raise
+        click.echo(f"edge-monitor: {error}", err=True)
     for item in ask(
         "explain.sound",
         machine=machine,
         vector=vectors[highest],
-        acoustics=_measure(path, encoder, channel, window.start_s),
+        acoustics=acoustics,
         bundle_hash=encoder.bundle_hash,
         method=method,
         dry_run=dry_run,
@@ -98,7 +106,7 @@ def _explain_file(
 
 
 def _measure(path: Path, encoder: Encoder, channel: int, start_s: float) -> str:
-    """Return the acoustics of the window of a file that begins at `start_s`, JSON."""
+    """Return the acoustics of the window of a file that begins at `start_s`, JSON. Raises ExplainError."""
     from edge_monitor.capture.recording import read_clip
     from edge_monitor.capture.resampling import resample
     from edge_monitor.explain.acoustics import measure

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ VERSION = 1  # of the figures: those of another version are not compared
 _LONG_S, _SHORT_S = 0.5, 0.064  # spectra for tones and steady noise (bins of 2 Hz), for loud moments
 _LOUD_FROM_HZ = 140.0  # a third octave is then at least two bins of the short spectra
 _LOUD_PERCENTILE = 98.0  # loud moments: what is exceeded 2 % of the time, 0.2 s of 10
-_LOW_HZ = (20.0, 160.0)  # where vibration is heard
+LOW_HZ = (20.0, 160.0)  # where vibration is heard
 _LEAST_S = 2.0
 
 
@@ -40,7 +41,7 @@ class Acoustics:
 
     def to_json(self) -> str:
         """Return the figures as compact JSON, under 6 kB."""
-        return json.dumps({"version": VERSION, **_rounded(asdict(self))}, separators=(",", ":"))
+        return json.dumps(_rounded({"version": VERSION, **asdict(self)}), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Acoustics:
@@ -49,19 +50,10 @@ class Acoustics:
             figures = json.loads(text)
             if figures.pop("version") != VERSION:
                 raise ExplainError("the stored figures are of another version", hint="enrol the recordings anew")
-            impulses = tuple(
-                Impulsiveness(
-                    **{
-                        **band,
-                        "moments_s": tuple(band["moments_s"]),
-                        "rhythms": tuple(Rhythm(*rhythm) for rhythm in band["rhythms"]),
-                    }
-                )
-                for band in figures.pop("impulses")
-            )
             tones = tuple(Tone(*tone) for tone in figures.pop("tones"))
-            bands = {name: tuple(figures.pop(name)) for name in ("noise_db", "loud_db")}
-            return cls(**figures, **bands, tones=tones, impulses=impulses)
+            impulses = tuple(_impulsiveness(band) for band in figures.pop("impulses"))
+            figures |= {name: tuple(figures[name]) for name in ("noise_db", "loud_db")}
+            return cls(**figures, tones=tones, impulses=impulses)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ExplainError("the stored figures are damaged", hint="enrol the recordings anew") from error
 
@@ -84,14 +76,14 @@ def measure(samples: Samples, rate_hz: int) -> Acoustics:
     median = np.median(np.ascontiguousarray(power.T), axis=1).astype(np.float64)  # (bins,)
     noise = [
         float(np.median(median[inside]) / np.log(2) * (inside.stop - inside.start))
-        for inside in (bin_range(low, high, step_hz) for low, high in zip(edges[:-1], edges[1:], strict=True))
+        for inside in (bin_range(low, high, step_hz) for low, high in pairwise(edges))
     ]
     mean = power.mean(axis=0, dtype=np.float64)
     short = frame_of(_SHORT_S, rate_hz)
     brief = short_time_power(sound, short, short // 2)
     loud = [
         np.percentile(brief[:, bin_range(low, high, rate_hz / short)].sum(axis=1), _LOUD_PERCENTILE)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
         if low >= _LOUD_FROM_HZ
     ]
     total = float(mean.sum())
@@ -99,7 +91,7 @@ def measure(samples: Samples, rate_hz: int) -> Acoustics:
         rate_hz=rate_hz,
         level_dbfs=_one_db(float(np.mean(np.square(sound, dtype=np.float64)))),
         variability_db=float(np.std(in_db(brief.sum(axis=1)))),
-        low_db=_one_db(float(mean[bin_range(*_LOW_HZ, step_hz)].sum())),
+        low_db=_one_db(float(mean[bin_range(*LOW_HZ, step_hz)].sum())),
         centroid_hz=float(np.sum(mean * np.arange(len(mean)))) * step_hz / total if total > 0 else 0.0,
         noise_db=tuple(in_db(np.array(noise)).tolist()),
         loud_db=tuple(in_db(np.array(loud)).tolist()),
@@ -111,7 +103,12 @@ def measure(samples: Samples, rate_hz: int) -> Acoustics:
 def loud_edges(rate_hz: int) -> list[tuple[float, float]]:
     """Return the bands of `loud_db`, each from and to in Hz."""
     edges = band_edges(rate_hz)
-    return [(float(a), float(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if a >= _LOUD_FROM_HZ]
+    return [(float(a), float(b)) for a, b in pairwise(edges) if a >= _LOUD_FROM_HZ]
+
+
+def _impulsiveness(figures: dict[str, Any]) -> Impulsiveness:
+    rhythms = tuple(Rhythm(*rhythm) for rhythm in figures.pop("rhythms"))
+    return Impulsiveness(**figures | {"moments_s": tuple(figures["moments_s"])}, rhythms=rhythms)
 
 
 def _one_db(power: float) -> float:

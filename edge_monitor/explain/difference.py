@@ -47,6 +47,6 @@ def compare(anomaly: Acoustics, neighbours: Sequence[Acoustics], normals: Sequen
     largest = None
     if not findings:
         most = float(abs(compared.deviation).max())
-        fainter = find(compared, most) if most > _FAINT else ()
-        largest = fainter[0] if fainter else None
+        fainter = (find(compared, most * part) for part in (1.0, 0.7, 0.4) if most > _FAINT)
+        largest = next((found[0] for found in fainter if found), None)
     return Difference(findings, sentence(findings, largest), counterparts(compared))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,16 +30,23 @@ _LEAST_STEP_PER_S = 0.75
 # What two windows differ by at least before it can mean anything, whatever the normals' spread: in each part's unit.
 LEAST = {
     "level": 0.5,
-    "variability": 0.3,
     "low": 0.5,
     "centroid": 0.05,
-    "noise": 0.4,
-    "loud": 0.6,
-    "kurtosis": 0.1,
-    "count": 0.3,
-    "tones": 0.7,
-    "rhythms": 1.5,
+    "noise": 0.5,
+    "variability": 0.3,
+    "loud": 1.0,
+    "kurtosis": 0.2,
+    "count": 0.4,
+    "tones": 1.0,
+    "rhythms": 2.0,
 }
+# Parts of one family are judged together: their most extreme values are of one kind.
+FAMILIES = (
+    ("level", "low", "centroid", "noise"),
+    ("variability", "loud", "kurtosis", "count"),
+    ("tones",),
+    ("rhythms",),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class Layout:
     @property
     def size(self) -> int:
         """Return the length of a row."""
-        return self.parts["rhythms"].stop
+        return int(self.parts["rhythms"].stop)
 
     @property
     def least(self) -> Array:
@@ -67,14 +75,15 @@ class Layout:
 def layout_of(acoustics: Acoustics) -> Layout:
     """Return the layout that fits this window and all others at its rate."""
     edges = band_edges(acoustics.rate_hz).tolist()
-    noise_hz = tuple(zip(edges[:-1], edges[1:], strict=True))
+    noise_hz = tuple(pairwise(edges))
     loud_hz = tuple(loud_edges(acoustics.rate_hz))
     impulses_hz = tuple((band.low_hz, band.high_hz) for band in acoustics.impulses)
     tone_slots = _slots(edges[0] - 4, edges[-1], _LEAST_STEP_HZ)
     rhythm_slots = _slots(SLOWEST_HZ - 0.75, FASTEST_HZ + 1, _LEAST_STEP_PER_S)
     counts = {
-        **dict.fromkeys(("level", "variability", "low", "centroid"), 1),
+        **dict.fromkeys(("level", "low", "centroid"), 1),
         "noise": len(noise_hz),
+        "variability": 1,
         "loud": len(loud_hz),
         "kurtosis": len(impulses_hz),
         "count": len(impulses_hz),
@@ -149,8 +158,9 @@ def _row(sound: Acoustics, layout: Layout) -> Array:
             rhythms[slot] = max(rhythms[slot], rhythm.prominence_db)
     return np.concatenate(
         [
-            [sound.level_dbfs, sound.variability_db, sound.low_db, np.log2(max(sound.centroid_hz, 1.0))],
+            [sound.level_dbfs, sound.low_db, np.log2(max(sound.centroid_hz, 1.0))],
             sound.noise_db,
+            [sound.variability_db],
             sound.loud_db,
             [band.kurtosis_db for band in sound.impulses],
             [np.log2(1 + band.per_s) for band in sound.impulses],

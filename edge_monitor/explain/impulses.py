@@ -26,7 +26,7 @@ MOST_RHYTHMS = 6  # per band
 MOST_MOMENTS = 8  # per band
 LEAST_RHYTHM_DB = 6.0  # the envelope of plain noise has peaks up to this far above its neighbours in 10 s
 FASTEST_HZ = 500.0  # rhythms; the ear hears them as roughness
-SLOWEST_HZ = 1.5
+SLOWEST_HZ = 3.0  # of a slower one 10 s hold too few turns
 _LOWEST_HZ = 500.0  # lower edge of the lowest band
 _LINE = 4.0  # amplitude over its surroundings to which a line of the spectrum is held down: a tone is no impulse
 _EDGE_S = 0.02  # faded in and out, and left out of the figures
@@ -35,6 +35,7 @@ _LOUD = 12.0  # energy over its median that makes an impulse: noise does it once
 _APART_S = 0.004  # what follows faster belongs to the same impulse
 _ENVELOPE_HZ = 1200.0  # least rate of the envelope for its spectrum
 _RHYTHM_FRAME_S = 2.0
+_RHYTHM_PART = 10  # bins at least whose median is the floor: envelopes have more slow swings than fast ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def _rhythms(envelope: Array, rate_hz: float) -> tuple[Rhythm, ...]:
     step_hz = slow_hz / frame
     first, last = int(np.ceil(SLOWEST_HZ / step_hz)), min(len(power) - 1, int(FASTEST_HZ / step_hz))
     levels = in_db(power)
-    above = levels - floor_db(levels, first)
+    above = levels - floor_db(levels, first, _RHYTHM_PART)
     inner = above[first:last]
     peaks = first + np.flatnonzero(
         (inner >= LEAST_RHYTHM_DB) & (inner >= above[first - 1 : last - 1]) & (inner > above[first + 1 : last + 1])

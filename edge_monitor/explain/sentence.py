@@ -33,7 +33,9 @@ def frequency(hz: float) -> str:
 
 
 def band(low_hz: float, high_hz: float) -> str:
-    """Return e.g. `90-220 Hz`, `0.71-1.4 kHz`, `2-4 kHz`."""
+    """Return e.g. `90-220 Hz`, `20 Hz to 7.1 kHz`, `0.71-1.4 kHz`, `2-4 kHz`."""
+    if low_hz < _KHZ / 2 and high_hz >= _KHZ:
+        return f"{float(f'{low_hz:.2g}'):g} Hz to {float(f'{high_hz / _KHZ:.2g}'):g} kHz"
     if high_hz >= _KHZ:
         return f"{float(f'{low_hz / _KHZ:.2g}'):g}-{float(f'{high_hz / _KHZ:.2g}'):g} kHz"
     return f"{float(f'{low_hz:.2g}'):g}-{float(f'{high_hz:.2g}'):g} Hz"

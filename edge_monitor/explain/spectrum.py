@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,19 +56,19 @@ def bin_range(low: float, high: float, step: float) -> slice:
 
 def in_db(power: NDArray[np.floating]) -> Array:
     """Return mean squares in dB re full scale, not below -130."""
-    return 10 * np.log10(np.maximum(power, SILENCE).astype(np.float64))
+    return np.asarray(10 * np.log10(np.maximum(power, SILENCE).astype(np.float64)))
 
 
-def floor_db(levels_db: Array, first: int) -> Array:
+def floor_db(levels_db: Array, first: int, least: int = 24) -> Array:
     """Return the floor under the peaks of a spectrum in dB, (bins,): medians of sixth octaves, joined by lines.
 
-    Below bin `first` there is nothing to see; a part is at least 24 bins wide, so that tones do not fill it.
+    Below bin `first` there is nothing to see; a part is at least `least` bins wide, so that tones do not fill it.
     """
     edges = [max(1, first)]
     while edges[-1] < len(levels_db):
-        edges.append(max(edges[-1] + 24, round(edges[-1] * 2 ** (1 / 6))))
-    parts = [(low, min(high, len(levels_db))) for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    if len(parts) > 1 and parts[-1][1] - parts[-1][0] < 12:  # noqa: PLR2004 - half a part is too few for a median
+        edges.append(max(edges[-1] + least, round(edges[-1] * 2 ** (1 / 6))))
+    parts = [(low, min(high, len(levels_db))) for low, high in pairwise(edges)]
+    if len(parts) > 1 and parts[-1][1] - parts[-1][0] < least // 2:
         parts[-2:] = [(parts[-2][0], parts[-1][1])]
     centres = [(low + high - 1) / 2 for low, high in parts]
     medians = [float(np.median(levels_db[low:high])) for low, high in parts]

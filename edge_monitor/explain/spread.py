@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import ExplainError
-from edge_monitor.explain.figures import Layout, differences, layout_of, rows_of
+from edge_monitor.explain.figures import FAMILIES, Layout, differences, layout_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 K = 4  # neighbours, as in the score
-_FALSE = 0.03  # of healthy windows, the part in which something may stand out
+_FALSE = 0.04  # of healthy windows, the part in which something may stand out
 _TAIL = 4.0  # beyond the normals at hand the largest difference is taken to fall off with its fourth power
+_LEAST_SPREADS = 2.0  # what stands out is so many spreads away at least
 _MAD = 1.4826  # from the median absolute deviation to a standard deviation
 
 
@@ -40,9 +41,10 @@ def spread_of(normals: Sequence[Acoustics]) -> Spread:
     """Return the spread over a machine's normals.
 
     Each normal is compared with its own nearest ones, as an anomaly will be. A figure's spread is the larger of its
-    median absolute deviation and what its most extreme normal says. All figures are looked at together: something
-    stands out when the largest of all, each over its spread, is larger than in 97 % of the normals, each judged by
-    the spread of the others. With fewer than 33 normals their largest is widened as a t-like tail demands.
+    median absolute deviation and what its most extreme normal says. Figures of a family are looked at together:
+    something stands out when the largest of them, each over its spread, is larger than in the normals, each judged by
+    the spread of the others; in at most 4 % of healthy windows, all families taken together. Where there are too few
+    normals for such a rank, their largest is widened as a t-like tail demands.
 
     Raises ExplainError for fewer than five normals, or such as were measured at different rates.
     """
@@ -59,13 +61,22 @@ def spread_of(normals: Sequence[Acoustics]) -> Spread:
     )  # of so many Gaussian values the largest, in standard deviations
     largest, second = np.sort(sizes, axis=0)[:-3:-1]
     others = np.where(sizes == largest, second, largest)  # the largest without one's own
-    together = np.sort((sizes / np.maximum(middle, others / extreme)).max(axis=1))
-    rank = math.ceil((1 - _FALSE) * (count + 1))
-    if rank <= count:
-        stands_out = together[rank - 1]
-    else:
-        stands_out = together[-1] * (1 / ((count + 1) * _FALSE)) ** (1 / _TAIL)
-    return Spread(layout, np.maximum(middle, largest / extreme) * stands_out, rows)
+    over = sizes / np.maximum(middle, others / extreme)
+    unit = np.maximum(middle, largest / extreme)
+    for family in FAMILIES:
+        parts = [layout.parts[part] for part in family]
+        together = np.max([over[:, part].max(axis=1, initial=0.0) for part in parts], axis=0)  # (normals,)
+        for part in parts:
+            unit[part] *= max(_LEAST_SPREADS, _exceeded_by_few(together, _FALSE / len(FAMILIES)))
+    return Spread(layout, unit, rows)
+
+
+def _exceeded_by_few(values: Array, share: float) -> float:
+    """Return what the next value after these exceeds with about this probability."""
+    rank = math.ceil((1 - share) * (len(values) + 1))
+    if rank <= len(values):
+        return float(np.sort(values)[rank - 1])
+    return float(values.max() * (1 / ((len(values) + 1) * share)) ** (1 / _TAIL))
 
 
 def alike(row: Array, spread: Spread) -> Array:
@@ -78,7 +89,7 @@ def alike(row: Array, spread: Spread) -> Array:
     return np.asarray(spread.rows[np.argsort(distance, kind="stable")[:K]])
 
 
-def _neighbours(rows: Array, layout: Layout) -> Array:
+def _neighbours(rows: Array, layout: Layout) -> NDArray[np.intp]:
     """Return the K nearest other normals of each, (normals, K): by their band levels, which is what embeddings see."""
     levels = rows[:, layout.parts["noise"].start : layout.parts["loud"].stop]
     levels = levels - levels.mean(axis=0)

@@ -51,13 +51,10 @@ def find_tones(
         low, high = np.maximum(places - half, 0), np.minimum(places + half + 1, len(median))
         above = in_db((total[high] - total[low]) / (high - low)) - floor
         above[(half == 0) | (places < first) | (places >= last)] = -np.inf
-        for peak in _peaks(above, half, least_db):
-            found.append((float(above[peak]), int(peak), int(half[peak])))
+        found += [(float(above[peak]), int(peak), int(half[peak])) for peak in _peaks(above, half, least_db)]
     found = _told_apart(found)
-    tones = [
-        _tone(power, median, floor, prominence, peak, half, step_hz)
-        for prominence, peak, half in sorted(found, reverse=True)[:MOST_TONES]
-    ]
+    listed = sorted(found, reverse=True)[:MOST_TONES]
+    tones = [_tone(power, median, floor, place, step_hz) for place in listed]
     return tuple(sorted(tones, key=lambda tone: tone.hz))
 
 
@@ -65,7 +62,7 @@ def _told_apart(found: list[tuple[float, int, int]]) -> list[tuple[float, int, i
     """Return each tone once: a steady tone is seen by the wide search too, a wavering one is many narrow peaks."""
     steady = [tone for tone in found if tone[2] == _STEADY_BINS]
     wavering = [tone for tone in found if tone[2] > _STEADY_BINS]
-    kept = []
+    kept: list[tuple[float, int, int]] = []
     for prominence, peak, half in sorted(wavering, reverse=True):
         inside = [tone for tone in steady if abs(tone[1] - peak) <= half + _STEADY_BINS]
         most = max((_energy(*tone) for tone in inside), default=0.0)
@@ -77,7 +74,7 @@ def _told_apart(found: list[tuple[float, int, int]]) -> list[tuple[float, int, i
 
 def _energy(prominence_db: float, _: int, half: int) -> float:
     """Return a tone's power over the noise, in units of the noise in one bin."""
-    return (10.0 ** (prominence_db / 10) - 1) * (2 * half + 1)
+    return float((10.0 ** (prominence_db / 10) - 1) * (2 * half + 1))
 
 
 def _peaks(above: Array, half: NDArray[np.int_], least_db: float) -> NDArray[np.intp]:
@@ -88,14 +85,9 @@ def _peaks(above: Array, half: NDArray[np.int_], least_db: float) -> NDArray[np.
 
 
 def _tone(
-    power: NDArray[np.float32],
-    median: Array,
-    floor: Array,
-    prominence: float,
-    peak: int,
-    half: int,
-    step_hz: float,
+    power: NDArray[np.float32], median: Array, floor: Array, place: tuple[float, int, int], step_hz: float
 ) -> Tone:
+    prominence, peak, half = place
     span = slice(max(0, peak - half), peak + half + 1)
     over = np.maximum(median[span] - 10 ** (floor[span] / 10), 0)
     places = np.arange(span.start, span.start + len(over))

@@ -193,17 +193,25 @@ class Narrator:
                 draft=job.draft,
             )
         except BudgetSpentError:
-            return False  # of the day: it waits; of the alarm: it ends when it is looked at again
+            return self._end_if_spent(job)  # the day's: it waits
         except LlmError as error:
             if not error.retryable:
                 self._end(job, str(error))
                 return True
-            if self._troubles.get(job.alarm_id) != error.message:
-                log.warning("explain.llm_failed", alarm_id=job.alarm_id, reason=error.message)
+            log.warning("explain.llm_failed", alarm_id=job.alarm_id, reason=error.message)
             self._troubles[job.alarm_id] = error.message
-            return False
+            return self._end_if_spent(job)
         self._tell(job, answer, prompt.caption)
         return True
+
+    def _end_if_spent(self, job: Job) -> bool:
+        """End a job whose last attempt has used up what it may cost; return whether it is done."""
+        with self._daemon.database() as connection:
+            now = jobs.find(connection, job.alarm_id, job.method)
+        hopeless = "" if now is None else self._hopeless(now)
+        if now is not None and hopeless:
+            self._end(now, hopeless)
+        return now is None or bool(hopeless)
 
     def _ask(self, messages: Sequence[Message], timeout_s: float) -> str:
         """Send one request, and keep count of what becomes of them."""

@@ -11,6 +11,7 @@ from edge_monitor.alarm import history
 from edge_monitor.errors import BudgetSpentError, EdgeMonitorError, ExplainError, LlmError, NormalsError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import Acoustics
+from edge_monitor.explain.answer import one_line
 from edge_monitor.explain.difference import compare
 from edge_monitor.explain.llm import LlmClient
 from edge_monitor.explain.prompts import PROMPT_VERSION
@@ -84,9 +85,9 @@ def alarm(node: Node, *, alarm_id: str, method: str | None, dry_run: bool) -> An
 
 
 def sound(
-    node: Node, *, machine: str, vector: str, acoustics: str, bundle_hash: str, method: str | None, dry_run: bool
+    node: Node, *, machine: str, vector: str, acoustics: str | None, bundle_hash: str, method: str | None, dry_run: bool
 ) -> Answer:
-    """Yield how a window of sound (its raw vector, its acoustics as JSON) differs from its nearest normals.
+    """Yield how a window of sound differs from its nearest normals: its raw vector, and its acoustics as JSON.
 
     Without `method` all that the bundle can say is told, and what the LLM makes of it if there is one.
     Raises NormalsError when the machine is not enrolled, BundleMismatchError when the asker has another bundle.
@@ -164,7 +165,7 @@ def _explain(node: Node, sound: _Sound, told: dict[str, Any], wanted: _Wanted, *
         captions = []
         for number, embedding in enumerate((anomaly, *normals), start=1):
             yield {"progress": f"caption {number} of {len(normals) + 1}"}
-            captions.append(briefing.caption(embedding))
+            captions.append(one_line(briefing.caption(embedding)))
         result["captions"] = {"anomaly": captions[0], "normals": captions[1:]}
     if wanted.similarities:
         own, *others = (briefing.similarities(embedding) for embedding in (anomaly, *normals))
@@ -191,7 +192,7 @@ def _explain(node: Node, sound: _Sound, told: dict[str, Any], wanted: _Wanted, *
 
 def _measured(node: Node, sound: _Sound) -> tuple[Difference | None, EdgeMonitorError]:
     """Return the measured difference, or None and why there is none."""
-    failure: EdgeMonitorError = ExplainError("what was heard was not measured, or is not kept", where=sound.machine)
+    failure: EdgeMonitorError = ExplainError("the sound was not measured", where=sound.machine)
     if sound.acoustics is not None:
         try:
             with node.database() as connection:
