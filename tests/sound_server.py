@@ -1,4 +1,7 @@
-"""A private PulseAudio with a null sink for a microphone: what `paplay` plays, ALSA's default input hears."""
+"""A private PulseAudio with a null sink for a microphone: what `paplay` plays, ALSA's default input hears.
+
+Other microphones can be plugged in and out: ALSA's input `NAME` hears what is written to a pipe.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ class SoundServer:
         runtime.mkdir(mode=0o700)
         (home / ".asoundrc").write_text(_ALSA)
         (folder / "vmic.pa").write_text(_SCRIPT)
+        self.folder = folder
         self.environment = {
             "HOME": str(home),
             "XDG_RUNTIME_DIR": str(runtime),
@@ -47,24 +51,40 @@ class SoundServer:
             "PULSE_COOKIE": str(home / "cookie"),
         }
         self._log = (folder / "pulse.log").open("wb")
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, again after `kill`; return when it answers."""
         options = ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]
-        self._process = subprocess.Popen(
-            ["pulseaudio", *options, f"--file={folder / 'vmic.pa'}"],
+        self.process = subprocess.Popen(
+            ["pulseaudio", *options, f"--file={self.folder / 'vmic.pa'}"],
             env={**os.environ, **self.environment},
             stdout=self._log,
             stderr=self._log,
         )
-        self._wait(folder / "pulse.log")
-
-    def _wait(self, log: Path) -> None:
         for _ in range(100):
             asked = subprocess.run(["pactl", "info"], env=self._env(), capture_output=True, text=True, check=False)
             if "Default Source: vmic.monitor" in asked.stdout:
                 return
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 break
             time.sleep(0.1)
-        pytest.fail(f"PulseAudio did not start: {log.read_text()}")
+        pytest.fail(f"PulseAudio did not start: {(self.folder / 'pulse.log').read_text()}")
+
+    def kill(self) -> None:
+        """SIGKILL it; what was plugged in is gone."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def name_inputs(self, *names: str) -> None:
+        """Have ALSA list these inputs, in this order, before `pulse` and `default`; each hears the source it names."""
+        inputs = "".join(f'pcm.{name} {{ type pulse device "{name}" }}\n' for name in names)
+        (self.folder / "home/.asoundrc").write_text(inputs + _ALSA)
+
+    def pactl(self, *arguments: str) -> str:
+        """Tell the server something and return its answer."""
+        done = subprocess.run(["pactl", *arguments], env=self._env(), capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     def _env(self) -> Mapping[str, str]:
         return {**os.environ, **self.environment}
@@ -75,8 +95,8 @@ class SoundServer:
 
     def stop(self) -> None:
         """End the server and what it plays."""
-        self._process.terminate()
-        self._process.wait(timeout=10)
+        self.process.terminate()
+        self.process.wait(timeout=10)
         self._log.close()
 
 

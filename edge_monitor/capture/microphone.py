@@ -69,7 +69,26 @@ class _Stream:
 
     process: subprocess.Popen[bytes]
     reader: PacketReader = field(default_factory=PacketReader)
-    heard: bool = False
+    came_s: float = field(default_factory=time.monotonic)  # when the last packet came, monotonic seconds
+    opened: bool = False  # packets come
+    heard: bool = False  # with sound in them
+    zeros_s: float = 0.0  # of digital zeros since there last was sound, seconds
+
+    def take(self, packet: Packet) -> None:
+        """Take note of a packet."""
+        self.came_s = time.monotonic()
+        self.opened = True
+        if any(packet.payload):
+            self.heard, self.zeros_s = True, 0.0
+        else:
+            self.zeros_s += len(packet.payload) / (4 * packet.channels * packet.rate_hz)
+
+    def stalled(self) -> str | None:
+        """Return why a stream has to be given up that has nothing to read, or None."""
+        patience_s = _STALL_S if self.opened else _START_S
+        if time.monotonic() - self.came_s <= patience_s:
+            return None
+        return f"the audio device gave no sound for {patience_s:.0f} s"
 
 
 def _code(process: subprocess.Popen[bytes]) -> int | str:
@@ -152,12 +171,11 @@ class Microphone:
         """Yield blocks until the stream breaks; return why, or None when the source is closed."""
         pipe = stream.process.stdout
         assert pipe is not None  # noqa: S101 - it was asked for
-        quiet_since = time.monotonic()
         while not self._stopped.is_set():
             if not select.select([pipe], [], [], _POLL_S)[0]:
-                patience_s = _STALL_S if stream.heard else _START_S
-                if time.monotonic() - quiet_since > patience_s:
-                    return f"the audio device gave no sound for {patience_s:.0f} s"
+                stalled = stream.stalled()
+                if stalled is not None:
+                    return stalled
                 continue
             data = os.read(pipe.fileno(), _READ_BYTES)
             if not data:
@@ -165,9 +183,13 @@ class Microphone:
             for packet in stream.reader.feed(data):
                 if packet.kind == FAILED:
                     return packet.payload.decode(errors="replace")
-                yield from self._blocks(packet, first=not stream.heard)
-                stream.heard = True
-            quiet_since = time.monotonic()
+                first = not stream.heard
+                stream.take(packet)
+                # A sound server moves the stream of an unplugged device to a silent one, and never back.
+                if stream.zeros_s > _STALL_S:
+                    return f"the audio device gave nothing but zeros for {_STALL_S:.0f} s"
+                if stream.heard:  # leading zeros are held back: else a dead input would have two states in turns
+                    yield from self._blocks(packet, first=first)
         return None
 
     def _blocks(self, packet: Packet, *, first: bool) -> Iterator[AudioBlock]:

@@ -46,6 +46,15 @@ def tone_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(name="playing")
+def playing_fixture(microphone_server: SoundServer, tone: Path) -> Iterator[SoundServer]:
+    """Provide the sound server while the tone is played: an input that gives nothing but zeros counts as dead."""
+    player = microphone_server.play(tone)
+    yield microphone_server
+    player.terminate()
+    player.wait()
+
+
 def pitch_hz(samples: Samples, rate_hz: int) -> float:
     """Return the frequency of the strongest tone."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
@@ -117,9 +126,9 @@ def test_a_killed_capture_process_is_a_loss_and_then_heard_again(microphone_serv
     assert list(items) == []
 
 
-def test_a_stalled_capture_process_is_replaced(microphone_server: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_capture_process_is_replaced(playing: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that neither dies nor delivers is killed when patience ends."""
-    del microphone_server
+    del playing
     monkeypatch.setattr("edge_monitor.capture.microphone._STALL_S", 2.0)
     source = Microphone("default", {"p": settings(rate_hz=16_000)})
     items = source.items()
@@ -138,9 +147,9 @@ def test_a_stalled_capture_process_is_replaced(microphone_server: SoundServer, m
     assert 1.5 < waited_s < 6
 
 
-def test_a_slow_reader_loses_the_oldest_sound_and_knows_how_much(microphone_server: SoundServer) -> None:
+def test_a_slow_reader_loses_the_oldest_sound_and_knows_how_much(playing: SoundServer) -> None:
     """After five seconds without reading, the sound goes on behind a counted gap, not with a backlog."""
-    del microphone_server
+    del playing
     source = Microphone("default", {"p": settings(rate_hz=48_000)})
     items = source.items()
     try:
@@ -157,9 +166,9 @@ def test_a_slow_reader_loses_the_oldest_sound_and_knows_how_much(microphone_serv
     assert blocks[-1].end_s == pytest.approx(time.monotonic(), abs=1.5)
 
 
-def test_close_from_another_thread_ends_items_and_the_child(microphone_server: SoundServer) -> None:
+def test_close_from_another_thread_ends_items_and_the_child(playing: SoundServer) -> None:
     """The pipeline stops within a second, and no process is left behind."""
-    del microphone_server
+    del playing
     source = Microphone("default", {"p": settings()})
     items = source.items()
     next(items)
@@ -173,9 +182,9 @@ def test_close_from_another_thread_ends_items_and_the_child(microphone_server: S
         os.kill(pid, 0)
 
 
-def test_the_capture_process_ends_with_its_parent(microphone_server: SoundServer) -> None:
+def test_the_capture_process_ends_with_its_parent(playing: SoundServer) -> None:
     """A daemon that is killed leaves no child holding the device."""
-    del microphone_server
+    del playing
     script = (
         "from edge_monitor.capture.microphone import Microphone\n"
         "from edge_monitor.config import MicrophoneSource\n"

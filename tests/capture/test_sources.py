@@ -30,18 +30,19 @@ def machine(name: str, **source: object) -> MachineSettings:
 @pytest.fixture(params=["recording", "simulator", "microphone"], name="source")
 def source_fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
     """Provide each kind of source for a machine named pump-3, in real time."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (44_100 * 20, 2))
+    soundfile.write(tmp_path / "noise.wav", noise, 44_100)
     if request.param == "recording":
-        noise = np.random.default_rng(0).normal(0, 0.1, (44_100 * 20, 2))
-        soundfile.write(tmp_path / "noise.wav", noise, 44_100)
         (opened,) = open_sources([machine("pump-3", kind="recording", path=tmp_path, channel=2)])
         yield opened
     elif request.param == "simulator":
         (opened,) = open_sources([machine("pump-3", kind="simulator", machine="fan")])
         yield opened
     else:
-        with sound_server():
+        with sound_server() as server, server.play(tmp_path / "noise.wav") as player:
             (opened,) = open_sources([machine("pump-3", kind="microphone", device="default", channel=1)])
             yield opened
+            player.terminate()
     opened.close()
 
 

@@ -165,12 +165,12 @@ def test_a_state_directory_that_cannot_be_written(product: Product, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("device", "code", "message"),
-    [("No Such Card", 1, "no input device matches 'No Such Card'"), ("ul", 2, "device 'ul' is ambiguous")],
+    ("device", "message"),
+    [("No Such Card", "no input device matches 'No Such Card'"), ("ul", "device 'ul' is ambiguous")],
     ids=["absent", "ambiguous"],
 )
 def test_a_device_that_cannot_be_told(
-    tmp_path: Path, microphone_server: SoundServer, device: str, code: int, message: str
+    tmp_path: Path, microphone_server: SoundServer, device: str, message: str
 ) -> None:
     """Who enrols live from a device that is not there, or from one of several, is told at once which there are."""
     product = Product(
@@ -179,4 +179,3 @@ def test_a_device_that_cannot_be_told(
     line = refused(product, "enroll", "--live", "1")
     assert message in line
     assert "default" in line
-    assert product.command("enroll", "--live", "1").returncode == code
