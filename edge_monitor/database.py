@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "edge-monitor.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _CHECKPOINT_PAGES = 256  # the log stays near 1 MB: on a small or full disk that is room for alarms
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
@@ -162,7 +162,20 @@ CREATE TABLE llm_days (              -- the budget
   requests INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
-_STEPS = (_SCHEMA, _EXPLANATIONS)  # step i leads from schema i to schema i + 1
+
+# Schema 3: machines that are taken leave of; at the outbox's cap explanations go before alerts.
+_LEAVE = """
+CREATE TABLE machines (              -- whose state the broker may hold, and what an alert about each needs
+  name TEXT PRIMARY KEY,
+  display_name TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  priority INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO machines SELECT machine, machine, 'machine', 3 FROM
+  (SELECT machine FROM recordings UNION SELECT machine FROM alarms UNION SELECT machine FROM score_minutes);
+CREATE INDEX outbox_explanations ON outbox (id) WHERE substr(topic, -12) = '/explanation';
+"""
+_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE)  # step i leads from schema i to schema i + 1
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

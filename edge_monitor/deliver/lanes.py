@@ -49,6 +49,11 @@ class Lanes:
         self._values[topic] = payload
         self._stale[topic] = None
 
+    def forget(self, topic: str) -> None:
+        """Begin no later connection with a retained topic's value."""
+        self._values.pop(topic, None)
+        self._stale.pop(topic, None)
+
     def sendable(self, limit: int) -> Iterator[Message]:
         """Take at most `limit` messages whose lanes are free, last values first; each is in flight from then on."""
         for topic in [topic for topic in self._stale if topic not in self._flying][:limit]:

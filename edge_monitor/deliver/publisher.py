@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import sqlite3
 import threading
 import time
@@ -14,11 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from edge_monitor import clock
+from edge_monitor.deliver.bell import Bell
 from edge_monitor.deliver.connection import Connection
 from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.deliver.health import PublisherHealth, Timing
 from edge_monitor.deliver.lanes import Lanes, Message
 from edge_monitor.deliver.mailbox import Mailbox
+from edge_monitor.deliver.reader import PAGE_ROWS, Reader
 from edge_monitor.deliver.suspects import STRIKES, Suspects
 from edge_monitor.errors import DeliveryError, StorageError
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     StatusBuilder = Callable[[Literal["online", "stopped", "offline"], str], bytes]
 
-_BATCH_ROWS = 256  # rows held in memory at most
 _IDLE_S = 1.0  # a missed wake-up costs no more than this
 _STABLE_S = 10.0  # a connection that lasted this long was a good one: backoff starts anew
 _STOPPING_S = 0.01  # longest wait once a stop was asked for
@@ -46,8 +45,8 @@ class Publisher:
     A broker that is down, slow, frozen or refusing is never an error of the caller: rows stay in the outbox. All
     methods may be called from any thread and return at once, except `stop()`. Raises DeliveryError when made with a
     password or certificate file that cannot be read. `status` builds the payload of the node's status; `subscriptions`
-    maps topics to what takes their payloads, and `on_lost` is called when they cannot be heard any more, both in the
-    publisher's thread.
+    maps topics to what takes their payloads, and `on_lost` is called when they cannot be heard any more; `on_cleared`
+    is called with the name of each machine whose state the broker has let go of. All of them in the publisher's thread.
     """
 
     def __init__(
@@ -59,6 +58,7 @@ class Publisher:
         *,
         subscriptions: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
         on_lost: Callable[[], None] | None = None,
+        on_cleared: Callable[[str], None] | None = None,
         timing: Timing | None = None,
     ) -> None:
         read_password(settings)
@@ -70,23 +70,21 @@ class Publisher:
         self._status = status
         self._subscriptions = subscriptions
         self._on_lost = on_lost
+        self._on_cleared = on_cleared
+        self._cleared: dict[str, str] = {}  # topic -> machine
         self._timing = timing or Timing()
         self._client_id = settings.client_id or f"edge-monitor-{topics.site}-{topics.node}"
         self._mailbox = Mailbox(settings.score_interval_s)
         self._stop_at: float | None = None  # monotonic time at which draining ends
         self._stopping = threading.Event()
         self._health = PublisherHealth()
-        self._wake_r, self._wake_w = socket.socketpair()
-        self._wake_r.setblocking(False)
-        self._wake_w.setblocking(False)
+        self._bell = Bell()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         # From here on: the publisher thread's own.
         self._lanes = Lanes()
         self._lanes.set_value(topics.status, b"")  # the first value of every connection; filled in when it is made
         self._in_flight: dict[int, tuple[Message, float]] = {}  # packet id -> message, monotonic time it was sent
-        self._cursor = 0  # id of the last row read
-        self._look = True  # there may be rows behind the cursor
-        self._looked_s = 0.0
+        self._reader = Reader(outbox)
         self._counted_s = 0.0
         self._suspects = Suspects()
 
@@ -107,27 +105,34 @@ class Publisher:
     def wake(self) -> None:
         """Say that rows have been committed."""
         self._mailbox.note_commit()
-        self._nudge()
+        self._bell.ring()
 
     def set_state(self, machine: str, payload: bytes) -> None:
         """Replace a machine's state; only the newest is sent, and again after each reconnection."""
         self._mailbox.put_value(self._topics.state(machine), payload)
-        self._nudge()
+        self._bell.ring()
+
+    def clear_state(self, machine: str) -> None:
+        """Have the broker let go of the retained state of a machine that is no more."""
+        topic = self._topics.state(machine)
+        self._cleared[topic] = machine
+        self._mailbox.put_value(topic, b"")
+        self._bell.ring()
 
     def refresh_status(self) -> None:
         """Publish the status `online` anew, e.g. with new loss counts."""
         self._mailbox.put_value(self._topics.status, self._status("online", "running"))
-        self._nudge()
+        self._bell.ring()
 
     def publish_score(self, machine: str, payload: bytes) -> None:
         """Send a score at most once per machine and `score_interval_s`; dropped while there is no connection."""
         if self._mailbox.put_score(self._topics.score(machine), payload, open_=self._health.connected):
-            self._nudge()
+            self._bell.ring()
 
     def publish_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
         """Send an alert that could not be committed, from bounded memory: better told than lost with the disk."""
         self._mailbox.put_volatile(topic, payload, alarm_id=alarm_id, seq=seq, created_ms=created_ms)
-        self._nudge()
+        self._bell.ring()
 
     def health(self) -> PublisherHealth:
         """Return a snapshot."""
@@ -137,14 +142,6 @@ class Publisher:
             scores_skipped=self._health.scores_skipped + self._mailbox.scores_skipped,
             volatile_dropped=self._mailbox.volatile_dropped,
         )
-
-    def _nudge(self) -> None:
-        try:
-            self._wake_w.send(b"!")
-        except BlockingIOError:
-            pass  # it is full of nudges already
-        except OSError:
-            return  # closed: the thread has ended
 
     # --- the publisher thread ---------------------------------------------------------------------------------------
 
@@ -171,8 +168,7 @@ class Publisher:
                 self._rest(retry_s)
         finally:
             self._note(connected=False)
-            self._wake_r.close()
-            self._wake_w.close()
+            self._bell.close()
 
     def _abandon(self) -> None:
         """Put back what was in flight on a connection that was not ended properly."""
@@ -232,28 +228,17 @@ class Publisher:
         self._settle(connection.take_acknowledged())
 
     def _collect(self) -> None:
-        mail = self._mailbox.take(max(_BATCH_ROWS - self._lanes.waiting, 0))
+        mail = self._mailbox.take(max(PAGE_ROWS - self._lanes.waiting, 0))
         for topic, payload in mail.values.items():
             self._lanes.set_value(topic, payload)
         for row in mail.volatile:
             self._lanes.add(row)
-        now_s = time.monotonic()
-        if not (self._look or mail.committed or now_s - self._looked_s > _IDLE_S):
-            return
-        room = _BATCH_ROWS - self._lanes.waiting
-        if room < _BATCH_ROWS // 2:
-            self._look = True
-            return
         try:
-            rows = self._outbox.due(room, self._cursor)
+            for row in self._reader.read(self._lanes.waiting, committed=mail.committed):
+                self._lanes.add(row)
         except (sqlite3.Error, StorageError) as error:
             self._note(last_error=f"outbox: {error}")
             _log.error("deliver.outbox_unreadable", error=str(error))
-            rows = ()
-        self._look, self._looked_s = len(rows) == room, now_s
-        for row in rows:
-            self._lanes.add(row)
-            self._cursor = row.id
 
     def _send(self, connection: Connection) -> None:
         limit = 1 if self._suspects.cautious else connection.max_in_flight
@@ -279,9 +264,8 @@ class Publisher:
     def _wait(self, connection: Connection, seconds: float) -> None:
         if self._stop_at is not None:
             seconds = min(seconds, _STOPPING_S)
-        connection.wait(seconds, self._wake_r)
-        with contextlib.suppress(BlockingIOError):
-            self._wake_r.recv(4096)
+        connection.wait(seconds, self._bell.socket)
+        self._bell.hush()
 
     def _settle(self, answered: list[tuple[int, str | None]]) -> None:
         for mid, refusal in answered:
@@ -292,6 +276,10 @@ class Publisher:
                 self._refused(message, refusal)
                 continue
             self._lanes.landed(message)
+            if message.row is None and message.topic in self._cleared:
+                self._lanes.forget(message.topic)
+                if self._on_cleared is not None:
+                    self._on_cleared(self._cleared.pop(message.topic))
             if message.row is not None:
                 self._note(sent=self._health.sent + 1)
                 if message.row.id > 0:
@@ -309,7 +297,7 @@ class Publisher:
         """Return True when a stop was asked for and nothing is left to send, or no time."""
         if self._stop_at is None:
             return False
-        nothing_left = connection.ready and self._lanes.idle and self._mailbox.empty and not self._look
+        nothing_left = connection.ready and self._lanes.idle and self._mailbox.empty and not self._reader.behind
         return nothing_left or time.monotonic() >= self._stop_at
 
     def _say_goodbye(self, connection: Connection) -> None:

@@ -15,6 +15,7 @@ from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
 from edge_monitor.errors import StorageError
+from edge_monitor.service import farewell
 from edge_monitor.service.outbox_port import StoredOutbox
 
 if TYPE_CHECKING:
@@ -40,11 +41,18 @@ class PlantLink:
         self._outbox = StoredOutbox(daemon.state_dir.database, daemon.storage)
         self._publisher: Publisher | None = None
         self._publisher = Publisher(
-            mqtt, self.topics, self._outbox, self._status, subscriptions=self._run_topics(), on_lost=self._on_lost
+            mqtt,
+            self.topics,
+            self._outbox,
+            self._status,
+            subscriptions=self._run_topics(),
+            on_lost=self._on_lost,
+            on_cleared=lambda machine: farewell.forget(daemon, machine),
         )
         self.start = self._publisher.start
         self.wake = self._publisher.wake
         self.set_state = self._publisher.set_state
+        self.clear_state = self._publisher.clear_state
         self.refresh_status = self._publisher.refresh_status
         self.publish_volatile = self._publisher.publish_volatile
 

@@ -28,7 +28,7 @@ bundle = "{bundle}"
 {mqtt}
 {tables}
 [[machine]]
-name = "pump"
+name = "{machine}"
 display_name = "Cooling pump"
 kind = "pump"
 source = {source}
@@ -38,7 +38,7 @@ source = {source}
 
 @dataclass
 class Product:
-    """One node with one machine called pump."""
+    """One node with one machine, called pump unless it is renamed."""
 
     folder: Path
     source: str  # the inline table of the machine's source
@@ -48,6 +48,7 @@ class Product:
     mqtt: str = ""  # more lines of the [mqtt] table
     tables: str = ""  # more tables of the file
     bundle: str = "spectral"
+    machine: str = "pump"
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()  # before the daemon's command line, e.g. prlimit or faketime
 
@@ -58,7 +59,14 @@ class Product:
         mqtt = broker + self.mqtt if self.mqtt_port else ""
         path = self.folder / "edge-monitor.toml"
         path.write_text(
-            _CONFIG.format(bundle=self.bundle, mqtt=mqtt, tables=self.tables, source=self.source, extra=self.extra)
+            _CONFIG.format(
+                bundle=self.bundle,
+                mqtt=mqtt,
+                tables=self.tables,
+                machine=self.machine,
+                source=self.source,
+                extra=self.extra,
+            )
         )
         return path
 
