@@ -99,9 +99,12 @@ def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
         raise ControlError(f"the request is larger than {MAX_REQUEST_BYTES >> 20} MiB")
     try:
         asked = json.loads(line)
-        return asked["verb"], asked["arguments"]
-    except (ValueError, KeyError, TypeError) as error:
+        verb, arguments = asked["verb"], asked["arguments"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ControlError(f"not a request: {error}") from error
+    if not isinstance(verb, str) or not isinstance(arguments, dict):
+        raise ControlError("not a request: a verb is text, its arguments an object")
+    return verb, arguments
 
 
 def _fields(error: EdgeMonitorError) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
@@ -40,8 +41,12 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
 
 
 def answer(node: Node, verb: str, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run the operation behind `verb`. Raises ControlError for an unknown one, else what the operation raises."""
+    """Run the operation behind `verb`. Raises ControlError when there is none, or it takes other arguments."""
     operation = VERBS.get(verb)
     if operation is None:
         raise ControlError(f"unknown verb {verb!r}", hint="is the daemon of the same version?")
+    try:
+        inspect.signature(operation).bind(node, **arguments)
+    except TypeError as error:
+        raise ControlError(f"{verb}: {error}", hint="is the daemon of the same version?") from error
     yield from operation(node, **arguments)
