@@ -92,6 +92,9 @@ class MqttSettings(_Settings):
     score_interval_s: NonNegative = Field(
         default=10.0, description="at most one score message per machine in this time"
     )
+    commands: tuple[Literal["inhibit", "resume", "learn"], ...] = Field(
+        default=(), strict=False, description="what the plant may ask for over MQTT; see docs/scada.md"
+    )
     outbox_max_rows: Annotated[int, Field(ge=100)] = Field(default=100_000, description="oldest rows go first, counted")
     outbox_max_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="as outbox_max_rows, in MB")
 

@@ -11,6 +11,7 @@ from edge_monitor.deliver.payloads import (
     AlertPayload,
     ExplanationPayload,
     Flag,
+    ReplyPayload,
     ScorePayload,
     StatePayload,
     StatusPayload,
@@ -208,6 +209,27 @@ def explanation_payload(
         caption=None if explanation.caption is None else _clean(explanation.caption, 200),
         evidence=None if evidence is None else _clean(evidence, 200),
         **_findings(explanation.findings),
+    )
+
+
+def reply_payload(
+    node: NodeSettings,
+    *,
+    command: Literal["inhibit", "resume", "learn"],
+    request_id: str | None,
+    result: Literal["started", "done", "refused", "failed"],
+    text: str,
+    at_ms: int,
+    clock_synced: bool | None,
+) -> ReplyPayload:
+    """Say what became of a command."""
+    return ReplyPayload(
+        **_common(node, at_ms, clock_synced),
+        command=command,
+        request_id=request_id,
+        ok=_flag(result in {"started", "done"}),
+        result=result,
+        text=_clean(text, 200),
     )
 
 

@@ -13,6 +13,7 @@ from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.errors import DeliveryError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.config import MqttSettings
 
+_MAX_PACKET_BYTES = 65_536  # from the broker to this node
 _REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
 _MAX_IN_FLIGHT = 20  # mosquitto's default Receive Maximum; more gains nothing on one link
 _HEADER_BYTES = 1 + 4 + 2 + 2  # fixed header, longest remaining length, topic length, packet id
@@ -42,7 +44,7 @@ class Connection:
         *,
         will_topic: str,
         will_payload: bytes,
-        subscriptions: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
+        subscriptions: Mapping[str, Callable[[bytes, bool], None]] = MappingProxyType({}),
     ) -> None:
         self.ready = False  # True between CONNACK and loss
         self.lost: str | None = None  # why the connection ended, one line
@@ -50,7 +52,8 @@ class Connection:
         self.max_in_flight = _MAX_IN_FLIGHT
         self.max_packet_bytes: int | None = None
         self._settings = settings
-        self._subscriptions = subscriptions  # topic -> what takes its payloads; must not raise
+        self._subscriptions = subscriptions  # topic -> what takes payload and retain flag; must not raise
+        self.unheard: tuple[str, ...] = ()  # subscriptions the broker refused, each with its reason
         self._acknowledged: list[tuple[int, str | None]] = []
         self._mqtt5 = settings.protocol == "5"
         self._client = Client(
@@ -65,6 +68,7 @@ class Connection:
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
         self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
 
     def open(self, timeout_s: float) -> None:
         """Open the socket (and TLS) and send CONNECT; raises DeliveryError. `ready` turns True in a later `wait()`."""
@@ -75,12 +79,22 @@ class Connection:
             self._client.tls_set_context(tls_context(settings.tls))
         self._client.connect_timeout = timeout_s
         try:
-            self._client.connect(settings.host, settings.port, keepalive=settings.keepalive_s)
+            self._client.connect(
+                settings.host, settings.port, keepalive=settings.keepalive_s, properties=self._limits()
+            )
         except (OSError, ValueError) as error:
             raise DeliveryError(f"no connection: {error}", where=f"{settings.host}:{settings.port}") from error
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an alarm does not wait for Nagle
+
+    def _limits(self) -> Properties | None:
+        """Return what keeps a broker from handing on more than a command or a run signal ever needs (MQTT 5)."""
+        if not self._mqtt5:
+            return None
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+        properties.MaximumPacketSize = _MAX_PACKET_BYTES
+        return properties
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool = False, late_ms: int | None = None
@@ -177,12 +191,25 @@ class Connection:
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         self.ready = True
         if self._subscriptions:
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        if self._mqtt5:  # a retained message then says so, also when it comes while one listens
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            self._client.subscribe([(topic, options) for topic in self._subscriptions])
+        else:
             self._client.subscribe([(topic, 1) for topic in self._subscriptions])
+
+    def _on_subscribe(
+        self, _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        topics = zip(self._subscriptions, codes, strict=False)
+        self.unheard = tuple(f"{topic}: {code}" for topic, code in topics if code.value >= _REFUSED)
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         take = self._subscriptions.get(message.topic)
         if take is not None:
-            take(bytes(message.payload))
+            take(bytes(message.payload), message.retain)
 
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None

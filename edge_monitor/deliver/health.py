@@ -37,4 +37,5 @@ class PublisherHealth:
     scores_sent: int = 0
     scores_skipped: int = 0  # not connected, rate-limited or congested; by design, not a loss
     volatile_dropped: int = 0  # alerts lost from memory while the disk failed
+    volatile_refused: int = 0  # of those, refused by the broker
     outbox: OutboxCounts = field(default_factory=OutboxCounts)  # at most a second old

@@ -59,12 +59,14 @@ class Mailbox:
             return True
 
     def put_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
-        """Queue a message that is not in the database; at the bound the oldest is dropped and counted."""
+        """Queue a message that is not in the database; at the bound the oldest is dropped, and counted if an alert.
+
+        An alert has an `alarm_id`, the answer to a command has none.
+        """
         with self._lock:
             self._volatile_id -= 1
             if len(self._volatile) >= _MAX_VOLATILE:
-                self._volatile.popleft()
-                self.volatile_dropped += 1
+                self.volatile_dropped += bool(self._volatile.popleft().alarm_id)
             self._volatile.append(OutboxRow(self._volatile_id, topic, payload, alarm_id, seq, created_ms))
 
     @property

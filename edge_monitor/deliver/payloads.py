@@ -17,6 +17,7 @@ Milliseconds = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Distance = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 AlarmId = Annotated[str, Field(min_length=1, max_length=64)]
 ShortText = Annotated[str, Field(max_length=80)]
 Line = Annotated[str, Field(max_length=200)]
@@ -212,3 +213,13 @@ class ExplanationPayload(MachinePayload):
     finding_3_normal: float | Absent = None
     finding_3_unit: ShortText | Absent = None
     finding_3_deviation: Distance | Absent = None
+
+
+class ReplyPayload(Payload):
+    """What became of a command. `learn` is answered twice: when it begins and when it is done."""
+
+    command: Literal["inhibit", "resume", "learn"] = Field(description="what was asked for")
+    request_id: RequestId | Absent = Field(default=None, description="the request's; absent when it had none of use")
+    ok: Flag = Field(description="1: obeyed; 0: refused or failed")
+    result: Literal["started", "done", "refused", "failed"] = Field(description="what became of it")
+    text: Line = Field(description="one line: what was done, or why not")

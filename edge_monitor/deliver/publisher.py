@@ -45,8 +45,8 @@ class Publisher:
     A broker that is down, slow, frozen or refusing is never an error of the caller: rows stay in the outbox. All
     methods may be called from any thread and return at once, except `stop()`. Raises DeliveryError when made with a
     password or certificate file that cannot be read. `status` builds the payload of the node's status; `subscriptions`
-    maps topics to what takes their payloads, and `on_lost` is called when they cannot be heard any more; `on_cleared`
-    is called with the name of each machine whose state the broker has let go of. All of them in the publisher's thread.
+    maps topics to what takes their payloads and retain flags; `on_lost` is called when they cannot be heard any more,
+    `on_cleared` with each machine whose state the broker has let go of. All of them in the publisher's thread.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Publisher:
         outbox: OutboxPort,
         status: StatusBuilder,
         *,
-        subscriptions: Mapping[str, Callable[[bytes], None]] = MappingProxyType({}),
+        subscriptions: Mapping[str, Callable[[bytes, bool], None]] = MappingProxyType({}),
         on_lost: Callable[[], None] | None = None,
         on_cleared: Callable[[str], None] | None = None,
         timing: Timing | None = None,
@@ -140,7 +140,7 @@ class Publisher:
             self._health,
             alive=self._thread.is_alive(),
             scores_skipped=self._health.scores_skipped + self._mailbox.scores_skipped,
-            volatile_dropped=self._mailbox.volatile_dropped,
+            volatile_dropped=self._mailbox.volatile_dropped + self._health.volatile_refused,
         )
 
     # --- the publisher thread ---------------------------------------------------------------------------------------
@@ -202,6 +202,7 @@ class Publisher:
             self._welcome()
         while connection.lost is None and not self._drained(connection):
             self._turn(connection, opened_s)
+            self._hear_refusals(connection)
         if connection.lost is None:
             self._say_goodbye(connection)
         connection.close(clean=connection.lost is None)
@@ -212,6 +213,12 @@ class Publisher:
         self._lanes.set_value(self._topics.status, self._status("online", "running"))
         self._note(connected=True, connections=self._health.connections + 1)
         _log.info("deliver.connected", host=self._settings.host, port=self._settings.port)
+
+    def _hear_refusals(self, connection: Connection) -> None:
+        refused, connection.unheard = connection.unheard, ()
+        for reason in refused:
+            self._note(last_error=f"cannot listen to {reason}")
+            _log.error("deliver.subscription_refused", reason=reason)
 
     def _turn(self, connection: Connection, opened_s: float) -> None:
         """Read what is new, send what may go, wait for answers."""
@@ -292,6 +299,8 @@ class Publisher:
         _log.error("deliver.parked" if row else "deliver.refused", topic=message.topic, reason=reason)
         if row is not None and row.id > 0:
             self._outbox.park(row.id, reason)
+        elif row is not None and row.alarm_id:  # an alert that exists in memory only
+            self._note(volatile_refused=self._health.volatile_refused + 1)
 
     def _drained(self, connection: Connection) -> bool:
         """Return True when a stop was asked for and nothing is left to send, or no time."""

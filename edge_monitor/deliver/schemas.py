@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 import sys
+from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_monitor.deliver.payloads import (
     AlertPayload,
     ExplanationPayload,
     Payload,
+    ReplyPayload,
     ScorePayload,
     StatePayload,
     StatusPayload,
 )
+from edge_monitor.deliver.requests import REQUESTS
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# What the node says.
 PAYLOADS: dict[str, tuple[type[Payload], str]] = {
     "status": (StatusPayload, "QoS 1, retained, Last Will"),
     "state": (StatePayload, "QoS 1, retained"),
     "score": (ScorePayload, "QoS 0"),
     "alert": (AlertPayload, "QoS 1"),
     "explanation": (ExplanationPayload, "QoS 1"),
+    "reply": (ReplyPayload, "QoS 1"),
 }
+_TOPICS = {"status": "status", "reply": "command/reply"}  # the others are a machine's
 
 _HEAD = """# MQTT payloads, contract v1
 
@@ -33,13 +42,29 @@ Every payload is one flat JSON object. Fields may be added within v1: ignore tho
 1970-01-01 UTC.
 """
 
+_REQUESTS_HEAD = """
+# Commands
+
+What the plant sends to a node that has them in `mqtt.commands`. Here a field that is not listed is refused.
+"""
+
 
 def schema(name: str) -> dict[str, Any]:
     """Return a payload's JSON Schema (draft 2020-12), open to fields that later releases add."""
     model, _ = PAYLOADS[name]
+    return _schema(model, name, open_=True)
+
+
+def request_schema(command: str) -> dict[str, Any]:
+    """Return the JSON Schema of what the plant sends to a command's topic: nothing but these fields is taken."""
+    return _schema(REQUESTS[command], f"command-{command}", open_=False)
+
+
+def _schema(model: type[BaseModel], name: str, *, open_: bool) -> dict[str, Any]:
     generated = model.model_json_schema()
-    generated.pop("additionalProperties")
-    generated["required"] = sorted({*generated["required"], "schema_version"})
+    if open_:
+        generated.pop("additionalProperties")
+        generated["required"] = sorted({*generated["required"], "schema_version"})
     for entry in generated["properties"].values():
         entry.pop("title", None)
         if entry.get("default", 0) is None:  # absent, never null
@@ -54,19 +79,28 @@ def schema(name: str) -> dict[str, Any]:
 
 def files() -> dict[str, str]:
     """Return what docs/mqtt holds, by file name."""
-    made = {f"{name}.schema.json": json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n" for name in PAYLOADS}
-    made["README.md"] = _HEAD + "".join(map(_section, PAYLOADS))
+    schemas = {name: schema(name) for name in PAYLOADS}
+    schemas |= {f"command-{command}": request_schema(command) for command in REQUESTS}
+    made = {
+        f"{name}.schema.json": json.dumps(each, indent=2, ensure_ascii=False) + "\n" for name, each in schemas.items()
+    }
+    said = "".join(
+        _section(name, model, _TOPICS.get(name, f"{{machine}}/{name}"), delivery, schemas[name])
+        for name, (model, delivery) in PAYLOADS.items()
+    )
+    asked = "".join(
+        _section(f"command-{name}", model, f"command/{name}", "QoS 1, not retained", schemas[f"command-{name}"])
+        for name, model in REQUESTS.items()
+    )
+    made["README.md"] = _HEAD + said + _REQUESTS_HEAD + asked
     return made
 
 
-def _section(name: str) -> str:
-    model, delivery = PAYLOADS[name]
-    generated = schema(name)
-    topic = "status" if name == "status" else f"{{machine}}/{name}"
+def _section(name: str, model: type[BaseModel], topic: str, delivery: str, generated: dict[str, Any]) -> str:
     lines = [
         f"\n## {name}\n\n`{{prefix}}/{{site}}/{{node}}/{topic}`, {delivery}. [{name}.schema.json]({name}.schema.json)\n"
     ]
-    lines.append(f"{model.__doc__}\n\n| field | type | meaning |\n|---|---|---|")
+    lines.append(f"{cleandoc(model.__doc__ or '')}\n\n| field | type | meaning |\n|---|---|---|")
     for field, entry in generated["properties"].items():
         kind = entry.get("type") or type(entry.get("const", entry.get("enum", [0])[0])).__name__
         kind = {"int": "integer", "str": "string"}.get(kind, kind)

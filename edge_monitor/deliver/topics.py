@@ -40,7 +40,7 @@ class Topics:
         return f"{self.base}/command/reply"
 
     def command(self, verb: str) -> str:
-        """Return where a command is received (none is subscribed to in this version)."""
+        """Return where a command is received."""
         if verb == "reply":
             raise ConfigError("'reply' is where answers go, not a command", where="command topic")
         return f"{self.base}/command/{_checked(verb)}"

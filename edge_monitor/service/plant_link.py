@@ -16,14 +16,16 @@ from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
 from edge_monitor.errors import StorageError
 from edge_monitor.service import farewell
+from edge_monitor.service.commands import Commands
 from edge_monitor.service.outbox_port import StoredOutbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from edge_monitor.config import MachineSettings, MqttSettings
     from edge_monitor.deliver.health import PublisherHealth
     from edge_monitor.records import Score
+    from edge_monitor.service.commands import Command
     from edge_monitor.service.daemon import Daemon
 
 log = structlog.get_logger()
@@ -39,26 +41,32 @@ class PlantLink:
         self._told = told
         self._started_ms = clock.now().wall_ms
         self._outbox = StoredOutbox(daemon.state_dir.database, daemon.storage)
+        self._commands = Commands(daemon, mqtt.commands, self._reply)
         self._publisher: Publisher | None = None
         self._publisher = Publisher(
             mqtt,
             self.topics,
             self._outbox,
             self._status,
-            subscriptions=self._run_topics(),
+            subscriptions={**self._run_topics(), **self._command_topics(mqtt.commands)},
             on_lost=self._on_lost,
             on_cleared=lambda machine: farewell.forget(daemon, machine),
         )
-        self.start = self._publisher.start
         self.wake = self._publisher.wake
         self.set_state = self._publisher.set_state
         self.clear_state = self._publisher.clear_state
         self.refresh_status = self._publisher.refresh_status
         self.publish_volatile = self._publisher.publish_volatile
 
+    def start(self) -> None:
+        """Begin to connect, and to obey what is allowed."""
+        assert self._publisher is not None  # noqa: S101 - only None while it is being made
+        self._commands.start()
+        self._publisher.start()
+
     def health(self) -> PublisherHealth:
         """Return the publisher's snapshot."""
-        assert self._publisher is not None  # noqa: S101 - only None while it is being made
+        assert self._publisher is not None  # noqa: S101 - as above
         return self._publisher.health()
 
     def delivered(self) -> bool:
@@ -72,6 +80,7 @@ class PlantLink:
     def close(self) -> None:
         """Drain briefly, say `stopped`, disconnect; within 3 s whatever the broker does."""
         assert self._publisher is not None  # noqa: S101 - as above
+        self._commands.close()
         if self._publisher.stop():
             self._outbox.close()
         else:
@@ -107,7 +116,13 @@ class PlantLink:
             windows_dropped=self._daemon.hearing.windows_dropped,
         ).encode()
 
-    def _run_topics(self) -> dict[str, Callable[[bytes], None]]:
+    def _command_topics(self, allowed: Iterable[Command]) -> dict[str, Callable[[bytes, bool], None]]:
+        return {self.topics.command(command): partial(self._commands.take, command) for command in allowed}
+
+    def _reply(self, payload: bytes) -> None:
+        self.publish_volatile(self.topics.command_reply, payload, alarm_id="", seq=0, created_ms=clock.now().wall_ms)
+
+    def _run_topics(self) -> dict[str, Callable[[bytes, bool], None]]:
         """Return what listens to the plant's run and speed topics; machines may share one."""
         machines = self._daemon.settings.machine
         return {
@@ -116,7 +131,7 @@ class PlantLink:
             if topic is not None
         }
 
-    def _tell_running(self, machines: list[MachineSettings], payload: bytes) -> None:
+    def _tell_running(self, machines: list[MachineSettings], payload: bytes, _retained: bool) -> None:
         for machine in machines:
             running = parse_run_signal(payload, machine.running.running_above)
             if running is None:
