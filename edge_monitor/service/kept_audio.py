@@ -47,8 +47,9 @@ class KeptAudio:
         return self.folder / f"{sha256}.flac"
 
     def has(self, sha256: str) -> bool:
-        """Return whether a recording's sound is kept."""
-        return self.path(sha256).is_file()
+        """Return whether a recording's sound is kept; a link is none."""
+        path = self.path(sha256)
+        return path.is_file() and not path.is_symlink()
 
     def write(self, sha256: str, content: bytes, *, offset: int = 0, last: bool = True) -> None:
         """Keep a file, or its next part; it appears with the `last` one.
@@ -59,6 +60,8 @@ class KeptAudio:
         part = path.with_suffix(".part")
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.folder.is_symlink():
+                raise StorageError("is a link: sound is kept below the state directory only", where=str(self.folder))
             if shutil.disk_usage(self.folder).free - len(content) < self.free_bytes:
                 part.unlink(missing_ok=True)
                 raise StorageError(f"keeping this sound would leave less than {self.free_bytes // 1_000_000} MB free",
@@ -67,7 +70,7 @@ class KeptAudio:
                 part.unlink(missing_ok=True)
                 raise StorageError(f"more than {self.most_bytes // 1_000_000} MB of sound would be kept",
                                    where=str(self.folder), hint="retention.audio_max_mb sets the limit")  # fmt: skip
-            with part.open("ab" if offset else "wb") as file:
+            with open(part, "ab" if offset else "wb", opener=_not_through_a_link) as file:
                 if file.tell() != offset:
                     raise StorageError("a part of the sound is missing", where=str(part), hint="try again")
                 file.write(content)
@@ -78,6 +81,10 @@ class KeptAudio:
                 part.replace(path)
         except OSError as error:
             raise StorageError(f"the sound cannot be kept: {error.strerror}", where=str(self.folder)) from error
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _size(folder: Path) -> int:
