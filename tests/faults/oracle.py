@@ -56,6 +56,7 @@ class Plant:
     turns: Path
     source: str | None = None
     secure: bool = False
+    authenticates_by: str = "file"  # or "config", "credential"
     acl: Iterable[str] = ()
     broker_options: Iterable[str] = ()
     broker_starts: bool = True
@@ -64,6 +65,7 @@ class Plant:
     tables: str = ""
     extra: str = _QUICK_END
     environment: dict[str, str] = field(default_factory=dict)
+    run_options: tuple[str, ...] = ()
     prefix: tuple[str, ...] = ()
 
     # --- the parts --------------------------------------------------------------------------------------------------
@@ -73,7 +75,7 @@ class Plant:
         self._stack = ExitStack()
         self._daemons = ExitStack()
         broker = self.folder / "broker"
-        broker.mkdir()
+        broker.mkdir(exist_ok=True)
         options = [*self.broker_options, "max_queued_messages 0", *self._secrets(broker), *self._rights(broker)]
         self.broker = Broker(broker, "persistence true", f"persistence_location {broker}/", *options)
         self.product = Product(
@@ -85,6 +87,7 @@ class Plant:
             tables=self.tables,
             extra=self.extra,
             environment=self.environment,
+            run_options=self.run_options,
             prefix=self.prefix,
         )
         if not self.product.state.exists():
@@ -112,8 +115,12 @@ class Plant:
         if not self.secure:
             return self.mqtt
         (folder / "password").write_text(NODE_PASSWORD + "\n")
-        tables = f'{self.mqtt}\n[mqtt.tls]\nca_file = "{self.authority.ca_file}"'
-        return f'username = "{NODE_USER}"\npassword_file = "{folder / "password"}"\n{tables}'
+        password = {
+            "file": f'password_file = "{folder / "password"}"',
+            "config": f'password = "{NODE_PASSWORD}"',
+            "credential": 'password_credential = "password"',  # the test sets CREDENTIALS_DIRECTORY to folder/broker
+        }[self.authenticates_by]
+        return f'{self.mqtt}\nusername = "{NODE_USER}"\n{password}\n[mqtt.tls]\nca_file = "{self.authority.ca_file}"'
 
     def __enter__(self) -> Self:
         """Start the broker, the subscriber and the daemon (`broker_starts = False`: the daemon alone)."""

@@ -50,6 +50,7 @@ class Product:
     bundle: str = "spectral"
     machine: str = "pump"
     environment: Mapping[str, str] = field(default_factory=dict)
+    run_options: tuple[str, ...] = ()  # of `edge-monitor run`
     prefix: tuple[str, ...] = ()  # before the daemon's command line, e.g. prlimit or faketime
 
     @property
@@ -102,7 +103,10 @@ class Product:
         log = self.folder / "daemon.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [*self.prefix, *self.argv("run")], stdout=output, stderr=output, env={**os.environ, **self.environment}
+                [*self.prefix, *self.argv("run", *self.run_options)],
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
             )
         daemon = Daemon(process, log)
         try:
