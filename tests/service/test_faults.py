@@ -88,6 +88,7 @@ def test_a_full_disk_delays_no_alarm_and_loses_none(small_disk: Path, enrolled_s
         product = Product(tmp_path, FAILING, mqtt_port=broker.port)
         with product.daemon() as daemon:
             wait_until(lambda: b'"normal"' in scada.wait_for(f"{BASE}/pump/state")[-1].payload, 20.0, "normal")
+            (small_disk / "reserve").unlink()  # it would take some hundred alarms more
             subprocess.run(
                 ["dd", "if=/dev/zero", f"of={small_disk}/filler", "bs=4096"], check=False, capture_output=True
             )
