@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "edge-monitor.db"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _CHECKPOINT_PAGES = 256  # the log stays near 1 MB: on a small or full disk that is room for alarms
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
@@ -175,7 +175,11 @@ INSERT INTO machines SELECT machine, machine, 'machine', 3 FROM
   (SELECT machine FROM recordings UNION SELECT machine FROM alarms UNION SELECT machine FROM score_minutes);
 CREATE INDEX outbox_explanations ON outbox (id) WHERE substr(topic, -12) = '/explanation';
 """
-_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE)  # step i leads from schema i to schema i + 1
+# Schema 4: a clock that is behind must not make an inhibition longer than it was; before, 24 hours were the limit.
+_LENGTH = """
+ALTER TABLE inhibitions ADD COLUMN length_s REAL NOT NULL DEFAULT 86400;
+"""
+_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH)  # step i leads from schema i to schema i + 1
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

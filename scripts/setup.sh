@@ -38,8 +38,8 @@ if [ ! -e "$header" ]; then
     [ -n "$debian_python" ] || stop "$python has no headers ($header); name another one: make $purpose PYTHON=…"
     need "$debian_python-dev"
 fi
-if [ "$purpose" = test ]; then # a real broker and a real sound server
-    for package in libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto; do
+if [ "$purpose" = test ]; then # a real broker, a real sound server, clocks that step
+    for package in libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto libfaketime; do
         installed "$package" || need "$package"
     done
 fi

@@ -118,16 +118,18 @@ def windows_of(connection: sqlite3.Connection, alarm_id: str) -> list[tuple[floa
 def restore(connection: sqlite3.Connection, machine: str, *, cooldown_s: float, wall_ms: int) -> Restored:
     """Return what the state machine of `machine` goes on with after a restart.
 
-    What is left of a cooldown or an inhibition is taken from the wall clock and bounded by its full length, so that
-    a clock that jumped can neither suppress for longer nor make time run backwards.
+    What is left of a cooldown or an inhibition is taken from the wall clock and bounded by its full length, and an end
+    that lies in the future counts for no cooldown: a clock that jumped suppresses nothing.
     """
     row = connection.execute("SELECT * FROM alarms WHERE machine = ? AND ended_ms IS NULL", (machine,)).fetchone()
-    ended_ms = connection.execute("SELECT max(ended_ms) FROM alarms WHERE machine = ?", (machine,)).fetchone()[0]
-    inhibit = connection.execute("SELECT until_ms FROM inhibitions WHERE machine = ?", (machine,)).fetchone()
+    ended_ms = connection.execute(
+        "SELECT max(ended_ms) FROM alarms WHERE machine = ? AND ended_ms <= ?", (machine, wall_ms)
+    ).fetchone()[0]
+    inhibit = connection.execute("SELECT until_ms, length_s FROM inhibitions WHERE machine = ?", (machine,)).fetchone()
     return Restored(
         active=None if row is None else _last_event(row),
         cooldown_left_s=_left_s(None if ended_ms is None else ended_ms + cooldown_s * 1000, wall_ms, cooldown_s),
-        inhibit_left_s=_left_s(None if inhibit is None else inhibit["until_ms"], wall_ms, MAX_INHIBIT_S),
+        inhibit_left_s=0.0 if inhibit is None else _left_s(inhibit["until_ms"], wall_ms, inhibit["length_s"]),
     )
 
 
@@ -161,12 +163,15 @@ def _neighbours(text: str) -> tuple[Neighbour, ...]:
     return tuple(Neighbour(**fields) for fields in json.loads(text))
 
 
-def set_inhibition(connection: sqlite3.Connection, machine: str, until_ms: int | None) -> None:
-    """Keep until when (wall clock, milliseconds) a machine is inhibited; None ends it."""
+def set_inhibition(connection: sqlite3.Connection, machine: str, until_ms: int | None, length_s: float) -> None:
+    """Keep until when (wall clock, milliseconds) a machine is inhibited, and for how long; None ends it."""
     if until_ms is None:
         connection.execute("DELETE FROM inhibitions WHERE machine = ?", (machine,))
     else:
-        connection.execute("INSERT OR REPLACE INTO inhibitions (machine, until_ms) VALUES (?, ?)", (machine, until_ms))
+        connection.execute(
+            "INSERT OR REPLACE INTO inhibitions (machine, until_ms, length_s) VALUES (?, ?, ?)",
+            (machine, until_ms, length_s),
+        )
 
 
 def set_evidence(connection: sqlite3.Connection, alarm_id: str, files: dict[str, str]) -> None:

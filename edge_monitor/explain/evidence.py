@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_monitor.clock import rfc3339
+from edge_monitor.clock import FIRST_CREDIBLE_MS, rfc3339
 from edge_monitor.errors import StorageError
 from edge_monitor.explain.picture import Panel, draw
 from edge_monitor.explain.spectrogram import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from edge_monitor.config import RetentionSettings
@@ -35,8 +35,7 @@ _TEMPORARY = ".tmp"
 _STALE_S = 3600.0  # an unfinished file this old was left by a crash
 _MB = 1_000_000
 _DAY_S = 86_400.0
-# A board without a clock boots in 1970; a file older than this project tells no age, and only the other caps apply.
-_FIRST_CREDIBLE_S = 1_700_000_000.0
+_FIRST_CREDIBLE_S = FIRST_CREDIBLE_MS / 1000  # an older file tells no age, and only the other caps apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +61,13 @@ class EvidenceStore:
     """`{state_dir}/evidence/{machine}/{alarm_id}.png` and `.flac`, oldest alarms deleted first.
 
     For one thread. The folder itself may be a link the administrator made; below it links are neither written
-    through nor followed.
+    through nor followed. `now_s` is the wall clock that the age of files is judged by, seconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, folder: Path, retention: RetentionSettings) -> None:
+    def __init__(self, folder: Path, retention: RetentionSettings, now_s: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._retention = retention
+        self._now_s = now_s
 
     def write_picture(
         self, event: AlarmEvent, title: str, anomaly: bytes, normal: bytes | None, findings: Sequence[Finding] = ()
@@ -117,7 +117,7 @@ class EvidenceStore:
         alarms = sorted(self._alarms(), key=lambda kept: kept.written_s)
         total = sum(kept.size_bytes for kept in alarms) + room_bytes
         free = self._free_bytes() - room_bytes
-        oldest_s = time.time() - self._retention.evidence_days * _DAY_S
+        oldest_s = self._now_s() - self._retention.evidence_days * _DAY_S
         # A disk that others have filled is not helped by deleting what little is here: then nothing new is written.
         short = free < self._retention.free_mb * _MB <= free + sum(kept.size_bytes for kept in alarms)
         removed = _Kept([])

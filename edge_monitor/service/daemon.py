@@ -37,6 +37,7 @@ from edge_monitor.service.plant_link import PlantLink
 from edge_monitor.service.state_dir import PRIVATE_UMASK
 from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.taps import Taps
+from edge_monitor.service.timekeeper import Timekeeper
 from edge_monitor.service.watchdog import Progress, stuck
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ class Daemon(Node):
             self.settings.node, self.settings.machine, self.link.set_state if self.link else lambda *_: None
         )
         farewell.take_leave(self)
+        self.timekeeper = Timekeeper(self)
         self.narrator = Narrator(self)
         self.explainer = Explainer(self)
         self.desk = AlarmDesk(self)
@@ -186,6 +188,7 @@ class Daemon(Node):
         republished_s = self._started.monotonic_s
         while self.hearing.is_alive() and not self._stop.wait(TICK_S):
             self.desk.retry()
+            self.timekeeper.tick()
             self.housekeeping.tick()
             self._notice_deafness()
             if not self._all_alive():

@@ -52,7 +52,9 @@ class Explainer:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._store = EvidenceStore(daemon.state_dir.evidence, daemon.settings.retention)
+        self._store = EvidenceStore(
+            daemon.state_dir.evidence, daemon.settings.retention, lambda: daemon.timekeeper.believed_ms() / 1000
+        )
         self._healthy: dict[str, Healthy] = {}  # by machine, of the generation last asked for
         self._changed = threading.Condition()
         self._waiting: deque[_Alarm] = deque()

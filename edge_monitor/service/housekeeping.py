@@ -17,8 +17,6 @@ log = structlog.get_logger()
 EVERY_S = 3600.0
 FIRST_S = 60.0  # after the start, so that a box that is restarted daily is tidied as well
 DAY_MS = 86_400_000
-# A board without a clock boots in 1970: before this moment nothing is old enough to delete.
-_FIRST_CREDIBLE_MS = 1_700_000_000_000
 
 
 class Housekeeping:
@@ -30,22 +28,31 @@ class Housekeeping:
 
     def tick(self) -> None:
         """Tidy up when it is time."""
-        moment = clock.now()
-        if moment.monotonic_s < self._due_s:
+        now_s = clock.now().monotonic_s
+        if now_s < self._due_s:
             return
-        self._due_s = moment.monotonic_s + EVERY_S
+        self._due_s = now_s + EVERY_S
         self._daemon.explainer.tidy()
-        if moment.wall_ms < _FIRST_CREDIBLE_MS:
+        believed_ms = self._daemon.timekeeper.believed_ms()
+        if believed_ms < clock.FIRST_CREDIBLE_MS:
             return
         retention = self._daemon.settings.retention
-        alarms_ms = moment.wall_ms - round(retention.alarm_days * DAY_MS)
-        scores_ms = moment.wall_ms - round(retention.score_days * DAY_MS)
+        alarms_ms = believed_ms - round(retention.alarm_days * DAY_MS)
+        scores_ms = believed_ms - round(retention.score_days * DAY_MS)
         self._daemon.storage.submit(lambda connection: forget(connection, alarms_ms, scores_ms))
 
 
 def forget(connection: sqlite3.Connection, alarms_before_ms: int, scores_before_ms: int) -> None:
-    """Delete alarms that ended, and score aggregates, before these wall times (milliseconds); log how many."""
-    alarms = connection.execute("DELETE FROM alarms WHERE ended_ms < ?", (alarms_before_ms,)).rowcount
-    scores = connection.execute("DELETE FROM score_minutes WHERE minute_ms < ?", (scores_before_ms,)).rowcount
+    """Delete alarms that ended, and score aggregates, before these wall times (milliseconds); log how many.
+
+    What is labelled with a time before the first credible one tells no age and stays.
+    """
+    first_ms = clock.FIRST_CREDIBLE_MS
+    alarms = connection.execute(
+        "DELETE FROM alarms WHERE ended_ms >= ? AND ended_ms < ?", (first_ms, alarms_before_ms)
+    ).rowcount
+    scores = connection.execute(
+        "DELETE FROM score_minutes WHERE minute_ms >= ? AND minute_ms < ?", (first_ms, scores_before_ms)
+    ).rowcount
     if alarms or scores:
         log.info("storage.tidied", alarms=alarms, score_minutes=scores)

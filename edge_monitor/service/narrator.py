@@ -36,9 +36,7 @@ LOOK_S = 60.0  # how often waiting jobs are looked at: they expire, the budget's
 MOST_UNANSWERED = 2  # requests whose answers a stop of the node lost: each may have been paid for
 _DECODING_S = 3.0  # a stop waits so long for a caption: the interpreter must not end inside the decoder
 _ASKING_S = 0.2
-_HOUR_MS = 3_600_000
-# A board without a clock boots in 1970: how old a job from then is cannot be known.
-_FIRST_CREDIBLE_MS = 1_700_000_000_000
+_HOUR_S = 3600.0
 
 
 class _Interrupted(Exception):  # noqa: N818 - no error: the node stops, or the LLM's server is left in peace
@@ -54,6 +52,7 @@ class Narrator:
         self._client = LlmClient(self._settings)
         self._breaker = CircuitBreaker()
         self._troubles: dict[str, str] = {}  # what the last attempt of a waiting alarm ended with
+        self._made_s: dict[str, float] = {}  # monotonic time at which a waiting alarm's job was made, seconds
         self._changed = threading.Condition()
         self._woken = True  # there may be jobs of the last run
         self._busy = self._decoding = self._closing = False
@@ -145,8 +144,7 @@ class Narrator:
         if all(machine.name != job.machine for machine in self._daemon.settings.machine):
             return "the machine is no longer in the configuration"
         last = f"; last: {trouble}" if (trouble := self._troubles.get(job.alarm_id)) else ""
-        age_ms = clock.now().wall_ms - job.created_ms
-        if job.created_ms > _FIRST_CREDIBLE_MS and age_ms > self._settings.expire_h * _HOUR_MS:
+        if self._age_s(job) > self._settings.expire_h * _HOUR_S:
             return f"expired: no answer within {self._settings.expire_h:g} h{last}"
         if self._settings.llm == "off":
             return 'no LLM is configured any more: explain.llm = "off"'
@@ -155,6 +153,19 @@ class Narrator:
         if job.requests >= self._settings.requests_per_alarm:
             return f"no answer to {job.requests} requests, which is the limit for one alarm{last}"
         return ""
+
+    def _age_s(self, job: Job) -> float:
+        """Return how long a job has waited, seconds; from its first sight on no step of the wall clock counts."""
+        now_s = clock.now().monotonic_s
+        if job.alarm_id not in self._made_s:
+            known = job.created_ms >= clock.FIRST_CREDIBLE_MS  # else a job of 1970 tells no age
+            age_ms = self._daemon.timekeeper.believed_ms() - job.created_ms if known else 0
+            self._made_s[job.alarm_id] = now_s - max(age_ms, 0) / 1000
+        return now_s - self._made_s[job.alarm_id]
+
+    def _done(self, job: Job) -> None:
+        self._troubles.pop(job.alarm_id, None)
+        self._made_s.pop(job.alarm_id, None)
 
     def _day_is_spent(self) -> bool:
         with self._daemon.database() as connection:
@@ -252,7 +263,7 @@ class Narrator:
             self._tell(job, Answer(job.draft, format_ok=False), None)
             return
         tell(self._daemon, jobs.unavailable(job, reason))
-        self._troubles.pop(job.alarm_id, None)
+        self._done(job)
 
     def _tell(self, job: Job, answer: Answer, caption: str | None) -> None:
         explanation = Explanation(
@@ -266,10 +277,10 @@ class Narrator:
             model=self._settings.model,
             prompt_version=PROMPT_VERSION,
             format_ok=answer.format_ok,
-            latency_s=max(clock.now().wall_ms - job.created_ms, 0) / 1000,
+            latency_s=self._age_s(job),
         )
         tell(self._daemon, explanation)
-        self._troubles.pop(job.alarm_id, None)
+        self._done(job)
 
 
 def _today() -> str:

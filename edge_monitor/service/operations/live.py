@@ -212,7 +212,7 @@ def inhibit(node: Node, *, machine: str, seconds: float) -> Answer:
         raise ControlError("an inhibition lasts 24 hours at the most", where=machine)
     until_ms = clock.now().wall_ms + round(seconds * 1000) if seconds > 0 else None
     with node.database() as connection, transaction(connection):
-        history.set_inhibition(connection, machine, until_ms)
+        history.set_inhibition(connection, machine, until_ms, seconds)
     node.inhibit(machine, seconds)
     yield {"machine": machine, "until": None if until_ms is None else clock.rfc3339(until_ms)}
 
