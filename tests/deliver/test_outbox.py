@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_monitor import database
-from edge_monitor.deliver.outbox import Outbox, OutboxCounts, OutboxRow
+from edge_monitor.deliver.outbox import _DROP_ONE, Outbox, OutboxCounts, OutboxRow
 
 if TYPE_CHECKING:
     import sqlite3
@@ -123,6 +123,13 @@ def test_the_byte_cap_drops_the_oldest_but_never_the_new_row(connection: sqlite3
         _enqueue(outbox, 4, b"x" * 50)
     assert [row.seq for row in outbox.due(10)] == [4]
     assert outbox.counts() == OutboxCounts(due=1, bytes=50, dropped=4)
+
+
+def test_a_hundred_thousand_alerts_are_not_searched_for_explanations(connection: sqlite3.Connection) -> None:
+    """What is to be dropped at the cap is found by an index."""
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {_DROP_ONE}", (1,)).fetchall()
+    assert any("outbox_explanations" in step["detail"] for step in plan)
+    assert not any(step["detail"] == "SCAN outbox" for step in plan)
 
 
 def test_a_parked_row_that_falls_to_the_cap_is_not_counted_twice(connection: sqlite3.Connection) -> None:

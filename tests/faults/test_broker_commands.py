@@ -78,7 +78,7 @@ def operator(plant: MakePlant) -> Iterator[Operator]:
     """Yield an operator of a plant whose node obeys all commands, and is connected."""
     running = plant(mqtt='commands = ["inhibit", "resume", "learn"]\n')
     asks = Operator(running)
-    wait_until(lambda: running.scada.on(f"{BASE}/status"), 20.0, "the node at the broker")
+    wait_until(lambda: running.scada.on(f"{BASE}/status"), 60.0, "the node at the broker")
     time.sleep(0.5)  # its subscriptions follow its status
     yield asks
     asks.client.disconnect()
