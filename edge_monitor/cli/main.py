@@ -36,6 +36,7 @@ COMMANDS = {
     "config": _entry("config", "Write, check or show the configuration."),
     "demo": _entry("demo", "See it work: a simulated machine, a fault, an alert over MQTT."),
     "devices": _entry("devices", "List the audio inputs."),
+    "doctor": _entry("doctor", "Check everything, and say what to do."),
     "enroll": _entry("enroll", "Learn how a machine sounds when healthy."),
     "evaluate": _entry("evaluate", "Measure on recordings whose truth is known."),
     "explain": _entry("explain", "Say how an alarm's or a recording's sound differs from normal."),

@@ -128,8 +128,8 @@ class _Session:
         self._client.disconnect()
         self._client.loop(_STEP_S)
 
-    def _subscribe(self, topic: str) -> int | None:
-        return self._client.subscribe(topic, qos=1)[1]
+    def _subscribe(self, topic: str) -> int:
+        return self._client.subscribe(topic, qos=1)[1] or 0  # 0: not sent
 
     def _until(self, done: Callable[[], bool]) -> None:
         end_s = time.monotonic() + self._timeout_s
@@ -165,7 +165,9 @@ def _hint(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             return "check mqtt.tls.ca_file, the name in mqtt.host, the certificate's dates and this box's clock"
         case ssl.SSLError() | ConnectionResetError():
-            return "check mqtt.port (with TLS usually 8883), mqtt.tls, and whether the broker wants a client certificate"
+            return (
+                "check mqtt.port (with TLS usually 8883), mqtt.tls, and whether the broker wants a client certificate"
+            )
         case gaierror():
             return "check mqtt.host and this box's name server"
         case ConnectionRefusedError():
