@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, settings
 
 EXAMPLES = int(os.environ.get("EDGE_MONITOR_FUZZ_EXAMPLES", "60"))
 
-# A decorator. Each example overwrites what the one before left in its folder; 10 s are a hang, however busy the box.
+# A decorator. Each example overwrites what the one before left in its folder; 30 s are a hang, however busy the box.
 thoroughly = settings(
     max_examples=EXAMPLES,
-    deadline=timedelta(seconds=10),
+    deadline=timedelta(seconds=30),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     database=None,
 )

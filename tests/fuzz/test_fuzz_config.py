@@ -120,10 +120,10 @@ def test_a_mistake_in_a_huge_array_is_told_within_seconds(tmp_path: Path) -> Non
     """Finding the lines of mistakes ends, however many lines a value has."""
     path = tmp_path / "edge-monitor.toml"
     path.write_text(CONFIG.replace("[node]", f"[node]\nx = [\n{'1,' * 10 + chr(10)}" + "1,\n" * 40_000 + "]\ny = 1", 1))
-    began_s = time.monotonic()
+    began_s = time.process_time()
     with pytest.raises(ConfigError, match="unknown key") as refused:
         load_settings(path)
-    assert time.monotonic() - began_s < 20.0
+    assert time.process_time() - began_s < 20.0
     one_clear_refusal(refused.value, str(path))
 
 
