@@ -37,12 +37,24 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise _unusable(settings.ca_file, error, "check mqtt.tls.ca_file (PEM)") from error
+    context.sslsocket_class = _ClosedWhenRefused
     if settings.cert_file is not None:
         try:
             context.load_cert_chain(settings.cert_file, settings.key_file)
         except OSError as error:
             raise _unusable(settings.cert_file, error, "check mqtt.tls.cert_file and key_file (PEM)") from error
     return context
+
+
+class _ClosedWhenRefused(ssl.SSLSocket):
+    """Closes itself when the handshake fails: paho lets go of it unclosed, once for each attempt."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 def _unusable(path: Path | None, error: Exception, hint: str) -> DeliveryError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_monitor.database import add_to_counter
 
@@ -40,6 +40,14 @@ class OutboxRow:
     alarm_id: str
     seq: int
     created_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """A message the broker refused."""
+
+    row: OutboxRow
+    reason: str  # one line
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,42 @@ class Outbox:
             (reason[:_MAX_REASON] or "refused", row_id),
         ).rowcount
         self._count({DUE: -parked, HELD: parked, PARKED: parked})
+
+    def parked(self) -> list[ParkedRow]:
+        """Return what was set aside, oldest first."""
+        rows = self._connection.execute(
+            "SELECT id, topic, payload, alarm_id, seq, created_ms, parked_reason FROM outbox"
+            " WHERE parked_reason IS NOT NULL ORDER BY id"
+        )
+        return [ParkedRow(OutboxRow(*row[:-1]), row[-1]) for row in map(tuple, rows)]
+
+    def retry(self, row_ids: Iterable[int]) -> int:
+        """Queue parked rows again with their bytes, behind what was committed since; return how many there were."""
+        retried = 0
+        for row_id in row_ids:
+            row = self._take_parked(row_id)
+            if row is not None:
+                self._connection.execute(
+                    "INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms) VALUES (?, ?, ?, ?, ?)", row[1:]
+                )
+                self._count({DUE: 1, BYTES: len(row[2])})
+                retried += 1
+        return retried
+
+    def discard(self, row_ids: Iterable[int]) -> int:
+        """Delete parked rows; return how many there were. They were counted when they were parked."""
+        return sum(self._take_parked(row_id) is not None for row_id in row_ids)
+
+    def _take_parked(self, row_id: int) -> tuple[Any, ...] | None:
+        row = self._connection.execute(
+            "DELETE FROM outbox WHERE id = ? AND parked_reason IS NOT NULL"
+            " RETURNING id, topic, payload, alarm_id, seq, created_ms",
+            (row_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        self._count({HELD: -1, BYTES: -len(row["payload"])})
+        return tuple(row)
 
     def counts(self) -> OutboxCounts:
         """Return the present counts (a few indexed reads)."""

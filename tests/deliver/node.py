@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,7 @@ from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
     from typing import Literal
 
@@ -94,6 +96,12 @@ class Node:
                 "SELECT topic, seq, parked_reason FROM outbox WHERE parked_reason IS NOT NULL ORDER BY id"
             ).fetchall()
         return [(row["topic"], row["seq"], row["parked_reason"]) for row in rows]
+
+    @contextmanager
+    def writing(self) -> Iterator[Outbox]:
+        """Yield the outbox inside a transaction."""
+        with self._lock, database.transaction(self._writer):
+            yield self._outbox
 
     def due(self, limit: int, after: int) -> list[OutboxRow]:
         """Read what waits."""

@@ -1,0 +1,48 @@
+"""Empties an outbox as the service does, in a process of its own: `python -m tests.faults.drain FOLDER PORT`.
+
+Prints rows, seconds and how much memory it took at the most, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+from edge_monitor.config import MqttSettings
+from edge_monitor.database import FILE_NAME
+from edge_monitor.deliver.publisher import Publisher
+from edge_monitor.service.outbox_port import StoredOutbox
+from edge_monitor.service.storage import StorageThread
+from tests.deliver.node import TOPICS, status
+
+
+def peak_mb() -> float:
+    """Return the most memory this process has had, MB."""
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) / 1000
+
+
+def main() -> None:
+    """Drain, and print the figures."""
+    storage = StorageThread(Path(sys.argv[1]) / FILE_NAME)
+    outbox = StoredOutbox(Path(sys.argv[1]) / FILE_NAME, storage)
+    rows = outbox.counts().due
+    before_mb = peak_mb()
+    publisher = Publisher(MqttSettings(host="127.0.0.1", port=int(sys.argv[2])), TOPICS, outbox, status)
+    began_s = time.monotonic()
+    publisher.start()
+    while publisher.health().sent < rows:
+        time.sleep(0.01)
+    seconds = time.monotonic() - began_s
+    publisher.stop()
+    storage.close()
+    grown_mb = round(peak_mb() - before_mb, 1)
+    sys.stdout.write(json.dumps({"rows": rows, "seconds": round(seconds, 2), "grown_mb": grown_mb}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
