@@ -288,6 +288,15 @@ class RetentionSettings(_Settings):
     )
 
 
+class MetricsSettings(_Settings):
+    """`[metrics]`: figures for Prometheus over HTTP. Without this table none are served."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(description="TCP port, e.g. 9469")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="address to listen at; whoever reaches it reads the figures"
+    )
+
+
 class Settings(_Settings):
     """The whole of edge-monitor.toml."""
 
@@ -297,6 +306,7 @@ class Settings(_Settings):
     machine: tuple[MachineSettings, ...] = Field(strict=False, min_length=1)
     explain: ExplainSettings = ExplainSettings()
     retention: RetentionSettings = RetentionSettings()
+    metrics: MetricsSettings | None = None
 
     @field_validator("machine")
     @classmethod

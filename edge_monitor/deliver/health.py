@@ -31,6 +31,7 @@ class PublisherHealth:
     alive: bool = False  # the thread runs
     connected: bool = False
     last_error: str | None = None  # one line; stays after the cause has gone
+    errors: int = 0  # connections lost or not made, and messages refused, since start
     connections: int = 0  # made since start
     progress_s: float = 0.0  # monotonic time of the thread's last turn
     sent: int = 0  # outbox rows (and alerts from memory) acknowledged since start

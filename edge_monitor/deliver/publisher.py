@@ -343,4 +343,5 @@ class Publisher:
             self._note(last_error=f"outbox: {error}")
 
     def _note(self, **changes: object) -> None:
-        self._health = replace(self._health, **changes)  # type: ignore[arg-type]  # each call names its own fields
+        errors = self._health.errors + ("last_error" in changes)
+        self._health = replace(self._health, errors=errors, **changes)  # type: ignore[arg-type]  # each call names its own fields

@@ -44,6 +44,7 @@ class View:
     score: Score | None = None
     level_dbfs: float | None = None
     windows: int = 0
+    lag_s: float | None = None  # from the end of the last scored sound to its score, seconds; None: not live
 
 
 class Board:
@@ -60,8 +61,11 @@ class Board:
         moment = clock.now()
         self._views = {name: View(since_ms=moment.wall_ms, heard_s=moment.monotonic_s) for name in self._settings}
 
-    def heard(self, heard: Heard) -> None:
-        """Take in what a window came to. An alarm shows only once it is committed, see `committed`."""
+    def heard(self, heard: Heard, *, live: bool = False) -> None:
+        """Take in what a window came to. An alarm shows only once it is committed, see `committed`.
+
+        `live`: its stream time is the monotonic clock's, so that it is known how far scoring is behind.
+        """
         moment = clock.now()
         with self._lock:
             view = self._views[heard.machine]
@@ -77,6 +81,7 @@ class Board:
                     level_dbfs=heard.level_dbfs,
                     windows=view.windows + judged,
                     generation=heard.score.generation if heard.score else view.generation,
+                    lag_s=max(moment.monotonic_s - heard.end_s, 0.0) if live and heard.score else view.lag_s,
                 ),
             )
 
@@ -104,6 +109,11 @@ class Board:
             if self._storage_fault != reason:
                 self._storage_fault = reason
                 self._publish_all()
+
+    @property
+    def faulty(self) -> bool:
+        """Return whether the disk fails."""
+        return bool(self._storage_fault)
 
     def republish(self) -> None:
         """Publish every state again, so that its validity goes on."""
@@ -170,6 +180,7 @@ class Board:
             "ratio": view.score.ratio if view.score else None,
             "level_dbfs": view.level_dbfs,
             "windows": view.windows,
+            "lag_s": view.lag_s,
             "heard_ago_s": round(clock.now().monotonic_s - view.heard_s, 1),
         }
 

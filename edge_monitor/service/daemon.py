@@ -15,7 +15,6 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.capture.source import open_sources
-from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import ControlError
 from edge_monitor.explain.jobs import MEASURED
 from edge_monitor.records import AudioLoss
@@ -26,6 +25,7 @@ from edge_monitor.service.board import Board
 from edge_monitor.service.control import ControlServer
 from edge_monitor.service.explainer import Explainer
 from edge_monitor.service.feed import Feed
+from edge_monitor.service.health import Told, observe
 from edge_monitor.service.hearing import Hearing
 from edge_monitor.service.housekeeping import Housekeeping
 from edge_monitor.service.learning import load_learnt
@@ -37,6 +37,7 @@ from edge_monitor.service.plant_link import PlantLink
 from edge_monitor.service.state_dir import PRIVATE_UMASK
 from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.taps import Taps
+from edge_monitor.service.timed_encoder import TimedEncoder
 from edge_monitor.service.timekeeper import Timekeeper
 from edge_monitor.service.watchdog import Progress, stuck
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.capture.source import Source
     from edge_monitor.config import Settings
+    from edge_monitor.encode.encoder import Encoder
     from edge_monitor.records import AudioBlock
     from edge_monitor.service.pipeline import Heard
     from edge_monitor.service.supervision import ThreadHealth
@@ -71,6 +73,7 @@ class Daemon(Node):
         self.notifier = notifier
         self.feed = Feed()
         self.hearing = Hearing(self)
+        self.told = Told()
         self.link: PlantLink | None = None
         self._stop = threading.Event()
         self._started = clock.now()
@@ -103,6 +106,11 @@ class Daemon(Node):
         """Run `write` in the storage thread, in a transaction of its own, and return its result once committed."""
         return self.storage.submit(write).result()
 
+    @property
+    def started_s(self) -> float:
+        """Return when it started, monotonic seconds."""
+        return self._started.monotonic_s
+
     def is_live(self, machine: str) -> bool:
         """Return whether a machine's sound comes as it is made and cannot be held back."""
         return machine in self._live
@@ -131,7 +139,7 @@ class Daemon(Node):
 
     def _open(self, stack: ExitStack) -> None:
         """Make every part; `stack` ends them in the opposite order."""
-        encoder = Encoder(self.bundle, self.settings.model.threads)
+        self.encoder = TimedEncoder(self.bundle, self.settings.model.threads)
         self._sources = open_sources(self.settings.machine)
         for source in self._sources:
             stack.callback(source.close)
@@ -150,9 +158,13 @@ class Daemon(Node):
         self.explainer = Explainer(self)
         self.desk = AlarmDesk(self)
         self.housekeeping = Housekeeping(self)
-        self.pipelines = {machine.name: self._pipeline(machine.name, encoder) for machine in self.settings.machine}
+        self.pipelines = {machine.name: self._pipeline(machine.name, self.encoder) for machine in self.settings.machine}
         server = ControlServer(self.state_dir.control_socket, lambda verb, asked: answer(self, verb, asked))
         stack.callback(server.close)
+        if self.settings.metrics is not None:
+            from edge_monitor.service.metrics import MetricsServer
+
+            stack.callback(MetricsServer(self.settings.metrics, self).close)
         if self.link:
             self.link.start()
         self.explainer.start()
@@ -294,6 +306,11 @@ class Daemon(Node):
         """Raise no new alarm of a machine for `seconds` of stream time; 0 ends that."""
         self.pipelines[machine].inhibit(seconds)
 
+    def outbox_changed(self) -> None:
+        """Have the publisher look for messages to send."""
+        if self.link:
+            self.link.wake()
+
     def status(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
         health = self.link.health() if self.link else None
@@ -313,5 +330,6 @@ class Daemon(Node):
             "threads": [asdict(each) for each in self.threads()],
             "dropped_frames": self.feed.dropped_frames,
             "dropped_windows": self.hearing.windows_dropped,
+            "health": asdict(observe(self)),
             "machines": self.board.snapshot(),
         }

@@ -68,7 +68,7 @@ class Hearing:
                 daemon.desk.commit(heard.event, heard.proof)
             if heard.anomalous is not None and pipeline.alarm.active is not None:
                 daemon.desk.keep_window(pipeline.alarm.active.alarm_id, heard.anomalous)
-            daemon.board.heard(heard)
+            daemon.board.heard(heard, live=daemon.is_live(item.machine))
             self._note(heard)
             daemon.taps.put(heard)
         self.windows_dropped += pipeline.take_skipped()

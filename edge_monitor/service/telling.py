@@ -54,6 +54,7 @@ def tell(daemon: Daemon, explanation: Explanation, *, acoustics: str | None = No
         else:
             break
     if told:
+        daemon.told.count(ok=explanation.text is not None)
         log.info(
             "explain.told",
             machine=explanation.machine,
