@@ -20,7 +20,7 @@ ROOMS = ("capture", "encode", "memory", "alarm", "explain", "deliver")
 SHARED = {"records", "errors", "clock", "config", "database", "credentials"}
 OWN = {"config_file", "config_mistakes", "config_reference"}  # the configuration's own files, at the top level
 MOST_LINES = 350
-IMPORT_NAMES = {"paho-mqtt": "paho", "pillow": "PIL"}
+IMPORT_NAMES = {"paho-mqtt": "paho", "pillow": "PIL", "prometheus-client": "prometheus_client"}
 TORCH_SIDE = {"torch", "msclap", "transformers"}
 
 

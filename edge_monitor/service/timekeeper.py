@@ -38,18 +38,21 @@ class Timekeeper:
         self._believed_ms = moment.wall_ms if row is None else clock.follow(row["value"], 0.0, moment.wall_ms)
 
     def believed_ms(self) -> int:
-        """Return the time that ages are judged by, milliseconds since 1970-01-01 UTC."""
+        """Return the time that ages are judged by, milliseconds since 1970-01-01 UTC: never later than the wall clock.
+
+        While that is behind, so are its labels.
+        """
         with self._lock:
             moment = clock.now()
             elapsed_s = moment.monotonic_s - self._read_s
             self._read_s = moment.monotonic_s
             self._believed_ms = clock.follow(self._believed_ms, elapsed_s, moment.wall_ms)
-            return self._believed_ms
+            return min(self._believed_ms, moment.wall_ms)
 
     def tick(self) -> None:
         """Look at the clock; after a step tell the plant anew, so that every time it holds is of the same clock."""
         moment = clock.now()
-        believed_ms = self.believed_ms()
+        self.believed_ms()
         if step_s := self._watch.look(moment):
             self.steps += 1
             log.warning(
@@ -60,6 +63,7 @@ class Timekeeper:
                 self._daemon.link.refresh_status()
         if moment.monotonic_s - self._saved_s >= _SAVE_S:
             self._saved_s = moment.monotonic_s
+            believed_ms = self._believed_ms
             self._daemon.storage.submit(lambda connection: _save(connection, believed_ms))
 
 

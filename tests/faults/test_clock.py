@@ -100,7 +100,8 @@ def pictures(plant: Plant) -> set[str]:
 
 def shows(plant: Plant, topic: str, offset_s: float) -> bool:
     """Return whether the newest message on a topic was written by a clock that is this far from the true time."""
-    return abs(newest(plant, topic)["at_ms"] / 1000 - time.time() - offset_s) < 10.0
+    told_s = float(newest(plant, topic)["at_ms"]) / 1000
+    return abs(told_s - time.time() - offset_s) < 10.0
 
 
 def step_and_wait_for_an_alarm(plant: Plant, wall: FakeClock, offset_s: float) -> None:
