@@ -45,6 +45,7 @@ COMMANDS = {
     "listen": _entry("listen", "Show level, clipping and bands while you place the microphone."),
     "models": _entry("models", "List, verify, get or build model bundles.", "models"),
     "normals": _entry("normals", "List, remove, restore, export or import normal sounds."),
+    "outbox": _entry("outbox", "List, retry or discard what the broker refused."),
     "run": _entry("run", "Listen, score and alert until stopped."),
     "score": _entry("score", "Score recordings against a machine's normals."),
     "similarity": _entry("similarity", "Compare recordings with texts."),

@@ -57,8 +57,8 @@ class Publisher:
         status: StatusBuilder,
         *,
         subscriptions: Mapping[str, Callable[[bytes, bool], None]] = MappingProxyType({}),
-        on_lost: Callable[[], None] | None = None,
-        on_cleared: Callable[[str], None] | None = None,
+        on_lost: Callable[[], None] = lambda: None,
+        on_cleared: Callable[[str], None] = lambda _: None,
         timing: Timing | None = None,
     ) -> None:
         read_password(settings)
@@ -150,14 +150,14 @@ class Publisher:
         try:
             while not self._stopping.is_set():
                 began_s = time.monotonic()
+                self._count()
                 try:
                     reason = self._serve()
                 except Exception as error:  # noqa: BLE001 - whatever it is, the plant must hear of the next alarm
                     reason = f"internal error: {error!r}"
                     self._abandon()
                 self._note(connected=False)
-                if self._on_lost is not None:
-                    self._on_lost()
+                self._on_lost()
                 if self._stopping.is_set():
                     break
                 failures = 0 if time.monotonic() - began_s > _STABLE_S else failures
@@ -285,8 +285,7 @@ class Publisher:
             self._lanes.landed(message)
             if message.row is None and message.topic in self._cleared:
                 self._lanes.forget(message.topic)
-                if self._on_cleared is not None:
-                    self._on_cleared(self._cleared.pop(message.topic))
+                self._on_cleared(self._cleared.pop(message.topic))
             if message.row is not None:
                 self._note(sent=self._health.sent + 1)
                 if message.row.id > 0:
@@ -338,9 +337,13 @@ class Publisher:
             return
         self._counted_s = now_s
         try:
-            self._note(outbox=self._outbox.counts())
+            counts, before = self._outbox.counts(), self._health.outbox
         except (sqlite3.Error, StorageError) as error:
             self._note(last_error=f"outbox: {error}")
+            return
+        self._note(outbox=counts)
+        if (counts.parked, counts.dropped) != (before.parked, before.dropped) and self._health.connected:
+            self._lanes.set_value(self._topics.status, self._status("online", "running"))  # a loss is told at once
 
     def _note(self, **changes: object) -> None:
         errors = self._health.errors + ("last_error" in changes)

@@ -107,6 +107,9 @@ class Node:
     def inhibit(self, machine: str, seconds: float) -> None:
         """Have the daemon raise no new alarm for `seconds` (0: again); without one the database says enough."""
 
+    def outbox_changed(self) -> None:
+        """Have the daemon look for messages to send; without one they wait for the next."""
+
     def status(self) -> dict[str, Any]:
         """Return what is known while no daemon runs."""
         return {

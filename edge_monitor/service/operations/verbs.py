@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
-from edge_monitor.service.operations import alarms, explaining, live, normals, scoring, switching, transfer
+from edge_monitor.service.operations import alarms, explaining, live, normals, outbox, scoring, switching, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +35,9 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "normals.reembed": switching.reembed,
     "normals.remove": normals.remove,
     "normals.restore": normals.restore,
+    "outbox.discard": outbox.discard,
+    "outbox.parked": outbox.parked,
+    "outbox.retry": outbox.retry,
     "score": scoring.score,
     "status": live.status,
 }

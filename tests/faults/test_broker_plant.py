@@ -1,0 +1,91 @@
+"""A daemon, its plant and a broker that fails in every way at once: the oracle must find nothing wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from edge_monitor import database
+from edge_monitor.deliver.outbox import Outbox
+from tests.broker import wait_until
+from tests.faults.oracle import ALERT, BASE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.oracle import Plant
+
+    MakePlant = Callable[..., Plant]
+
+
+def _status(running: Plant) -> dict[str, int]:
+    messages = running.scada.on(f"{BASE}/status")
+    return dict(json.loads(messages[-1].payload)) if messages else {}
+
+
+def test_a_broker_that_is_missing_then_frozen_then_restarted(plant: MakePlant) -> None:
+    """Down at boot, up, half-open by SIGSTOP until that is noticed, restarted: every alert arrives, in order."""
+    running = plant(secure=True, broker_starts=False)
+    wait_until(lambda: running.product.rows("SELECT * FROM alarms"), 30.0, "an alarm while there is no broker")
+    running.start_broker()
+    running.wait_for_alarms(1, 60.0)
+    running.broker.freeze()
+    wait_until(lambda: not running.product.answer("status")["mqtt"]["connected"], 60.0, "the freeze noticed")
+    running.broker.thaw()
+    running.broker.stop()
+    running.broker.start()
+    running.check(seconds=60.0)
+
+
+def test_refused_messages_are_listed_sent_again_or_discarded(plant: MakePlant) -> None:
+    """`edge-monitor outbox`: a message the broker denied is named with its reason, and goes out when a person asks."""
+    running = plant()
+    running.wait_for_alarms(1)
+    running.stop()
+    with closing(database.connect(running.product.state / database.FILE_NAME)) as connection:
+        outbox = Outbox(connection)
+        with database.transaction(connection):
+            for seq in range(3):
+                payload = json.dumps({"alarm_id": "a", "seq": seq, "event": "update"}).encode()
+                outbox.enqueue(ALERT, payload, alarm_id="a", seq=seq, created_ms=0)
+        with database.transaction(connection):
+            for row in outbox.due(10):
+                outbox.park(row.id, "refused by the broker: Not authorized")
+    first, second, third = running.product.answer("outbox list")
+    assert (first["topic"], first["seq"], first["reason"]) == (ALERT, 0, "refused by the broker: Not authorized")
+    assert len(running.product.answer("outbox retry", "--all", "--dry-run")) == 3
+    assert len(running.product.answer("outbox list")) == 3
+    assert running.product.command("outbox retry", "999999").returncode == 1
+    assert running.product.command("outbox discard").returncode == 2
+    running.start()
+    running.product.answer("outbox retry", str(first["id"]), str(third["id"]))
+    assert [each["id"] for each in running.product.answer("outbox discard", "--all")] == [second["id"]]
+    assert running.product.answer("outbox list") == []
+
+    def arrived() -> list[int]:
+        told = [json.loads(message.payload) for message in running.scada.on(ALERT)]
+        return [each["seq"] for each in told if each["alarm_id"] == "a"]
+
+    wait_until(lambda: arrived() == [0, 2], 20.0, "the messages sent again")
+
+
+def test_losses_at_the_cap_are_published(plant: MakePlant) -> None:
+    """An outbox of a hundred rows that had to take 150: the hundred newest arrive in order, the status counts fifty."""
+    running = plant(mqtt="outbox_max_rows = 100\n")
+    running.wait_for_alarms(1)
+    running.stop()
+    with closing(database.connect(running.product.state / database.FILE_NAME)) as connection:
+        outbox = Outbox(connection, max_rows=100)
+        for seq in range(150):
+            payload = json.dumps({"alarm_id": "a", "seq": seq, "event": "update"}).encode()
+            with database.transaction(connection):
+                outbox.enqueue(ALERT, payload, alarm_id="a", seq=seq, created_ms=time.time_ns() // 1_000_000)
+        dropped = outbox.counts().dropped
+    assert dropped >= 50  # those of the running plant that still waited count as well
+    running.start()
+    wait_until(lambda: _status(running).get("alerts_dropped", 0) >= dropped, 30.0, "the loss in the status")
+    running.check_probe()
+    told = [json.loads(message.payload) for message in running.scada.on(ALERT)]
+    assert [each["seq"] for each in told if each["alarm_id"] == "a"][:100] == list(range(50, 150))
