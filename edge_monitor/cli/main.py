@@ -31,6 +31,7 @@ def _entry(module: str, help_line: str, name: str = "command") -> _Entry:
 
 COMMANDS = {
     "alarms": _entry("alarms", "List, show, export or reject alarms."),
+    "backup": _entry("backup", "Write what was learnt, and the configuration, into one file."),
     "caption": _entry("caption", "Describe recordings in a bundle's own words."),
     "completion": _entry("completion", "Print the completion script for a shell."),
     "config": _entry("config", "Write, check or show the configuration."),
@@ -45,6 +46,7 @@ COMMANDS = {
     "listen": _entry("listen", "Show level, clipping and bands while you place the microphone."),
     "models": _entry("models", "List, verify, get or build model bundles.", "models"),
     "normals": _entry("normals", "List, remove, restore, export or import normal sounds."),
+    "restore": _entry("restore", "Take a backup into use."),
     "outbox": _entry("outbox", "List, retry or discard what the broker refused."),
     "run": _entry("run", "Listen, score and alert until stopped."),
     "score": _entry("score", "Score recordings against a machine's normals."),

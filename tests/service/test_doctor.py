@@ -184,7 +184,7 @@ def test_a_daemon_that_hangs_is_told_in_time(enrolled: Callable[..., Product]) -
         daemon.process.send_signal(signal.SIGCONT)
     [(result, text, _)] = found["daemon", None]
     assert result == "fail"
-    assert "does not answer within 10 s" in text
+    assert "does not answer within 5 s" in text
 
 
 def test_the_key_of_the_llm_is_tried_and_never_shown(enrolled: Callable[..., Product], tmp_path: Path) -> None:

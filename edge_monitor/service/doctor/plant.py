@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_monitor.config import MqttSettings, Settings
     from edge_monitor.deliver.probe import Probes
 
+_PATIENCE_S = 4.0  # for the broker to answer, and for probes to come back
 _SERVICE_CREDENTIALS = Path("/run/credentials/edge-monitor.service")  # systemd.exec(5); root and the service may read
 
 
@@ -36,7 +37,7 @@ def look_at_broker(settings: Settings) -> Iterator[Finding]:
     probed = {f"{topic}/probe": topic for topic in _needed(topics, settings)}
     run_topics = sorted({each.running.topic for each in settings.machine if each.running.topic is not None})
     client_id = f"{mqtt.client_id or f'edge-monitor-{topics.site}-{topics.node}'}-doctor"
-    probes = send_probes(mqtt, client_id, list(probed), listen=run_topics)
+    probes = send_probes(mqtt, client_id, list(probed), listen=run_topics, timeout_s=_PATIENCE_S)
     tls = " with TLS" if mqtt.tls else ""
     user = "" if mqtt.username is None else f" as {mqtt.username}"
     yield Finding("broker", "ok", f"{mqtt.host}:{mqtt.port}: connected{tls}{user}, MQTT {mqtt.protocol}")
@@ -60,7 +61,9 @@ def _needed(topics: Topics, settings: Settings) -> Iterator[str]:
 def _ask_again(mqtt: MqttSettings, client_id: str, before: Probes) -> Probes:
     """Send what was not seen again with MQTT 5, if the broker speaks it: there it says what it denies."""
     try:
-        again = send_probes(mqtt.model_copy(update={"protocol": "5"}), client_id, sorted(before.silent))
+        again = send_probes(
+            mqtt.model_copy(update={"protocol": "5"}), client_id, sorted(before.silent), timeout_s=_PATIENCE_S
+        )
     except DeliveryError:
         return before
     return replace(again, arrived=before.arrived | again.arrived, unheard=before.unheard)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 5.0
 _ALERT_PATIENCE_S = 10.0  # beyond a window: docs/reliability.md, deafness shows within this time
 _DEAF = {"no-audio", "signal-fault", "sensor-changed", "storage-fault"}
 _WAITING = {"not-enrolled", "not-running", "learning", "inhibited"}
@@ -24,7 +24,7 @@ def ask_status(socket: Path) -> dict[str, Any] | None:
 
 
 def ask_daemon(socket: Path, verb: str, arguments: dict[str, Any]) -> Generator[dict[str, Any]]:
-    """Yield the daemon's answer, nothing when none runs. Raises as `ask_status`; no item takes over 10 s."""
+    """Yield the daemon's answer, nothing when none runs. Raises as `ask_status`; no item takes over 5 s."""
     connection = control.connect(socket)
     if connection is None:
         return

@@ -6,7 +6,17 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
-from edge_monitor.service.operations import alarms, explaining, live, normals, outbox, scoring, switching, transfer
+from edge_monitor.service.operations import (
+    alarms,
+    backup,
+    explaining,
+    live,
+    normals,
+    outbox,
+    scoring,
+    switching,
+    transfer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +27,9 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "alarms.list": alarms.listed,
     "alarms.reject": alarms.reject,
     "alarms.show": alarms.show,
+    "backup.audio": backup.audio,
+    "backup.memory": backup.memory,
+    "backup.sound": backup.sound,
     "enroll.live": live.enroll_live,
     "explain.alarm": explaining.alarm,
     "explain.sound": explaining.sound,
@@ -35,6 +48,9 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "normals.reembed": switching.reembed,
     "normals.remove": normals.remove,
     "normals.restore": normals.restore,
+    "restore.memory": backup.restore,
+    "restore.plan": backup.plan,
+    "restore.upload": backup.upload,
     "outbox.discard": outbox.discard,
     "outbox.parked": outbox.parked,
     "outbox.retry": outbox.retry,
