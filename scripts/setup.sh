@@ -42,6 +42,9 @@ if [ "$purpose" = test ]; then # a real broker, a real sound server, clocks that
     for package in libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto libfaketime; do
         installed "$package" || need "$package"
     done
+    for tool in node:nodejs systemd-analyze:systemd openssl:openssl; do # command:package
+        command -v "${tool%%:*}" >/dev/null || need "${tool##*:}"
+    done
 fi
 if [ -n "$missing" ]; then
     install="apt-get install -y --no-install-recommends$missing"
