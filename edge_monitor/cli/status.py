@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,44 +13,86 @@ from edge_monitor.cli.options import config_option, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+WATCH_S = 1.0
+
 
 @click.command("status")
 @config_option
 @json_option
-def command(*, config_path: Path, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it every second until Ctrl-C; with --json, one line each time.")
+def command(*, config_path: Path, as_json: bool, watch: bool) -> None:
     """Show what the daemon does: the state of each machine, the broker, what was lost. Exits with 3 when none runs."""
     from edge_monitor.config_file import load_settings
     from edge_monitor.service import control
     from edge_monitor.service.client import last
     from edge_monitor.service.node import Node
 
-    settings = load_settings(config_path)
-    node = Node(settings)
-    connection = control.connect(node.state_dir.control_socket)
-    answer = last(control.ask(connection, "status", {})) if connection else node.status()
-    if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        _show(answer)
-    if not answer["running"]:
-        raise SystemExit(3)  # as `systemctl status` does
+    node = Node(load_settings(config_path))
+    while True:
+        connection = control.connect(node.state_dir.control_socket)
+        answer = last(control.ask(connection, "status", {})) if connection else node.status()
+        if as_json:
+            click.echo(json.dumps(answer))
+        else:
+            if watch:
+                click.clear()  # nothing where the output is no terminal
+            _show(answer)
+        if not answer["running"]:
+            raise SystemExit(3)  # as `systemctl status` does
+        if not watch:
+            return
+        time.sleep(WATCH_S)
 
 
 def _show(answer: dict[str, Any]) -> None:
     if not answer["running"]:
         click.echo("edge-monitor does not run here. `edge-monitor run` starts it.")
         return
-    click.echo(f"running since {answer['started']}, bundle {answer['bundle']}")
+    health = answer["health"]
+    click.echo(
+        f"running since {answer['started']}, for {_span(health['uptime_s'])}, bundle {answer['bundle']}"
+        f", {health['memory_bytes'] / 1e6:.0f} MB"
+    )
     mqtt = answer["mqtt"]
     if mqtt is None:
         click.echo("broker: none configured; alerts are kept and shown, not sent")
     else:
         link = "connected" if mqtt["connected"] else f"not connected: {mqtt['last_error']}"
-        click.echo(f"broker: {link}; {mqtt['queued']} queued, {mqtt['parked']} parked, {mqtt['dropped']} dropped")
-    if answer["dropped_frames"]:
-        click.echo(f"audio: {answer['dropped_frames']} frames lost since the start")
+        oldest = f" (oldest: {_span(health['outbox_oldest_s'])})" if mqtt["queued"] else ""
+        click.echo(
+            f"broker: {link}; {mqtt['queued']} queued{oldest}, {mqtt['parked']} parked, {mqtt['dropped']} dropped"
+            f", {health['publish_errors']} errors"
+        )
+    click.echo(
+        f"scoring: {health['encoder_mean_s'] * 1000:.1f} ms a window, {health['windows_dropped']} windows and"
+        f" {health['frames_dropped']} audio frames lost"
+    )
+    click.echo(
+        f"explanations: {health['explanations_ok']} given, {health['explanations_unavailable']} unavailable,"
+        f" {health['explanations_waiting']} waiting"
+    )
+    for thread in answer["threads"]:
+        if thread["restarts"] or not thread["alive"]:
+            begun = f"begun anew {thread['restarts']} times" if thread["alive"] else "has ended"
+            click.echo(f"thread {thread['name']}: {begun}; last: {thread['last_error']}")
+    if not health["clock_synced"] or health["clock_steps"]:
+        click.echo(f"clock: {'' if health['clock_synced'] else 'not '}synchronized, {health['clock_steps']} steps")
     for machine in answer["machines"]:
         alarm = f"  alarm {machine['alarm_id']}" if machine["alarm_id"] else ""
         level = "" if machine["level_dbfs"] is None else f"  {machine['level_dbfs']:.1f} dBFS"
         generation = "" if machine["generation"] is None else f"  generation {machine['generation']}"
-        click.echo(f"{machine['machine']}: {machine['state']}  {machine['text']}{level}{generation}{alarm}")
+        lag = "" if machine["lag_s"] is None else f"  lag {machine['lag_s']:.1f} s"
+        click.echo(
+            f"{machine['machine']}: {machine['state']}  {machine['text']}{level}{generation}"
+            f"  {machine['windows']} windows, last {machine['heard_ago_s']:.0f} s ago{lag}{alarm}"
+        )
+
+
+def _span(seconds: float) -> str:
+    """Return a time span for a person, e.g. `3 d 4 h`."""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"

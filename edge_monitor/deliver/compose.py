@@ -53,10 +53,18 @@ def status_payload(
     at_ms: int,
     clock_synced: bool | None,
     alerts_queued: int = 0,
+    alerts_oldest_s: float = 0.0,
     alerts_parked: int = 0,
     alerts_dropped: int = 0,
     frames_dropped: int = 0,
     windows_dropped: int = 0,
+    publish_errors: int = 0,
+    explanations_waiting: int = 0,
+    explanations_unavailable: int = 0,
+    thread_restarts: int = 0,
+    storage_fault: bool = False,
+    clock_steps: int = 0,
+    uptime_s: float = 0.0,
 ) -> StatusPayload:
     """Say how the node is and what it has lost; times in milliseconds since 1970-01-01 UTC."""
     return StatusPayload(
@@ -68,10 +76,18 @@ def status_payload(
         bundle=_clean(bundle, 200),
         started_ms=started_ms,
         alerts_queued=alerts_queued,
+        alerts_oldest_s=alerts_oldest_s,
         alerts_parked=alerts_parked,
         alerts_dropped=alerts_dropped,
         frames_dropped=frames_dropped,
         windows_dropped=windows_dropped,
+        publish_errors=publish_errors,
+        explanations_waiting=explanations_waiting,
+        explanations_unavailable=explanations_unavailable,
+        thread_restarts=thread_restarts,
+        storage_fault=_flag(storage_fault),
+        clock_steps=clock_steps,
+        uptime_s=uptime_s,
     )
 
 

@@ -71,12 +71,24 @@ class StatusPayload(Payload):
     bundle: Line = Field(description="the model bundle's name")
     started_ms: Milliseconds = Field(description="when the daemon started, milliseconds since 1970-01-01 UTC")
     alerts_queued: Count = Field(description="alerts that wait for the broker")
+    alerts_oldest_s: Distance = Field(description="how long the oldest of them has waited, seconds; 0: none does")
     alerts_parked: Count = Field(description="alerts the broker refused, ever")
     alerts_dropped: Count = Field(description="alerts lost at the outbox's cap or from memory, ever")
     frames_dropped: Count = Field(description="audio frames lost, since the daemon started")
     windows_dropped: Count = Field(
         description="windows not scored because scoring was too slow, since the daemon started"
     )
+    publish_errors: Count = Field(
+        description="connections lost or not made, and messages refused, since the daemon started"
+    )
+    explanations_waiting: Count = Field(description="explanations that are still to be given")
+    explanations_unavailable: Count = Field(
+        description="explanations that could not be given, since the daemon started"
+    )
+    thread_restarts: Count = Field(description="threads that died and were begun anew, since the daemon started")
+    storage_fault: Flag = Field(description="1 while the disk fails")
+    clock_steps: Count = Field(description="steps of the wall clock, since the daemon started")
+    uptime_s: Distance = Field(description="since the daemon started, by a clock that does not step, seconds")
 
 
 class MachinePayload(Payload):

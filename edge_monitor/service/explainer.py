@@ -82,6 +82,12 @@ class Explainer:
             self._changed.notify_all()
 
     @property
+    def waiting(self) -> int:
+        """Return how many alarms wait to be measured."""
+        with self._changed:
+            return len(self._waiting) + self._busy
+
+    @property
     def idle(self) -> bool:
         """Return whether nothing waits and nothing is being explained."""
         with self._changed:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_monitor import clock
-from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from edge_monitor.service.daemon import Daemon
-
-_OLDEST = "SELECT created_ms FROM outbox WHERE parked_reason IS NULL ORDER BY id LIMIT 1"
-_WAITING = "SELECT count(*) FROM explanations WHERE finished_ms IS NULL"
 
 
 class Told:
@@ -61,8 +56,7 @@ class Health:
 
 
 def observe(daemon: Daemon) -> Health:
-    """Return how the node fares; never waits for another thread, and what a failing disk hides reads 0."""
-    oldest_s, waiting = _in_database(daemon)
+    """Return how the node fares; touches no disk, so that a failing one cannot hold anybody up."""
     broker = daemon.link.health() if daemon.link else None
     windows = sum(daemon.encoder.windows)
     return Health(
@@ -77,28 +71,15 @@ def observe(daemon: Daemon) -> Health:
         frames_dropped=daemon.feed.dropped_frames,
         windows_dropped=daemon.hearing.windows_dropped,
         outbox_rows=broker.outbox.due if broker else 0,
-        outbox_oldest_s=oldest_s,
+        outbox_oldest_s=daemon.link.oldest_s() if daemon.link else 0.0,
         outbox_parked=broker.outbox.parked if broker else 0,
         outbox_dropped=broker.outbox.dropped + broker.volatile_dropped if broker else 0,
         publish_errors=broker.errors if broker else 0,
         connections=broker.connections if broker else 0,
         explanations_ok=daemon.told.ok,
         explanations_unavailable=daemon.told.unavailable,
-        explanations_waiting=waiting,
+        explanations_waiting=daemon.explainer.waiting + daemon.narrator.waiting,
     )
-
-
-def _in_database(daemon: Daemon) -> tuple[float, int]:
-    """Return how long the oldest message waits (seconds), and how many explanations are still to be given."""
-    try:
-        with daemon.database() as connection:
-            oldest = connection.execute(_OLDEST).fetchone()
-            waiting = connection.execute(_WAITING).fetchone()[0]
-    except (sqlite3.Error, StorageError):
-        return 0.0, 0
-    if oldest is None:
-        return 0.0, waiting
-    return max(daemon.timekeeper.believed_ms() - oldest[0], 0) / 1000, waiting
 
 
 def _resident_bytes() -> int:

@@ -52,6 +52,7 @@ class Narrator:
         self._client = LlmClient(self._settings)
         self._breaker = CircuitBreaker()
         self._troubles: dict[str, str] = {}  # what the last attempt of a waiting alarm ended with
+        self.waiting = 0  # jobs, as of the last look
         self._made_s: dict[str, float] = {}  # monotonic time at which a waiting alarm's job was made, seconds
         self._changed = threading.Condition()
         self._woken = True  # there may be jobs of the last run
@@ -102,6 +103,7 @@ class Narrator:
         with self._daemon.database() as connection:
             unmeasured = {job.alarm_id for job in jobs.waiting(connection, worded=False)}
             waiting = jobs.waiting(connection, worded=True)
+        self.waiting = len(waiting)
         left = False
         for job in waiting:
             if self._closing or self._daemon.stopping:
@@ -166,6 +168,7 @@ class Narrator:
     def _done(self, job: Job) -> None:
         self._troubles.pop(job.alarm_id, None)
         self._made_s.pop(job.alarm_id, None)
+        self.waiting -= 1
 
     def _day_is_spent(self) -> bool:
         with self._daemon.database() as connection:

@@ -24,6 +24,7 @@ class StoredOutbox:
     """Acknowledgements are gathered while the storage thread is busy: one commit deletes all that have come in."""
 
     def __init__(self, path: Path, storage: StorageThread) -> None:
+        self.oldest_ms: int | None = None  # wall time of what waits longest for the broker, milliseconds
         self._path = path
         self._storage = storage
         self._connection: sqlite3.Connection | None = None
@@ -43,8 +44,11 @@ class StoredOutbox:
             raise
 
     def counts(self) -> OutboxCounts:
-        """Return the present counts."""
-        return self._reader().counts()
+        """Return the present counts, and note what waits longest."""
+        reader = self._reader()
+        oldest = reader.due(1)
+        self.oldest_ms = oldest[0].created_ms if oldest else None
+        return reader.counts()
 
     def acknowledge(self, row_id: int) -> None:
         """Have the row deleted."""

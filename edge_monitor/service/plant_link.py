@@ -17,6 +17,7 @@ from edge_monitor.deliver.topics import Topics
 from edge_monitor.errors import StorageError
 from edge_monitor.service import farewell
 from edge_monitor.service.commands import Commands
+from edge_monitor.service.health import observe
 from edge_monitor.service.outbox_port import StoredOutbox
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class PlantLink:
         assert self._publisher is not None  # noqa: S101 - as above
         return self._publisher.health()
 
+    def oldest_s(self) -> float:
+        """Return how long the oldest message has waited for the broker, seconds; 0.0 when none does."""
+        oldest_ms = self._outbox.oldest_ms
+        return 0.0 if oldest_ms is None else max(self._daemon.timekeeper.believed_ms() - oldest_ms, 0) / 1000
+
     def delivered(self) -> bool:
         """Return whether nothing waits for the broker (or that cannot be read)."""
         try:
@@ -100,7 +106,7 @@ class PlantLink:
         self._publisher.publish_score(machine.name, payload.encode())
 
     def _status(self, state: Literal["online", "stopped", "offline"], reason: str) -> bytes:
-        health = self._publisher.health() if self._publisher else None
+        health = observe(self._daemon)
         return status_payload(
             self._daemon.settings.node,
             state=state,
@@ -109,11 +115,19 @@ class PlantLink:
             started_ms=self._started_ms,
             at_ms=clock.now().wall_ms,
             clock_synced=clock.synchronized(),
-            alerts_queued=health.outbox.due if health else 0,
-            alerts_parked=health.outbox.parked if health else 0,
-            alerts_dropped=health.outbox.dropped + health.volatile_dropped if health else 0,
-            frames_dropped=self._daemon.feed.dropped_frames,
-            windows_dropped=self._daemon.hearing.windows_dropped,
+            alerts_queued=health.outbox_rows,
+            alerts_oldest_s=round(health.outbox_oldest_s, 1),
+            alerts_parked=health.outbox_parked,
+            alerts_dropped=health.outbox_dropped,
+            frames_dropped=health.frames_dropped,
+            windows_dropped=health.windows_dropped,
+            publish_errors=health.publish_errors,
+            explanations_waiting=health.explanations_waiting,
+            explanations_unavailable=health.explanations_unavailable,
+            thread_restarts=health.thread_restarts,
+            storage_fault=health.storage_fault,
+            clock_steps=health.clock_steps,
+            uptime_s=health.uptime_s,
         ).encode()
 
     def _command_topics(self, allowed: Iterable[Command]) -> dict[str, Callable[[bytes, bool], None]]:
