@@ -52,6 +52,7 @@ COMMANDS = {
     "score": _entry("score", "Score recordings against a machine's normals."),
     "similarity": _entry("similarity", "Compare recordings with texts."),
     "status": _entry("status", "Show what the machines of this node are doing."),
+    "support-bundle": _entry("support_bundle", "Collect what a helper needs, without secrets."),
 }
 
 
