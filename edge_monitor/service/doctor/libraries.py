@@ -45,7 +45,7 @@ def look_at_libraries() -> Iterator[Finding]:
 def judge_trial(library: str, code: int, said: str) -> Finding:
     """Return what the end of a trial means: its exit code (negative: the signal) and the last line of stderr."""
     if code == 0:
-        return Finding("libraries", "ok", f"{library} works on this processor ({processor()})")
+        return Finding("libraries", "ok", f"{library}: sound on this processor ({processor()})")
     if code == -signal.SIGILL:
         hint = _REBUILD if library == "hnswlib" else f"install a build of {library} for {platform.machine()}"
         return Finding("libraries", "fail", f"{library} was built for another processor (illegal instruction)", hint)

@@ -106,11 +106,26 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
 
 def look_at_permissions(settings: Settings, state_dir: StateDir, config_path: Path) -> Iterator[Finding]:
     """Yield whether only their owner can read state and secrets."""
+    wrong, foreign = _out_of_order(state_dir)
+    if wrong:
+        yield Finding("permissions", "fail", f"others can read {_named(wrong)}", f"chmod -R go-rwx {state_dir.path}")
+    if foreign:
+        yield Finding("permissions", "fail", f"not its owner's: {_named(foreign)}",
+                      f"chown -R --reference={state_dir.path} {state_dir.path} {state_dir.runtime}")  # fmt: skip
+    readable = [str(path) for path in _secrets(settings, config_path) if _others_can_read(path)]
+    if readable:
+        yield Finding("permissions", "fail", f"everybody can read a secret in {_named(readable)}",
+                      "chmod o-rwx, and change the secret")  # fmt: skip
+    if not (wrong or foreign or readable):
+        yield Finding("permissions", "ok", "state and secrets are closed to others")
+
+
+def _out_of_order(state_dir: StateDir) -> tuple[list[str], list[str]]:
+    """Return what others can read of the state, and what is not its owner's."""
     folder = state_dir.path.stat()
-    wrong = []
+    wrong, foreign = [], []
     if folder.st_mode & (_OTHERS | 0o060):  # the group may pass through to the socket, and see nothing
         wrong.append(f"{state_dir.path} (mode {stat.S_IMODE(folder.st_mode):04o})")
-    foreign = []
     for path in sorted(state_dir.path.rglob("*")):
         if state_dir.runtime == path or state_dir.runtime in path.parents or path.is_symlink():
             continue
@@ -119,17 +134,9 @@ def look_at_permissions(settings: Settings, state_dir: StateDir, config_path: Pa
             wrong.append(f"{path} (mode {stat.S_IMODE(about.st_mode):04o})")
         if about.st_uid != folder.st_uid:
             foreign.append(str(path))
-    if wrong:
-        yield Finding("permissions", "fail", f"others can read {_named(wrong)}", f"chmod -R go-rwx {state_dir.path}")
-    if foreign:
-        yield Finding("permissions", "fail", f"not its owner's: {_named(foreign)}",
-                      f"chown -R --reference={state_dir.path} {state_dir.path}")  # fmt: skip
-    readable = [str(path) for path in _secrets(settings, config_path) if _others_can_read(path)]
-    if readable:
-        yield Finding("permissions", "fail", f"everybody can read a secret in {_named(readable)}",
-                      "chmod o-rwx, and change the secret")  # fmt: skip
-    if not (wrong or foreign or readable):
-        yield Finding("permissions", "ok", "state and secrets are closed to others")
+    if state_dir.runtime.exists() and state_dir.runtime.stat().st_uid != folder.st_uid:
+        foreign.append(str(state_dir.runtime))  # the daemon could not make its socket
+    return wrong, foreign
 
 
 def _secrets(settings: Settings, config_path: Path) -> Iterator[Path]:
