@@ -21,6 +21,7 @@ SIZE_BYTES = 2_000_000_000  # of the environment with torch for CPUs; 1.6 GB whe
 _NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub", "onnx", "onnxruntime")
 _LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
 _TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2Model"
+_NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # of ONNX Runtime; see encode/runtime.py
 _DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole
 
 
@@ -74,13 +75,13 @@ def run_export(folder: Path, arguments: Sequence[str]) -> int:
     It prints its own progress, and one line on standard error when it fails.
     """
     package = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(package)}
+    environment = {**os.environ, **_NO_TELEMETRY, "PYTHONPATH": str(package)}
     command = [str(python_of(folder)), "-m", "edge_monitor.export", *arguments]
     return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _run(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, **_NO_TELEMETRY}, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it gave no reason"]

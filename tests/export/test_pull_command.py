@@ -147,3 +147,12 @@ def test_an_environment_that_was_not_finished_is_not_used(tmp_path: Path) -> Non
     assert not environment.is_made(tmp_path)
     shutil.copy(environment.LOCK, tmp_path / "edge-monitor-lock.txt")
     assert environment.is_made(tmp_path)
+
+
+def test_what_runs_in_the_environment_reports_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's telemetry, which keeps an id and a queue at home from its import on, stays off."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    environment._run([sys.executable, "-c", "import onnxruntime"], "does not work")
+    assert list(tmp_path.rglob("*")) == []
