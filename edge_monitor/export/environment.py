@@ -22,6 +22,8 @@ _NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub",
 _LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
 _TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2Model"
 _NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # of ONNX Runtime; see encode/runtime.py
+# This package comes last on the path: beside it, where it is installed, lie other versions of what the lock file names.
+_EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from edge_monitor.export.__main__ import main; main()"
 _DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole
 
 
@@ -75,9 +77,8 @@ def run_export(folder: Path, arguments: Sequence[str]) -> int:
     It prints its own progress, and one line on standard error when it fails.
     """
     package = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, **_NO_TELEMETRY, "PYTHONPATH": str(package)}
-    command = [str(python_of(folder)), "-m", "edge_monitor.export", *arguments]
-    return subprocess.run(command, env=environment, check=False).returncode
+    command = [str(python_of(folder)), "-P", "-c", _EXPORT, str(package), *arguments]
+    return subprocess.run(command, env={**os.environ, **_NO_TELEMETRY}, check=False).returncode
 
 
 def _run(command: list[str], what: str) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,18 @@ def test_what_runs_in_the_environment_reports_to_nobody(tmp_path: Path, monkeypa
         monkeypatch.delenv(name, raising=False)
     environment._run([sys.executable, "-c", "import onnxruntime"], "does not work")
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_packages_of_the_environment_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed edge-monitor lies beside other versions of what the lock file names; those are not taken."""
+    venv.create(tmp_path / "environment")
+    [packages] = (tmp_path / "environment/lib").glob("python*/site-packages")
+    (packages / "pinned.py").write_text("version = 7\n")
+    installed = tmp_path / "installed"
+    (installed / "edge_monitor/export").mkdir(parents=True)
+    (installed / "edge_monitor/export/__main__.py").write_text("import pinned\nmain = lambda: exit(pinned.version)\n")
+    for beside in (installed, tmp_path):  # the second is the current folder
+        (beside / "pinned.py").write_text("version = 1\n")
+    monkeypatch.setattr(environment, "__file__", str(installed / "edge_monitor/export/environment.py"))
+    monkeypatch.chdir(tmp_path)
+    assert environment.run_export(tmp_path / "environment", []) == 7
