@@ -104,7 +104,7 @@ class Captioner:
         self.bundle.verify("captions")  # the graphs are opened by path, so that they lie in memory once
         loaded = _Loaded(
             mapper=open_session(self.bundle, part.mapper, self._threads),
-            decoder=Decoder(self.bundle, part.decoder, self._threads),
+            decoder=Decoder.open(self.bundle, part.decoder, self._threads),
             vocabulary=Vocabulary.parse(content, where=str(self.bundle.folder / part.vocabulary)),
         )
         trim_memory()  # reading the graphs leaves 60 MB behind

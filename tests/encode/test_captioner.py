@@ -48,7 +48,7 @@ def test_it_equals_msclap_token_for_token(tmp_path: Path) -> None:
     decoders = []
     for model in range(len(talking.EAGERNESS)):
         bundle = open_bundle(talking.write(tmp_path / f"{model}", model=model))
-        decoders.append(Decoder(bundle, "decoder.onnx", threads=1))
+        decoders.append(Decoder.open(bundle, "decoder.onnx", threads=1))
     compared = stopped = 0
     for case, expected in enumerate(recorded):
         if expected == "-":  # decided by less than float32 says

@@ -64,7 +64,7 @@ def test_captions_of_full_size_are_msclaps(tmp_path: Path) -> None:
     bundle = open_bundle(
         talking.write(tmp_path, decoder=decoder_model(weights["decoder"]), mapper=mapper_model(weights["mapper"]))
     )
-    mapper, decoder = open_session(bundle, "mapper.onnx", 1), Decoder(bundle, "decoder.onnx", 1)
+    mapper, decoder = open_session(bundle, "mapper.onnx", 1), Decoder.open(bundle, "decoder.onnx", 1)
     seen: set[int] = set()
     for case in range(10):
         vector = np.random.default_rng(case).normal(size=(1, 1024)).astype(np.float32)
