@@ -43,8 +43,10 @@ def pull_command(
     if environment.this_one_fits():
         _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
     else:
-        from edge_monitor.export.pull import require_space
+        from edge_monitor.export.pull import located, require_space
 
+        if from_file:
+            located(recipe, *from_file)  # before minutes are spent on an environment
         if not environment.is_made(folder):
             require_space(target, environment.SIZE_BYTES)
             environment.make(folder, _say)

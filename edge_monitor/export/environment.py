@@ -46,17 +46,29 @@ def is_made(folder: Path) -> bool:
 
 
 def make(folder: Path, say: Callable[[str], None]) -> None:
-    """Make the environment in `folder`, unless it is there and whole. Raises BundleError with pip's last line."""
+    """Make the environment in `folder`, unless it is there and whole.
+
+    Raises BundleError with pip's reason, and leaves nothing: a disk that is full has no room for half of it.
+    """
     if is_made(folder):
         return
     remove(folder)
     say(f"making an environment with torch in {folder}")
+    try:
+        _install(folder)
+    except BaseException:
+        remove(folder)
+        raise
+
+
+def _install(folder: Path) -> None:
     _run([sys.executable, "-m", "venv", str(folder)], "cannot make an environment")
     pip = [str(python_of(folder)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--retries", "1"]
-    torch = next(line for line in LOCK.read_text("utf-8").splitlines() if line.startswith("torch=="))
-    # Where pip knows an index of wheels without CUDA (PIP_EXTRA_INDEX_URL), this takes one of them.
-    _run([*pip, "--constraint", str(LOCK), torch], f"cannot install {torch}")
+    # Where pip knows an index of wheels without CUDA (PIP_EXTRA_INDEX_URL), this takes torch from there.
     _run([*pip, "--no-deps", "--requirement", str(LOCK)], "cannot install the export's packages")
+    # What else this very torch needs: nothing, or CUDA's libraries.
+    torch = next(line for line in LOCK.read_text("utf-8").splitlines() if line.startswith("torch=="))
+    _run([*pip, torch], f"cannot install what {torch} needs")
     _run([str(python_of(folder)), "-c", _TRIAL], "the environment does not work")
     shutil.copyfile(LOCK, folder / _DONE)
 
@@ -86,4 +98,5 @@ def _run(command: list[str], what: str) -> None:
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it gave no reason"]
-        raise BundleError(f"{what}: {errors[-1].strip()[:200]}", hint="install it by hand, or see docs/msclap.md")
+        reason = errors[-1].strip().removeprefix("ERROR: ")[:200]
+        raise BundleError(f"{what}: {reason}", hint="docs/msclap.md says what it needs, and how without a network")

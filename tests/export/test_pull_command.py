@@ -69,6 +69,37 @@ def test_export_without_torch_names_the_command_that_brings_it(tmp_path: Path) -
     assert line == "torch and msclap are missing here (`edge-monitor models pull msclap-2023 --from-file …`)"
 
 
+def test_copies_are_looked_for_before_an_environment_is_made(tmp_path: Path) -> None:
+    """A mistyped path costs no minutes, nor do GPT-2's files that are not beside the checkpoint."""
+    encoder, captioner = tmp_path / "CLAP.pth", tmp_path / "CLAPCAP.pth"
+    arguments = ("pull", "msclap-2023", "--state-dir", str(tmp_path), "--from-file", str(encoder), str(captioner))
+    assert refused(*arguments) == (
+        f"{encoder}: cannot be read: No such file or directory (it is CLAP_weights_2023.pth of microsoft/msclap)"
+    )
+    encoder.touch()
+    captioner.touch()
+    assert refused(*arguments) == f"{captioner}: has 0 bytes, expected 1712037386 (get it again)"
+    with captioner.open("wb") as sparse:
+        sparse.truncate(1_712_037_386)
+    assert refused(*arguments) == (
+        f"{tmp_path}/vocab.json: cannot be read: No such file or directory (it is vocab.json of openai-community/gpt2)"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["CLAP.pth", "CLAPCAP.pth"]
+
+
+def test_an_environment_that_cannot_be_made_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the wheels, pip's own reason; what it had begun is gone."""
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    said: list[str] = []
+    with pytest.raises(BundleError, match=r"packages: No matching distribution found for torch==[\d.]+ \("):
+        environment.make(tmp_path / "environment", said.append)
+    assert said == [f"making an environment with torch in {tmp_path}/environment"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_small_a_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
     """The line says how much there is and how much it takes."""
     with pytest.raises(BundleError, match=r"GB free, 1000000\.0 GB needed \(make room or choose another --out\)"):
