@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
@@ -83,9 +84,11 @@ class Hub:
         tries, before = 0, -1
         while True:
             try:
-                self._hub.hf_hub_download(
-                    file.repository, file.path, revision=file.revision, local_dir=target, endpoint=self.endpoint
-                )
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # it foresees a full disk; that is one line below, if it comes
+                    self._hub.hf_hub_download(
+                        file.repository, file.path, revision=file.revision, local_dir=target, endpoint=self.endpoint
+                    )
             except Exception as error:  # as in `described`
                 if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
                     raise BundleError(
