@@ -168,6 +168,6 @@ def _open_audio(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxrunt
     files = bundle.manifest.files_of("audio")
     model = bundle.manifest.audio.file
     if len(files) == 1:  # the very bytes that were hashed are loaded
-        return open_session(bundle, model, threads, source=bundle.read_verified(files[0]))
+        return open_session(bundle, model, threads, source=bundle.read_verified(files[0]), keep_buffers=True)
     bundle.verify("audio")
-    return open_session(bundle, model, threads)
+    return open_session(bundle, model, threads, keep_buffers=True)

@@ -15,6 +15,8 @@ import numpy as np
 from edge_monitor.export.graph import require_onnx
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
 _MATRIX = 2  # dimensions
@@ -29,13 +31,21 @@ def quantize(model: bytes) -> bytes:
     rewriter = _Rewriter(onnx, {tensor.name: tensor for tensor in graph.graph.initializer})
     for node in graph.graph.node:
         rewriter.add(node)
-    used = {name for node in rewriter.nodes for name in node.input}
+    used = set(_read(rewriter.nodes))
     kept = [tensor for tensor in graph.graph.initializer if tensor.name in used]
     del graph.graph.node[:], graph.graph.initializer[:]
     graph.graph.node.extend(rewriter.nodes)
     graph.graph.initializer.extend([*kept, *rewriter.constants])
     onnx.checker.check_model(graph, full_check=True)
     return bytes(graph.SerializeToString(deterministic=True))
+
+
+def _read(nodes: Iterable[Any]) -> Iterator[str]:
+    """Yield what nodes and the bodies of their loops read."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            yield from _read(attribute.g.node)
 
 
 def rounded(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -56,6 +66,13 @@ class _Rewriter:
 
     def add(self, node: Any) -> None:  # noqa: ANN401 - an ONNX message
         """Add a node of the old graph, or what takes its place."""
+        for attribute in node.attribute:
+            if attribute.HasField("g"):  # a loop's body
+                body = _Rewriter(self.onnx, self.initializers, constants=self.constants)
+                for inner in attribute.g.node:
+                    body.add(inner)
+                del attribute.g.node[:]
+                attribute.g.node.extend(body.nodes)
         at = {"Gemm": 1, "Gather": 0}.get(node.op_type)
         weight = None if at is None else self.initializers.get(node.input[at])
         if weight is not None and node.op_type == "Gemm":
