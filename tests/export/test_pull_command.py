@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import venv
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,16 @@ def test_the_lock_file_pins_everything_and_leaves_torchaudio_out() -> None:
     assert all(line.count("==") == 1 for line in lines)
     assert {"torch", "msclap", "onnx", "huggingface_hub"} <= set(names)
     assert not [name for name in names if name.startswith(("torchaudio", "nvidia", "triton"))]
+
+
+@pytest.mark.torch
+def test_the_lock_file_holds_what_torch_needs_beside_cuda() -> None:
+    """Or an air-gapped machine, which has these wheels and no others, could not finish the environment."""
+    lines = environment.LOCK.read_text("utf-8").splitlines()
+    locked = {line.split("==")[0].lower().replace("_", "-") for line in lines if not line.startswith("#")}
+    needed = [re.split(r"[^\w.-]", line)[0].lower() for line in requires("torch") or [] if "extra ==" not in line]
+    assert "sympy" in needed
+    assert [name for name in needed if name not in locked and not name.startswith(("nvidia", "cuda", "triton"))] == []
 
 
 def test_an_environment_that_was_not_finished_is_not_used(tmp_path: Path) -> None:
