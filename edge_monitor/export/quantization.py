@@ -1,8 +1,9 @@
 """Dynamic int8: every linear layer of a graph computes in 8 bits, everything else stays in float32.
 
-Linear layers are the Gemm nodes; the front end is made of MatMul nodes, which are left alone, for 8 bits ruin the mel
-filters (a tone's embedding turned around: cosine -0.07). Weights are rounded per output, inputs per tensor when they
-are known. The patterns are ONNX's own operators, which ONNX Runtime fuses when it loads them.
+Linear layers are the Gemm nodes, also in the bodies of loops; the front end is made of MatMul and Conv nodes, which are
+left alone, for 8 bits ruin the mel filters (a tone's embedding turned around: cosine -0.07). Weights are rounded per
+output, inputs per tensor (in a loop, per part) when they are known. The patterns are ONNX's own
+operators, which ONNX Runtime fuses when it loads them.
 """
 
 from __future__ import annotations
