@@ -115,8 +115,8 @@ class CaptionDecoding:
         new, every = seen.shape
         old, room = every - new, self._cache.shape[3]
         mask = np.full((new, room + new), _HIDDEN)
-        mask[:, :old][seen[:, :old]] = 0.0
-        mask[:, room:][seen[:, old:]] = 0.0
+        mask[:, :old] *= ~seen[:, :old]
+        mask[:, room:] *= ~seen[:, old:]
         offers, fresh = self._decoder.run(BEAMS, self._cache, mask=mask, **inputs)
         if every > room:
             grown = self._decoder.cache(every + _ROOM)

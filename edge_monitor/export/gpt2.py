@@ -98,8 +98,8 @@ def decoder_model(weights: Weights, heads: int = 12) -> bytes:
 
     The rows that are read form a tree: beams share what they have in common, nothing is copied when they branch, and
     `mask` says which rows a new one descends from.
-    Inputs: `prefix` (m, width) float32 put before `tokens` (t,) int64, n = m + t new rows; their `positions` (n,) int64;
-    the cache of c rows read before, `key_0`, `value_0`, … (1, h, c, d) float32 for each layer; `mask` (n, c + n)
+    Inputs: `prefix` (m, width) float32 put before `tokens` (t,) int64, n = m + t new rows; `positions` (n,) int64; the
+    cache of c rows read before, `key_0`, `value_0`, … (1, h, c, d) float32 for each layer; `mask` (n, c + n)
     float32, added to the scores; `ends` (b,) int64, the new rows that are continued; `k` (1,) int64.
     Outputs: for each end `log_probs` (b, k) float32, descending, and `token_ids` (b, k) int64; `fresh` (2 layers, h, n,
     d) float32, the new rows' keys and values in the caches' order. The output layer is the embedding, transposed, as in
@@ -122,13 +122,12 @@ def decoder_model(weights: Weights, heads: int = 12) -> bytes:
         if layer == layers - 1:  # of the last, only what the ends need
             rows, mask = (graph("Gather", part, "ends", axis=0) for part in (rows, mask))
             query = graph("Gather", query, "ends", axis=2)
-        old_key, old_value = caches[2 * layer : 2 * layer + 2]
-        old, new = (graph("MatMul", query, graph("Transpose", part, perm=[0, 1, 3, 2])) for part in (old_key, key))
-        attention = graph.softmax(graph("Add", graph("Concat", old, new, axis=3), mask))
-        count = _length(graph, old_key, 2)
-        at_old = graph("Slice", attention, graph.ints(0), count, graph.ints(3))
-        at_new = graph("Slice", attention, count, graph.ints(np.iinfo(np.int64).max), graph.ints(3))
-        mixed = graph("Add", graph("MatMul", at_old, old_value), graph("MatMul", at_new, value))
+        keys, values = (
+            graph("Concat", old, new, axis=2)  # (1, h, c + n, d)
+            for old, new in zip(caches[2 * layer : 2 * layer + 2], (key, value), strict=True)
+        )
+        scores = graph("Add", graph("MatMul", query, graph("Transpose", keys, perm=[0, 1, 3, 2])), mask)
+        mixed = graph("MatMul", graph.softmax(scores), values)
         rows = net.after_attention(rows, mixed, layer)
     graph("Concat", *fresh, output="fresh", axis=0)
     logits = graph("Gemm", graph.layer_norm(rows, weights, "ln_f"), table, transB=1)

@@ -90,6 +90,24 @@ def test_forced_tokens_are_what_the_decoder_reads(captioner: Captioner) -> None:
     assert free.tokens[3] in first.tokens[0]
 
 
+def test_beams_are_as_if_read_anew(tmp_path: Path) -> None:
+    """After 25 steps in which beams branch, die out and change places, each goes on as its own text alone would."""
+    decoder = Decoder.open(open_bundle(talking.write(tmp_path / "talking")), "decoder.onnx", threads=1)
+    generator = np.random.default_rng(5)
+    prefix = talking.prefix(3)
+    decoding = CaptionDecoding(decoder, prefix)
+    offers = decoding.start()
+    texts: list[tuple[int, ...]] = [()]
+    for _ in range(25):
+        sources = generator.integers(0, len(texts), 5)
+        tokens = offers.tokens[sources, generator.integers(0, 5, 5)]
+        offers = decoding.step(tokens, sources)
+        texts = [(*texts[source], int(token)) for source, token in zip(sources, tokens, strict=True)]
+    anew = [CaptionDecoding(decoder, prefix, text).start() for text in texts]
+    np.testing.assert_allclose(offers.log_probs, [each.log_probs[0] for each in anew], atol=1e-5)
+    assert len(set(texts)) > 1
+
+
 def unit(embedding: Embedding) -> np.ndarray:
     """Return the vector at length 1, (1, dim)."""
     return (embedding.vector / np.linalg.norm(embedding.vector))[None]
