@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -43,8 +42,6 @@ def command(
     for window in hear(trial, files, pattern, channel):
         caption = captioner.caption(window.embedding, begin=begin)
         if as_json:
-            row = {"file": str(window.file), "start_s": window.start_s, "end_s": window.end_s,
-                   "caption": caption.text, "log_prob": caption.log_prob}  # fmt: skip
-            click.echo(json.dumps(row))
+            click.echo(window.to_json(caption=caption.text, log_prob=caption.log_prob))
         else:
             click.echo(f"{window.where}: {caption.text}")

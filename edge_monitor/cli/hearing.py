@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -43,6 +44,10 @@ class HeardWindow:
     def where(self) -> str:
         """Return the file and the place in it, for a person."""
         return f"{self.file}, {round(self.start_s, 1):g} s to {round(self.end_s, 1):g} s"
+
+    def to_json(self, **found: object) -> str:
+        """Return the place and what was found there, for a program, on one line."""
+        return json.dumps({"file": str(self.file), "start_s": self.start_s, "end_s": self.end_s, **found})
 
 
 def trial_options(command: _Command) -> _Command:
