@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from edge_monitor.encode.manifest import Normalize
 
 
-def open_session(
-    bundle: Bundle, model: str, threads: int, *, source: bytes | None = None, keep_buffers: bool = False
-) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-    """Return a session over the bundle's file `model`, whose hash the caller has checked; `source` is its content.
+def open_session(bundle: Bundle, model: str, threads: int, *, keep_buffers: bool = False) -> Any:  # noqa: ANN401 - onnxruntime ships no types
+    """Return a session over the bundle's file `model`, whose hash the caller has checked.
 
-    Without `source` ONNX Runtime opens the file by path: for weights beside the graph, and for large ones, which then
-    lie in memory once. `keep_buffers` is for a session that runs again and again.
+    ONNX Runtime opens it by path: a session that is given the bytes keeps them, the weights a second time (43 MB with
+    MS-CLAP in int8). `keep_buffers` is for a session that runs again and again.
     Raises BundleError when it cannot be loaded.
     """
     onnxruntime = onnx_runtime()
@@ -39,7 +37,7 @@ def open_session(
     options.log_severity_level = 3  # errors only; what is wrong is raised
     path = str(bundle.folder / model)
     try:
-        return onnxruntime.InferenceSession(source or path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exceptions share no public base class
         raise BundleError(f"ONNX Runtime cannot load it: {first_line(error)}", where=path) from error
 
