@@ -39,7 +39,7 @@ def command(
     similarity = TextSimilarity(
         trial.bundle, texts or None, also=trial.model.texts, threads=trial.model.threads, state_dir=trial.state_dir
     )
-    for window in hear(trial, files, pattern, channel):
+    for (window,) in hear(trial, files, pattern, channel):
         values = similarity.similarities(window.embedding)
         if as_json:
             click.echo(window.to_json(similarities=dict(zip(similarity.texts, values, strict=True))))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_monitor.encode.beam import Continuation
 from edge_monitor.encode.decoder import CaptionDecoding, Decoder
 from edge_monitor.encode.origin import Check
 from edge_monitor.errors import BundleMismatchError
@@ -98,27 +99,33 @@ def check_decoder(session: Any, reference: Reference, heard: Heard) -> list[Chec
     """Compare the decoder's best log-probabilities: in the prefill, then as beams go on, change places and branch."""
     decoder = Decoder(session, "decoder.onnx")
     return [
-        _check_decoding(decoder, reference, f"{name} {row}", prefix)
+        _check_decoding(decoder, reference, name, reference.prefix(unit(vectors)))
         for name, vectors in zip(heard.names, heard.vectors, strict=True)
-        for row, prefix in enumerate(reference.prefix(unit(vectors)))
     ]
 
 
-def _check_decoding(decoder: Decoder, reference: Reference, name: str, prefix: Array) -> Check:
-    decoding = CaptionDecoding(decoder, prefix)
+def _check_decoding(decoder: Decoder, reference: Reference, name: str, prefixes: Array) -> Check:
+    decoding = CaptionDecoding(decoder, prefixes)
     offers = decoding.start()
-    prefixes, texts = prefix[None], np.zeros((1, 0), dtype=np.int64)  # (beam, row, width), (beam, token)
+    texts = [np.zeros((1, 0), dtype=np.int64) for _ in prefixes]  # of each caption: (beam, token)
     ours, theirs = [], []
     for sources in (*_SOURCES, None):
-        ours.append(offers.log_probs)
-        theirs.append(np.take_along_axis(reference.next_log_probs(prefixes, texts), offers.tokens, axis=1))
+        for prefix, text, offer in zip(prefixes, texts, offers, strict=True):
+            ours.append(offer.log_probs)
+            log_probs = reference.next_log_probs(np.repeat(prefix[None], len(text), axis=0), text)
+            theirs.append(np.take_along_axis(log_probs, offer.tokens, axis=1))
         if sources is None:
             break
-        tokens = offers.tokens[sources, np.arange(len(sources))]  # another of its offers for each beam
-        offers = decoding.step(tokens, np.array(sources))
-        texts = np.concatenate([texts[list(sources)], tokens[:, None]], axis=1)
-        prefixes = np.repeat(prefix[None], len(texts), axis=0)
-    what = f"{name}, {1 + len(_SOURCES)} tokens of up to {max(map(len, _SOURCES))} beams"
+        steps = [
+            Continuation(caption, offer.tokens[sources, np.arange(len(sources))], np.array(sources))
+            for caption, offer in enumerate(offers)  # another of its offers for each beam
+        ]
+        offers = decoding.step(steps)
+        texts = [
+            np.concatenate([text[list(sources)], step.tokens[:, None]], axis=1)
+            for text, step in zip(texts, steps, strict=True)
+        ]
+    what = f"{name}, {len(prefixes)} together, {1 + len(_SOURCES)} tokens of up to {max(map(len, _SOURCES))} beams"
     return compared("decoder.onnx", what, np.concatenate(ours), np.concatenate(theirs), MOST_LOG_PROB)
 
 

@@ -74,9 +74,9 @@ def test_captions_of_full_size_are_msclaps(tmp_path: Path) -> None:
         (prefix,) = mapper.run(None, {"embedding": vector})
         stop = SPACE
         if case % 2:  # the second token of what would be written
-            stop = search(CaptionDecoding(decoder, prefix[0]), most_tokens=TOKENS).tokens[1]
+            stop = search(CaptionDecoding(decoder, prefix), most_tokens=TOKENS)[0].tokens[1]
         expected = msclap_beam(captioner, embed, stop)
-        found = search(CaptionDecoding(decoder, prefix[0]), most_tokens=TOKENS, stop_token=stop)
+        (found,) = search(CaptionDecoding(decoder, prefix), most_tokens=TOKENS, stop_token=stop)
         assert found.tokens == expected, f"case {case}"
         seen |= set(expected)
     assert len(seen) > 20
