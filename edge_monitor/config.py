@@ -231,6 +231,45 @@ class MachineSettings(_Settings):
         return self.display_name or self.name
 
 
+class ExplainSettings(_Settings):
+    """`[explain]`: who words how an alarm's sound differs. What is measured is told without any of this."""
+
+    llm: Literal["off", "openai"] = Field(
+        default="off", description='"openai": any server that speaks that protocol; captions and figures leave the box'
+    )
+    method: Literal["auto", "text-decoder", "zero-shot", "combination", "measured-worded"] = Field(
+        default="auto", description='what the LLM is given; "auto": the most that the bundle can do'
+    )
+    model: str = Field(default="gpt-4o", min_length=1, description="the LLM's name at its server")
+    base_url: str | None = Field(default=None, description="default: OpenAI's; a server in the plant works as well")
+    api_key_file: Path | None = Field(default=None, strict=False, description="file whose first line is the key")
+    api_key_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
+    api_key_env: str | None = Field(default=None, description="environment variable that holds the key")
+    timeout_s: Annotated[float, Field(ge=1, le=600)] = Field(default=30.0, description="for one request")
+    deadline_s: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=120.0, description="for one attempt with its retries; the next one is made later"
+    )
+    requests_per_day: Annotated[int, Field(ge=0)] = Field(default=100, description="at most, UTC day")
+    requests_per_alarm: Annotated[int, Field(ge=1, le=100)] = Field(default=6, description="at most, retries included")
+    expire_h: Positive = Field(default=168.0, description="after so many hours without an answer: unavailable")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> ExplainSettings:
+        given = [key for key in ("api_key_file", "api_key_credential", "api_key_env") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        if self.llm != "off" and not given and self.base_url is None:
+            raise ValueError('llm = "openai" needs api_key_file, api_key_credential or api_key_env, or a base_url')
+        return self
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(r"https?://[^\s@/]+(/\S*)?$", url):
+            raise ValueError("give http:// or https://, host and path, without user name or password")
+        return url
+
+
 class RetentionSettings(_Settings):
     """`[retention]`: how much is kept; the oldest go first, and each deletion is counted in the log."""
 
@@ -238,7 +277,9 @@ class RetentionSettings(_Settings):
     evidence_days: Positive = Field(default=90.0, description="age of evidence files, days")
     alarm_days: Positive = Field(default=3650.0, description="age of ended alarms, days")
     score_days: Positive = Field(default=90.0, description="age of the minute aggregates, days")
-    free_mb: Annotated[int, Field(ge=0)] = Field(default=100, description="evidence stops below this free space, MB")
+    free_mb: Annotated[int, Field(ge=0)] = Field(
+        default=100, description="evidence and kept sound stop below this free space, MB"
+    )
 
 
 class Settings(_Settings):
@@ -248,6 +289,7 @@ class Settings(_Settings):
     model: ModelSettings = ModelSettings()
     mqtt: MqttSettings | None = None
     machine: tuple[MachineSettings, ...] = Field(strict=False, min_length=1)
+    explain: ExplainSettings = ExplainSettings()
     retention: RetentionSettings = RetentionSettings()
 
     @field_validator("machine")

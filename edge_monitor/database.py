@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "edge-monitor.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -125,6 +125,43 @@ CREATE TABLE counters (              -- losses survive a restart: every one is c
 ) STRICT, WITHOUT ROWID;
 """
 
+# Schema 2: explanations.
+_EXPLANATIONS = """
+CREATE TABLE explanations (          -- a job until it is finished, then what was published
+  alarm_id TEXT NOT NULL REFERENCES alarms (alarm_id) ON DELETE CASCADE,
+  seq INTEGER NOT NULL,              -- of the published message
+  method TEXT NOT NULL,
+  created_ms INTEGER NOT NULL,
+  finished_ms INTEGER,               -- NULL while it waits
+  requests INTEGER NOT NULL DEFAULT 0, -- to the LLM, each counted before it is sent
+  unanswered INTEGER NOT NULL DEFAULT 0, -- requests whose answer was never seen: the node stopped meanwhile
+  draft TEXT,                        -- an answer in the wrong form, kept so that it is not paid for again
+  text TEXT,                         -- NULL when unavailable
+  reason TEXT,                       -- why it is unavailable
+  findings TEXT,                     -- JSON
+  acoustics TEXT,                    -- JSON: what was measured of the anomalous window
+  caption TEXT,
+  model TEXT,
+  prompt_version TEXT,
+  format_ok INTEGER,
+  latency_s REAL,
+  PRIMARY KEY (alarm_id, method),
+  UNIQUE (alarm_id, seq)
+) STRICT;
+CREATE INDEX explanations_waiting ON explanations (created_ms) WHERE finished_ms IS NULL;
+CREATE TABLE captions (              -- decoded once: captions of normals
+  vector_sha256 TEXT NOT NULL,
+  decoder_sha256 TEXT NOT NULL,      -- of mapper, decoder and vocabulary
+  text TEXT NOT NULL,
+  PRIMARY KEY (vector_sha256, decoder_sha256)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE llm_days (              -- the budget
+  day TEXT PRIMARY KEY,              -- UTC, YYYY-MM-DD
+  requests INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+_STEPS = (_SCHEMA, _EXPLANATIONS)  # step i leads from schema i to schema i + 1
+
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open the database at `path`, creating and migrating it unless `read_only`.
@@ -160,12 +197,13 @@ def _migrate(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
             where=str(path),
             hint="upgrade edge-monitor",
         )
-    if version == 0 and not read_only:
+    if version < SCHEMA_VERSION and not read_only:
         with transaction(connection):
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _statements(_SCHEMA):
+            version = connection.execute("PRAGMA user_version").fetchone()[0]  # somebody else may have been faster
+            for step in _STEPS[version:]:
+                for statement in _statements(step):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
 def _statements(script: str) -> Iterator[str]:

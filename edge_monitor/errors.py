@@ -61,5 +61,47 @@ class DeliveryError(EdgeMonitorError):
     """The broker cannot be used as configured."""
 
 
+class ExplainError(EdgeMonitorError):
+    """A sound cannot be explained as asked."""
+
+
+class LlmError(ExplainError):
+    """One request to the LLM brought no answer of use; the message says why, without address or key.
+
+    `retryable`: asking again may help. `after_s`: the server asked for so many seconds of rest, None when it did not.
+    `sent`: False when the request surely never reached the server, so that it cost nothing.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        after_s: float | None = None,
+        sent: bool = True,
+        where: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.retryable = retryable
+        self.after_s = after_s
+        self.sent = sent
+
+
+class UselessAnswerError(LlmError):
+    """The LLM's server answered as if all were well, but with nothing that can be used. It may have cost."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)
+
+
+class BudgetSpentError(ExplainError):
+    """No more requests to the LLM are allowed for this alarm or on this day."""
+
+
+class DatasetError(EdgeMonitorError):
+    """A data set, or answers to a listening sheet, cannot be used."""
+
+
 class ControlError(EdgeMonitorError):
     """The running daemon could not be asked, or refused."""

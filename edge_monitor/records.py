@@ -170,3 +170,36 @@ class AlarmEvent:
     window_start_s: float  # the window that confirmed the start, stream time, seconds
     window_end_s: float
     reason: str  # one line: why it was raised, updated or ended
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One measured way in which a sound differs from the machine's normal ones."""
+
+    name: str  # of the descriptor, kebab-case and stable: `tone`, `impulses`, `band-level`, …
+    text: str  # a clause with figures and units, e.g. `impulses at 87 per second, normally none`
+    value: float | None  # of the anomalous sound, in `unit`; None: it has none
+    normal: float | None  # median of the nearest normals, in `unit`; None: they have none
+    unit: str  # `dB`, `Hz`, `1/s`; `1` for ratios and counts
+    deviation: float  # >= 0, the difference over the spread of all normals; 1 = just stands out, higher = stronger
+    band_hz: tuple[float, float] | None = None  # where it is in frequency
+    times_s: tuple[tuple[float, float], ...] = ()  # where it is in the window, seconds from its start
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How an alarm's sound differs from its nearest normals, by one method; or why that cannot be said."""
+
+    alarm_id: str
+    machine: str
+    seq: int  # 0 for the alarm's first explanation, then counting up; `(alarm_id, seq)` identifies it
+    method: str  # `measured`, or a worded one: `text-decoder`, `zero-shot`, `combination`, `measured-worded`
+    generation: int  # which learnt state of the machine it compares with
+    text: str | None  # None: unavailable
+    reason: str = ""  # why it is unavailable
+    findings: tuple[Finding, ...] = ()  # largest first
+    caption: str | None = None  # of the anomalous window, as the bundle's decoder words it
+    model: str | None = None  # of the LLM that worded it
+    prompt_version: str | None = None
+    format_ok: bool | None = None  # False: the LLM did not keep to the form it was asked for
+    latency_s: float | None = None  # from the alarm to the explanation, seconds

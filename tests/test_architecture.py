@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "edge_monitor"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = ("capture", "encode", "memory", "alarm", "explain", "deliver")
-SHARED = {"records", "errors", "clock", "config", "database"}
+SHARED = {"records", "errors", "clock", "config", "database", "credentials"}
 OWN = {"config_file", "config_mistakes", "config_reference"}  # the configuration's own files, at the top level
 MOST_LINES = 350
 IMPORT_NAMES = {"paho-mqtt": "paho", "pillow": "PIL"}
@@ -64,6 +64,17 @@ def test_the_service_does_not_know_the_commands() -> None:
     """Commands call the service, not the other way round."""
     for path in (PACKAGE / "service").rglob("*.py"):
         assert not [name for name in imports(path) if name.startswith("edge_monitor.cli")], named(path)
+
+
+def test_the_node_does_not_know_what_measures_it() -> None:
+    """`evaluate/` may import every room, like `service/`; only commands import it, and it imports no command."""
+    for path in MODULES:
+        room = path.relative_to(PACKAGE).parts[0]
+        names = [name for name in imports(path) if name.startswith("edge_monitor.")]
+        if room == "evaluate":
+            assert not [name for name in names if name.startswith("edge_monitor.cli")], named(path)
+        elif room != "cli":
+            assert not [name for name in names if name.startswith("edge_monitor.evaluate")], named(path)
 
 
 def test_torch_lives_in_export_alone() -> None:

@@ -58,7 +58,8 @@ def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: i
 @config_option
 @json_option
 def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
-    """Show one alarm; the first characters of its id are enough."""
+    """Show one alarm and what explains it; the first characters of its id are enough."""
+    from edge_monitor.cli.explanation import print_explanation
     from edge_monitor.config_file import load_settings
     from edge_monitor.service.client import last, open_node
 
@@ -76,6 +77,8 @@ def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
     for neighbour in alarm["neighbours"]:
         click.echo(f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
                    f" distance {neighbour['distance']:.4g}")  # fmt: skip
+    for explanation in alarm["explanations"]:
+        print_explanation(explanation)
     for kind, path in alarm["evidence"].items():
         click.echo(f"  {kind}: {path}")
     if alarm["rejected"]:

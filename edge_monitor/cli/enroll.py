@@ -147,7 +147,7 @@ def _enroll_files(
                 )  # fmt: skip
                 clip = None
                 if not known["known"]:
-                    clip = encode_clip(path, encoder, channel, encoder.window_s)
+                    clip = encode_clip(path, encoder, channel, encoder.window_s, measured=True)
                     _refuse_faulty(clip)
                 if keep_audio and not known["kept"]:
                     _keep(ask, machine, path, channel, sha256)
@@ -215,6 +215,7 @@ def _request(clip: Clip) -> dict[str, Any]:
                 "quietest_dbfs": window.quietest_dbfs,
                 "vector": pack_vector(window.vector),
                 "spectrogram": pack_bytes(window.spectrogram),
+                "acoustics": window.acoustics,
             }
             for window in clip.windows
         ],

@@ -37,6 +37,8 @@ COMMANDS = {
     "demo": _entry("demo", "See it work: a simulated machine, a fault, an alert over MQTT."),
     "devices": _entry("devices", "List the audio inputs."),
     "enroll": _entry("enroll", "Learn how a machine sounds when healthy."),
+    "evaluate": _entry("evaluate", "Measure on recordings whose truth is known."),
+    "explain": _entry("explain", "Say how an alarm's or a recording's sound differs from normal."),
     "generations": _entry("generations", "List what was learnt, or go back to an earlier state of it."),
     "inhibit": _entry("inhibit", "Raise no new alarms of a machine for a while."),
     "listen": _entry("listen", "Show level, clipping and bands while you place the microphone."),

@@ -19,11 +19,12 @@ from edge_monitor.records import EventKind, MachineState
 
 if TYPE_CHECKING:
     from edge_monitor.config import MachineSettings, NodeSettings
-    from edge_monitor.records import AlarmEvent, Neighbour, Score
+    from edge_monitor.records import AlarmEvent, Explanation, Finding, Neighbour, Score
 
 _MAX_RATIO = 1e6  # beyond any meaning; keeps a quotient finite
 _MIN_DBFS = -200.0  # digital silence has no level in dB; 24-bit audio ends near -146
 _MAX_NEIGHBOURS = 4  # the paper's k
+_MAX_FINDINGS = 3
 _VALID_S = 180.0  # three of the 60 s intervals at which states are re-published
 
 
@@ -183,26 +184,30 @@ def alert_payload(
 def explanation_payload(
     node: NodeSettings,
     machine: MachineSettings,
+    explanation: Explanation,
     *,
-    alarm_id: str,
-    seq: int,
-    method: str,
-    text: str | None,
-    reason: str = "",
-    generation: int,
     at_ms: int,
     clock_synced: bool | None,
+    evidence: str | None = None,
 ) -> ExplanationPayload:
-    """Say how the sound differs; `text` None means that no explanation is available, for `reason`."""
+    """Say how the sound differs, or why that is not known; `evidence` is where the picture will lie."""
+    text, version, model = explanation.text, explanation.prompt_version, explanation.model
     return ExplanationPayload(
         **_machine(node, machine, at_ms, clock_synced),
-        alarm_id=alarm_id,
-        seq=seq,
+        alarm_id=explanation.alarm_id,
+        seq=explanation.seq,
         status="unavailable" if text is None else "ok",
-        method=_clean(method, 80),
+        method=_clean(explanation.method, 80),
         text="" if text is None else _clean(text, 1000),
-        reason=_clean(reason, 200),
-        generation=generation,
+        reason=_clean(explanation.reason, 200),
+        generation=explanation.generation,
+        latency_s=explanation.latency_s,
+        model=None if model is None else _clean(model, 80),
+        prompt_version=None if version is None else _clean(version, 80),
+        format_ok=None if explanation.format_ok is None else _flag(explanation.format_ok),
+        caption=None if explanation.caption is None else _clean(explanation.caption, 200),
+        evidence=None if evidence is None else _clean(evidence, 200),
+        **_findings(explanation.findings),
     )
 
 
@@ -233,6 +238,19 @@ def _neighbours(neighbours: tuple[Neighbour, ...]) -> dict[str, Any]:
         fields[f"neighbour_{place}_recording"] = _clean(neighbour.recording, 200)
         fields[f"neighbour_{place}_start_s"] = neighbour.recording_start_s
         fields[f"neighbour_{place}_distance"] = neighbour.distance
+    return fields
+
+
+def _findings(findings: tuple[Finding, ...]) -> dict[str, Any]:
+    """Flatten the largest ones, as neighbours."""
+    fields: dict[str, Any] = {"findings": min(len(findings), _MAX_FINDINGS)}
+    for place, finding in enumerate(findings[:_MAX_FINDINGS], start=1):
+        fields[f"finding_{place}_name"] = _clean(finding.name, 80)
+        fields[f"finding_{place}_text"] = _clean(finding.text, 200)
+        fields[f"finding_{place}_value"] = finding.value
+        fields[f"finding_{place}_normal"] = finding.normal
+        fields[f"finding_{place}_unit"] = _clean(finding.unit, 80)
+        fields[f"finding_{place}_deviation"] = min(finding.deviation, _MAX_RATIO)
     return fields
 
 

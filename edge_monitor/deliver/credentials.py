@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_monitor.errors import DeliveryError
+from edge_monitor import credentials
+from edge_monitor.errors import ConfigError, DeliveryError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_monitor.config import MqttSettings, TlsSettings
 
 
@@ -20,17 +21,13 @@ def read_password(settings: MqttSettings) -> str | None:
     """
     if settings.password is not None:
         return settings.password.get_secret_value()
-    if settings.password_file is not None:
-        return _first_line(settings.password_file, "check mqtt.password_file")
-    if settings.password_credential is not None:
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder is None:
-            raise DeliveryError(
-                "systemd passed no credentials",
-                where="mqtt.password_credential",
-                hint=f"add LoadCredential={settings.password_credential}:FILE to the unit",
-            )
-        return _first_line(Path(folder) / settings.password_credential, "check LoadCredential= in the unit")
+    try:
+        if settings.password_file is not None:
+            return credentials.from_file(settings.password_file, key="mqtt.password_file")
+        if settings.password_credential is not None:
+            return credentials.from_credential(settings.password_credential, key="mqtt.password_credential")
+    except ConfigError as error:
+        raise DeliveryError(error.message, where=error.where, hint=error.hint) from error
     return None
 
 
@@ -46,16 +43,6 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
         except OSError as error:
             raise _unusable(settings.cert_file, error, "check mqtt.tls.cert_file and key_file (PEM)") from error
     return context
-
-
-def _first_line(path: Path, hint: str) -> str:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unusable(path, error, hint) from error
-    if not lines or not lines[0]:
-        raise DeliveryError("the password file is empty", where=str(path), hint=hint)
-    return lines[0]
 
 
 def _unusable(path: Path | None, error: Exception, hint: str) -> DeliveryError:

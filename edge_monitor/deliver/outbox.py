@@ -66,8 +66,8 @@ class OutboxPort(Protocol):
 class Outbox:
     """The outbox table through one connection; writing methods run inside the caller's `database.transaction()`.
 
-    An alarm and its message are one commit, so neither exists without the other. At the caps the oldest rows are
-    dropped and counted, parked ones included; those were counted when they were parked.
+    An alarm and its message are one commit, so neither exists without the other. At the caps the oldest
+    explanations are dropped and counted, then the oldest alerts; parked rows too, which were counted when parked.
     """
 
     def __init__(
@@ -127,9 +127,11 @@ class Outbox:
         rows, size = counts.due + counts.held, counts.bytes
         while rows > self._max_rows or size > self._max_bytes:
             row = self._connection.execute(
-                "DELETE FROM outbox WHERE id = (SELECT MIN(id) FROM outbox WHERE id < ?)"
+                "DELETE FROM outbox WHERE id = coalesce("
+                "(SELECT MIN(id) FROM outbox WHERE id <= ? AND topic GLOB '*/explanation'),"
+                " (SELECT MIN(id) FROM outbox WHERE id < ?))"
                 " RETURNING parked_reason, length(payload) AS size",
-                (before,),
+                (before, before),
             ).fetchone()
             if row is None:  # only the new row is left: it stays, whatever its size
                 return

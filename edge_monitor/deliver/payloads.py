@@ -168,12 +168,47 @@ class AlertPayload(MachinePayload):
 
 
 class ExplanationPayload(MachinePayload):
-    """How an alarm's sound differs from its nearest normals, in words, or why that cannot be said."""
+    """How an alarm's sound differs from its nearest normals, or why that cannot be said.
+
+    `(alarm_id, seq)` is unique for ever: a repeated pair is the same message again. What is measured comes at once,
+    what an LLM words comes when it comes.
+    """
 
     alarm_id: AlarmId = Field(description="the alarm it belongs to")
     seq: Count = Field(description="0 for the alarm's first explanation, then counting up")
     status: Literal["ok", "unavailable"] = Field(description="whether there is an explanation")
-    method: ShortText = Field(description="how the text was made, e.g. acoustics")
+    method: ShortText = Field(
+        description="measured; or worded by an LLM: text-decoder, zero-shot, combination, measured-worded"
+    )
     text: Annotated[str, Field(max_length=1000)] = Field(description="the difference in words; empty when unavailable")
     reason: Line = Field(description="why it is unavailable; empty when ok")
     generation: Count = Field(description="which learnt state of the machine it compares with")
+    latency_s: Distance | Absent = Field(default=None, description="from the alarm's start to this, seconds")
+    model: ShortText | Absent = Field(default=None, description="the LLM that worded it")
+    prompt_version: ShortText | Absent = Field(default=None, description="version of what it was asked")
+    format_ok: Flag | Absent = Field(default=None, description="0: the LLM did not keep to the form it was asked for")
+    caption: Line | Absent = Field(default=None, description="the anomalous sound as the bundle's decoder words it")
+    evidence: Line | Absent = Field(default=None, description="where the picture lies on the node")
+    findings: Annotated[int, Field(ge=0, le=3)] = Field(
+        default=0, description="how many measured differences follow, largest first: finding_1_… to at most finding_3_…"
+    )
+    finding_1_name: ShortText | Absent = Field(default=None, description="what differs, e.g. tone, impulses")
+    finding_1_text: Line | Absent = Field(default=None, description="the same in words with figures")
+    finding_1_value: float | Absent = Field(default=None, description="of the anomalous sound; absent: it has none")
+    finding_1_normal: float | Absent = Field(default=None, description="median of the nearest normals; absent: none")
+    finding_1_unit: ShortText | Absent = Field(default=None, description="unit of both: dB, Hz, 1/s; 1 for ratios")
+    finding_1_deviation: Distance | Absent = Field(
+        default=None, description="over the spread of all normals; 1: just stands out"
+    )
+    finding_2_name: ShortText | Absent = Field(default=None, description="the second largest, as above")
+    finding_2_text: Line | Absent = None
+    finding_2_value: float | Absent = None
+    finding_2_normal: float | Absent = None
+    finding_2_unit: ShortText | Absent = None
+    finding_2_deviation: Distance | Absent = None
+    finding_3_name: ShortText | Absent = Field(default=None, description="the third largest, as above")
+    finding_3_text: Line | Absent = None
+    finding_3_value: float | Absent = None
+    finding_3_normal: float | Absent = None
+    finding_3_unit: ShortText | Absent = None
+    finding_3_deviation: Distance | Absent = None

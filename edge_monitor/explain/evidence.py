@@ -22,11 +22,11 @@ from edge_monitor.explain.picture import Panel, draw
 from edge_monitor.explain.spectrogram import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from edge_monitor.config import RetentionSettings
-    from edge_monitor.records import AlarmEvent, Samples
+    from edge_monitor.records import AlarmEvent, Finding, Samples
 
 _log = structlog.get_logger()
 
@@ -69,8 +69,12 @@ class EvidenceStore:
         self._folder = folder
         self._retention = retention
 
-    def write_picture(self, event: AlarmEvent, title: str, anomaly: bytes, normal: bytes | None) -> str:
+    def write_picture(
+        self, event: AlarmEvent, title: str, anomaly: bytes, normal: bytes | None, findings: Sequence[Finding] = ()
+    ) -> str:
         """Draw the anomaly beside its nearest normal (compact spectrograms) and return the file's relative name.
+
+        The first `findings`, largest first, are marked on both and told below.
 
         Raises StorageError when it cannot be kept, or a spectrogram is damaged.
         """
@@ -85,7 +89,7 @@ class EvidenceStore:
             f", level {event.level_dbfs:.1f} dBFS, generation {event.generation}, alarm {event.alarm_id}"
         )
         head = f"{title} ({event.machine})  {rfc3339(event.at_ms)[:19].replace('T', ' ')} UTC"
-        return self._write(event, ".png", draw(head, subtitle, Panel("Anomaly", expand(anomaly)), right))
+        return self._write(event, ".png", draw(head, subtitle, Panel("Anomaly", expand(anomaly)), right, findings))
 
     def write_audio(self, event: AlarmEvent, samples: Samples, rate_hz: int) -> str:
         """Keep the sound, (frames,) float32 at its native rate with pre-roll, as 24-bit FLAC; return the relative name.

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor.explain.spectrogram import mel
+from edge_monitor.explain.canvas import (
+    BAR_WIDTH,
+    BAR_X,
+    CHANGE_WIDTH,
+    CHANGE_X,
+    FAINT,
+    GRID,
+    HEIGHT,
+    INK,
+    LEFT_X,
+    PAPER,
+    PLOT_HEIGHT,
+    PLOT_WIDTH,
+    RIGHT_X,
+    TOP,
+    WIDTH,
+    height_of,
+    write,
+)
+from edge_monitor.explain.marks import height_of_list, list_findings, mark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
     from edge_monitor.explain.spectrogram import CompactSpectrogram
+    from edge_monitor.records import Finding
 
-WIDTH, HEIGHT = 1150, 480
-_TOP, _PLOT_HEIGHT, _PLOT_WIDTH = 104, 320, 384  # 5 pixels per band, 3 per step
-_LEFT_X, _RIGHT_X, _CHANGE_X, _BAR_X = 62, 472, 886, 1066
-_CHANGE_WIDTH, _BAR_WIDTH = 124, 18
-_PAPER, _INK, _FAINT, _GRID = (250, 250, 250), (30, 32, 38), (112, 116, 126), (222, 225, 230)
 _LOUDER, _QUIETER = (196, 60, 48), (58, 98, 170)
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 _TICK_GAP = 14  # pixels between two frequency ticks
@@ -45,28 +61,32 @@ class Panel:
     spectrogram: CompactSpectrogram
 
 
-def draw(title: str, subtitle: str, anomaly: Panel, normal: Panel | None) -> bytes:
+def draw(
+    title: str, subtitle: str, anomaly: Panel, normal: Panel | None, findings: Sequence[Finding] = ()
+) -> bytes:  # fmt: skip
     """Return a PNG: the anomaly, its nearest normal, and how each band's mean level changed from one to the other.
 
     Frequency is on a mel axis with ticks in Hz, time in s, level in dB re full scale. Without a normal there is
-    the anomaly alone.
+    the anomaly alone. The bands of the first `findings` are marked on both, their times on the anomaly; a number
+    leads from each mark to its line below the plots, for which the picture grows.
     """
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (WIDTH, HEIGHT), _PAPER)
+    image = Image.new("RGB", (WIDTH, HEIGHT + height_of_list(findings)), PAPER)
     pen = ImageDraw.Draw(image)
-    _text(pen, (_LEFT_X, 14), title, 20)
-    _text(pen, (_LEFT_X, 44), subtitle, 14, _FAINT)
+    write(pen, (LEFT_X, 14), title, 20)
+    write(pen, (LEFT_X, 44), subtitle, 14, FAINT)
     range_db = _range_db([panel.spectrogram for panel in (anomaly, normal) if panel])
-    _plot(image, pen, _LEFT_X, anomaly, range_db)
+    _plot(image, pen, LEFT_X, anomaly, range_db)
     _frequency_ticks(pen, anomaly.spectrogram)
+    mark(pen, LEFT_X, anomaly.spectrogram, findings, times=True)
+    list_findings(pen, findings, HEIGHT)
     _colour_bar(image, pen, *range_db)
     if normal is None:
-        _text(
-            pen, (_RIGHT_X + 20, _TOP + _PLOT_HEIGHT // 2), "no spectrogram is kept with the nearest normal", 14, _FAINT
-        )
+        write(pen, (RIGHT_X + 20, TOP + PLOT_HEIGHT // 2), "no spectrogram is kept with the nearest normal", 14, FAINT)
     else:
-        _plot(image, pen, _RIGHT_X, normal, range_db)
+        _plot(image, pen, RIGHT_X, normal, range_db)
+        mark(pen, RIGHT_X, normal.spectrogram, findings, times=False)
         if normal.spectrogram.db.shape[0] == anomaly.spectrogram.db.shape[0]:
             _change(pen, anomaly.spectrogram, normal.spectrogram)
     buffer = BytesIO()
@@ -83,38 +103,6 @@ def _palette() -> Image:
     palette = Images.new("P", (1, 1))
     palette.putpalette(colours.tobytes())
     return palette
-
-
-def _text(
-    pen: ImageDraw,
-    at: tuple[float, float],
-    text: str,
-    size: int,
-    colour: tuple[int, int, int] = _INK,
-    *,
-    anchor: str = "la",
-    width: int = 1000,
-) -> None:
-    """Write one line, shortened to `width` pixels; a file's name may hold characters that cannot be printed."""
-    font, text = _font(size, "".join(letter if letter.isprintable() else "?" for letter in text))
-    if pen.textlength(text, font=font) > width:
-        while text and pen.textlength(text + "...", font=font) > width:
-            text = text[:-1]
-        text += "..."
-    pen.text(at, text, fill=colour, font=font, anchor=anchor)
-
-
-def _font(size: int, text: str) -> tuple[Any, str]:
-    """Return a font and the text as it can be drawn: Pillow's own font has ASCII only, the system's may be missing."""
-    from PIL import ImageFont
-
-    if not text.isascii():
-        try:
-            return ImageFont.truetype("DejaVuSans.ttf", size), text
-        except OSError:
-            letters = unicodedata.normalize("NFKD", text)
-            text = "".join(c if c.isascii() else "?" for c in letters if not unicodedata.combining(c))
-    return ImageFont.load_default(size), text
 
 
 def _range_db(spectrograms: list[CompactSpectrogram]) -> tuple[float, float]:
@@ -136,67 +124,61 @@ def _plot(image: Image, pen: ImageDraw, left: int, panel: Panel, range_db: tuple
 
     spectrogram, (low_db, high_db) = panel.spectrogram, range_db
     pixels = _coloured((spectrogram.db[::-1] - low_db) / (high_db - low_db))  # (bands, steps, 3), high band on top
-    grid = Images.fromarray(pixels).resize((_PLOT_WIDTH, _PLOT_HEIGHT), Images.Resampling.NEAREST)
-    image.paste(grid, (left, _TOP))
-    _text(pen, (left, _TOP - 8), panel.caption, 14, anchor="ls", width=_PLOT_WIDTH)
-    bottom = _TOP + _PLOT_HEIGHT
+    grid = Images.fromarray(pixels).resize((PLOT_WIDTH, PLOT_HEIGHT), Images.Resampling.NEAREST)
+    image.paste(grid, (left, TOP))
+    write(pen, (left, TOP - 8), panel.caption, 14, anchor="ls", width=PLOT_WIDTH)
+    bottom = TOP + PLOT_HEIGHT
     step_s = next((step for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if spectrogram.seconds / step <= 6), 100)  # noqa: PLR2004 - at most six ticks
     for index in range(int(spectrogram.seconds / step_s + 1e-6) + 1):
-        x = left + round(index * step_s / spectrogram.seconds * (_PLOT_WIDTH - 1))
-        pen.line([(x, bottom), (x, bottom + 4)], fill=_INK)
-        _text(pen, (x, bottom + 7), f"{index * step_s:g}", 12, anchor="ma")
-    _text(pen, (left + _PLOT_WIDTH / 2, bottom + 26), "time in s", 12, _FAINT, anchor="ma")
-
-
-def _height(spectrogram: CompactSpectrogram, freq_hz: float) -> float:
-    """Return a frequency's place on the mel axis: 0 at the bottom, 1 at the top."""
-    low, high = mel(spectrogram.low_hz), mel(spectrogram.high_hz)
-    return (mel(freq_hz) - low) / (high - low)
+        x = left + round(index * step_s / spectrogram.seconds * (PLOT_WIDTH - 1))
+        pen.line([(x, bottom), (x, bottom + 4)], fill=INK)
+        write(pen, (x, bottom + 7), f"{index * step_s:g}", 12, anchor="ma")
+    write(pen, (left + PLOT_WIDTH / 2, bottom + 26), "time in s", 12, FAINT, anchor="ma")
 
 
 def _frequency_ticks(pen: ImageDraw, spectrogram: CompactSpectrogram) -> None:
-    last_y = _TOP + _PLOT_HEIGHT + _TICK_GAP
+    last_y = TOP + PLOT_HEIGHT + _TICK_GAP
     for freq_hz in _TICKS_HZ:
-        y = _TOP + round((1.0 - _height(spectrogram, freq_hz)) * (_PLOT_HEIGHT - 1))
-        if not _TOP <= y <= last_y - _TICK_GAP:
+        y = TOP + round((1.0 - height_of(spectrogram, freq_hz)) * (PLOT_HEIGHT - 1))
+        if not TOP <= y <= last_y - _TICK_GAP:
             continue
         last_y = y
         label = f"{freq_hz // 1000}k" if freq_hz >= 1000 else str(freq_hz)  # noqa: PLR2004 - kilohertz
-        _text(pen, (_LEFT_X - 8, y), label, 12, anchor="rm")
-        for left in (_LEFT_X, _RIGHT_X):
-            pen.line([(left - 4, y), (left - 1, y)], fill=_INK)
-        pen.line([(_CHANGE_X, y), (_CHANGE_X + _CHANGE_WIDTH, y)], fill=_GRID)
-    _text(pen, (_LEFT_X - 8, _TOP - 8), "Hz", 12, _FAINT, anchor="rs")
+        write(pen, (LEFT_X - 8, y), label, 12, anchor="rm")
+        for left in (LEFT_X, RIGHT_X):
+            pen.line([(left - 4, y), (left - 1, y)], fill=INK)
+        pen.line([(CHANGE_X, y), (CHANGE_X + CHANGE_WIDTH, y)], fill=GRID)
+    write(pen, (LEFT_X - 8, TOP - 8), "Hz", 12, FAINT, anchor="rs")
 
 
 def _colour_bar(image: Image, pen: ImageDraw, low_db: float, high_db: float) -> None:
     from PIL import Image as Images
 
-    column = _coloured(np.linspace(1.0, 0.0, _PLOT_HEIGHT))[:, None].repeat(_BAR_WIDTH, axis=1)
-    image.paste(Images.fromarray(column), (_BAR_X, _TOP))
+    column = _coloured(np.linspace(1.0, 0.0, PLOT_HEIGHT))[:, None].repeat(BAR_WIDTH, axis=1)
+    image.paste(Images.fromarray(column), (BAR_X, TOP))
     step_db = 10 if high_db - low_db <= 70 else 20  # noqa: PLR2004 - at most eight ticks
     for level_db in range(int(high_db), int(low_db) - 1, -step_db):
-        y = _TOP + round((high_db - level_db) / (high_db - low_db) * (_PLOT_HEIGHT - 1))
-        pen.line([(_BAR_X + _BAR_WIDTH, y), (_BAR_X + _BAR_WIDTH + 3, y)], fill=_INK)
-        _text(pen, (_BAR_X + _BAR_WIDTH + 7, y), f"{level_db}", 12, anchor="lm")
-    _text(pen, (_BAR_X, _TOP - 8), "dBFS", 12, _FAINT, anchor="ls")
+        y = TOP + round((high_db - level_db) / (high_db - low_db) * (PLOT_HEIGHT - 1))
+        pen.line([(BAR_X + BAR_WIDTH, y), (BAR_X + BAR_WIDTH + 3, y)], fill=INK)
+        write(pen, (BAR_X + BAR_WIDTH + 7, y), f"{level_db}", 12, anchor="lm")
+    write(pen, (BAR_X, TOP - 8), "dBFS", 12, FAINT, anchor="ls")
 
 
 def _change(pen: ImageDraw, anomaly: CompactSpectrogram, normal: CompactSpectrogram) -> None:
     """Draw, band by band, how much louder (right, red) or quieter (left, blue) the anomaly is in mean power."""
     change_db = _mean_db(anomaly) - _mean_db(normal)  # (bands,)
     full_db = max(_MIN_CHANGE_DB, int(np.ceil(np.abs(change_db).max())))
-    middle = _CHANGE_X + _CHANGE_WIDTH / 2
+    middle = CHANGE_X + CHANGE_WIDTH / 2
     for band, value in enumerate(change_db):
-        top = _TOP + round((len(change_db) - 1 - band) / len(change_db) * _PLOT_HEIGHT)
-        bottom = _TOP + round((len(change_db) - band) / len(change_db) * _PLOT_HEIGHT) - 1
-        x = middle + value / full_db * _CHANGE_WIDTH / 2
+        top = TOP + round((len(change_db) - 1 - band) / len(change_db) * PLOT_HEIGHT)
+        bottom = TOP + round((len(change_db) - band) / len(change_db) * PLOT_HEIGHT) - 1
+        x = middle + value / full_db * CHANGE_WIDTH / 2
         pen.rectangle([min(middle, x), top, max(middle, x), bottom], fill=_LOUDER if value > 0 else _QUIETER)
-    pen.line([(middle, _TOP), (middle, _TOP + _PLOT_HEIGHT)], fill=_INK)
-    _text(pen, (_CHANGE_X, _TOP - 8), "Change", 14, anchor="ls")
+    pen.line([(middle, TOP), (middle, TOP + PLOT_HEIGHT)], fill=INK)
+    write(pen, (CHANGE_X, TOP - 8), "Change", 14, anchor="ls")
     for share, label in ((0.0, f"-{full_db}"), (0.5, "0"), (1.0, f"+{full_db}")):
-        _text(pen, (_CHANGE_X + share * _CHANGE_WIDTH, _TOP + _PLOT_HEIGHT + 7), label, 12, anchor="ma")
-    _text(pen, (middle, _TOP + _PLOT_HEIGHT + 26), "quieter | louder, dB", 12, _FAINT, anchor="ma")
+        write(pen, (CHANGE_X + share * CHANGE_WIDTH, TOP + PLOT_HEIGHT + 7), label, 12, anchor="ma")
+    write(pen, (middle, TOP + PLOT_HEIGHT + 26), "quieter | louder, dB", 12, FAINT, anchor="ma")
 
 
 def _mean_db(spectrogram: CompactSpectrogram) -> NDArray[np.float64]:

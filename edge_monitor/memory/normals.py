@@ -77,6 +77,7 @@ class NormalStore:
                 (recording_id, bundle_hash),
             ).fetchall()
             if rows:
+                self._measure_anew(recording_id, normals, bundle_hash)
                 back = self._mark([row["id"] for row in rows if row["removed_ms"] is not None], None)
                 return Added(recording_id, len(back), already=True)
         self._require_dimension(normals)
@@ -242,6 +243,17 @@ class NormalStore:
             for recording, normals in heard:
                 self.insert(recording.name, recording.sha256, recording.seconds, normals, bundle_hash=bundle_hash,
                             thin=True, added_ms=recording.added_ms)  # fmt: skip
+
+    def _measure_anew(self, recording_id: int, normals: Sequence[NewNormal], bundle_hash: str) -> None:
+        """Take over what a newer version measures of windows that are known."""
+        self.connection.executemany(
+            "UPDATE normals SET descriptors = ? WHERE recording_id = ? AND bundle_hash = ? AND start_s = ?",
+            (
+                (new.descriptors, recording_id, bundle_hash, new.start_s)
+                for new in normals
+                if new.descriptors is not None
+            ),
+        )
 
     def _insert_recording(self, name: str, sha256: str, seconds: float, added_ms: int | None) -> int:
         moment = clock.now().wall_ms if added_ms is None else added_ms

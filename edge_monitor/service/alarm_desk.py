@@ -15,6 +15,7 @@ from edge_monitor.alarm import history
 from edge_monitor.deliver.compose import alert_payload
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
+from edge_monitor.explain import jobs
 from edge_monitor.records import EventKind
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class _Entry:
     alarm_id: str
     event: AlarmEvent | None
     windows: tuple[AnomalousWindow, ...]
-    proof: Proof | None  # for the picture; dropped when the disk fails, for it is large
+    proof: Proof | None  # to be explained; dropped when the disk fails, for it is large
     told: bool = False  # already sent from memory
 
 
@@ -113,6 +114,8 @@ class AlarmDesk:
         event, mqtt, link = entry.event, self._daemon.settings.mqtt, self._daemon.link
         if event is not None:
             history.record(connection, event)
+            if event.kind is EventKind.START:
+                jobs.create(connection, event.alarm_id, self._daemon.methods, event.at_ms)
         for window in entry.windows:
             history.add_window(connection, entry.alarm_id, window)
         if event is not None and mqtt is not None and link is not None:
@@ -145,8 +148,8 @@ class AlarmDesk:
             if not entry.told:
                 self._tell(entry.event)
             self._wake()
-            if error is None and entry.proof and self._daemon.machine(entry.event.machine).evidence != "off":
-                self._daemon.illustrator.illustrate(entry.event, entry.proof)
+            if error is None and entry.event.kind is EventKind.START:
+                self._daemon.explainer.explain(entry.event, entry.proof)
         self._write_next()
 
     def _on_fault(self, reason: str) -> None:

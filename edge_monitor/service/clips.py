@@ -13,6 +13,7 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.capture.windowing import cut
 from edge_monitor.errors import AudioError
 from edge_monitor.explain.spectrogram import compact
+from edge_monitor.service.healthy import acoustics_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,7 @@ class EncodedWindow:
     quietest_dbfs: float  # of its quietest quarter second
     vector: Vector  # (dim,) float32, raw
     spectrogram: bytes  # compact
+    acoustics: str | None  # JSON; None when it was not asked for, or the window is too short
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,11 @@ def sha256_of(path: Path) -> str:
         raise AudioError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float) -> Clip:
-    """Read one channel (from 1) of a recording and embed its windows, `hop_s` seconds apart. Raises AudioError."""
+def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float, *, measured: bool = False) -> Clip:
+    """Read one channel (from 1) of a recording and embed its windows, `hop_s` seconds apart.
+
+    With `measured` their acoustics are taken as well, as enrolment needs them. Raises AudioError.
+    """
     samples, rate_hz = read_clip(path, channel)
     heard = resample(samples, rate_hz, encoder.sample_rate_hz)
     windows: list[EncodedWindow] = []
@@ -61,17 +66,18 @@ def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float) -> Cli
     for window in cut(heard, encoder.sample_rate_hz, encoder.window_s, hop_s, recording=path.name):
         fault = check(window)
         if fault is None:
-            windows.append(_encode(window, encoder))
+            windows.append(_encode(window, encoder, measured=measured))
         else:
             faults.append(fault)
     return Clip(path, sha256_of(path), len(samples) / rate_hz, tuple(windows), tuple(faults))
 
 
-def _encode(window: Window, encoder: Encoder) -> EncodedWindow:
+def _encode(window: Window, encoder: Encoder, *, measured: bool) -> EncodedWindow:
     return EncodedWindow(
         start_s=window.recording_start_s,
         level_dbfs=level_dbfs(window.samples),
         quietest_dbfs=quietest_dbfs(window.samples, window.rate_hz),
         vector=encoder.embed_window(window).vector,
         spectrogram=compact(window.samples, window.rate_hz),
+        acoustics=acoustics_json(window.samples, window.rate_hz) if measured else None,
     )

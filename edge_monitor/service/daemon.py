@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import sqlite3
 import threading
 import uuid
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -17,17 +16,19 @@ from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.capture.source import open_sources
 from edge_monitor.encode.encoder import Encoder
-from edge_monitor.errors import ControlError, StorageError
+from edge_monitor.errors import ControlError
+from edge_monitor.explain.jobs import MEASURED
 from edge_monitor.records import AudioLoss
 from edge_monitor.service.alarm_desk import AlarmDesk
 from edge_monitor.service.allocator import give_memory_back
 from edge_monitor.service.board import Board
 from edge_monitor.service.control import ControlServer
+from edge_monitor.service.explainer import Explainer
 from edge_monitor.service.feed import Feed
 from edge_monitor.service.hearing import Hearing
 from edge_monitor.service.housekeeping import Housekeeping
-from edge_monitor.service.illustrator import Illustrator
 from edge_monitor.service.learning import load_learnt
+from edge_monitor.service.narrator import Narrator
 from edge_monitor.service.node import Node
 from edge_monitor.service.operations.verbs import answer
 from edge_monitor.service.pipeline import Learnt, MachinePipeline
@@ -37,13 +38,15 @@ from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.taps import Taps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Callable, Iterator
 
     from edge_monitor.capture.source import Source
     from edge_monitor.config import Settings
     from edge_monitor.records import AudioBlock
     from edge_monitor.service.pipeline import Heard
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 REPUBLISH_S = 60.0  # docs/scada.md: states are re-published every minute
@@ -70,6 +73,11 @@ class Daemon(Node):
         self._failed = False
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """Return how each alarm is explained: measured, and worded by an LLM if one is configured."""
+        return (MEASURED,) if self.settings.explain.llm == "off" else (MEASURED, self.briefing.method)
+
+    @property
     def stopping(self) -> bool:
         """Return True once a stop was asked for."""
         return self._stop.is_set()
@@ -78,6 +86,14 @@ class Daemon(Node):
         """End the run soon; from any thread or a signal handler."""
         self._stop.set()
         self.feed.close()
+
+    def wait_for_stop(self, seconds: float) -> bool:
+        """Return True as soon as a stop was asked for, False after `seconds`."""
+        return self._stop.wait(seconds)
+
+    def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `write` in the storage thread, in a transaction of its own, and return its result once committed."""
+        return self.storage.submit(write).result()
 
     def is_live(self, machine: str) -> bool:
         """Return whether a machine's sound comes as it is made and cannot be held back."""
@@ -89,7 +105,7 @@ class Daemon(Node):
         give_memory_back()
         os.umask(PRIVATE_UMASK)
         self.state_dir.create()
-        self._refuse_to_run_as_somebody_else()
+        self.state_dir.refuse_to_run_as_somebody_else()
         with ExitStack() as stack:
             stack.enter_context(self.state_dir.lock())
             self._open(stack)
@@ -110,16 +126,6 @@ class Daemon(Node):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self.stop())
 
-    def _refuse_to_run_as_somebody_else(self) -> None:
-        """Refuse to leave files of root's in another user's state directory, which that user could not write."""
-        owner = self.state_dir.path.stat().st_uid
-        if os.geteuid() == 0 and owner != 0:
-            raise StorageError(
-                f"the state directory belongs to user {owner}, not to root",
-                where=str(self.state_dir.path),
-                hint=f"run the daemon as that user, e.g. sudo -u '#{owner}' edge-monitor run",
-            )
-
     def _open(self, stack: ExitStack) -> None:
         """Make every part; `stack` ends them in the opposite order."""
         encoder = Encoder(self.bundle, self.settings.model.threads)
@@ -135,7 +141,8 @@ class Daemon(Node):
         self.board = Board(
             self.settings.node, self.settings.machine, self.link.set_state if self.link else lambda *_: None
         )
-        self.illustrator = Illustrator(self, self.storage)
+        self.narrator = Narrator(self)
+        self.explainer = Explainer(self)
         self.desk = AlarmDesk(self)
         self.housekeeping = Housekeeping(self)
         self.pipelines = {machine.name: self._pipeline(machine.name, encoder) for machine in self.settings.machine}
@@ -143,6 +150,8 @@ class Daemon(Node):
         stack.callback(server.close)
         if self.link:
             self.link.start()
+        self.explainer.start()
+        self.narrator.start()
 
     def _pipeline(self, name: str, encoder: Encoder) -> MachinePipeline:
         machine = self.machine(name)
@@ -187,17 +196,19 @@ class Daemon(Node):
         if not ended and not self.stopping:
             self._failed = True
             log.critical("service.thread_died", pipeline_alive=self.hearing.is_alive())
-        if ended and self.link:
-            self._drain(self.link)
+        if ended:
+            self._drain()
         self.stop()
         self.hearing.join(timeout=2.0)
-        self.illustrator.close(timeout_s=1.0)
+        self.explainer.close(timeout_s=1.0)
+        self.narrator.close()
 
     def _all_alive(self) -> bool:
         """Return whether the threads nobody else waits for still run; without them the node would fall silent."""
         threads = {
             "storage": self.storage.is_alive(),
-            "explainer": self.illustrator.is_alive(),
+            "explainer": self.explainer.is_alive(),
+            "narrator": self.narrator.is_alive(),
             "publisher": self.link is None or self.link.health().alive,
         }
         dead = [name for name, alive in threads.items() if not alive]
@@ -212,18 +223,12 @@ class Daemon(Node):
             if isinstance(pipeline.learnt, Learnt) and pipeline.learnt.scorer.index_source.startswith("exact"):
                 self.generation_changed(name)
 
-    def _drain(self, link: PlantLink) -> None:
-        """Give the broker a chance to take what is left of a recording that has ended."""
+    def _drain(self) -> None:
+        """Have the last alarms of a recording that has ended stored, explained and delivered, within DRAIN_S."""
         deadline_s = clock.now().monotonic_s + DRAIN_S
         self.desk.settle(timeout_s=DRAIN_S)
-        link.wake()
         while clock.now().monotonic_s < deadline_s and not self._stop.wait(0.05):
-            try:
-                with self.database() as connection:
-                    [waiting] = connection.execute("SELECT count(*) FROM outbox WHERE parked_reason IS NULL").fetchone()
-            except sqlite3.Error:
-                return
-            if not waiting:
+            if self.explainer.idle and self.narrator.idle and (self.link is None or self.link.delivered()):
                 return
 
     def _notice_deafness(self) -> None:

@@ -34,7 +34,7 @@ class Housekeeping:
         if moment.monotonic_s < self._due_s:
             return
         self._due_s = moment.monotonic_s + EVERY_S
-        self._daemon.illustrator.tidy()
+        self._daemon.explainer.tidy()
         if moment.wall_ms < _FIRST_CREDIBLE_MS:
             return
         retention = self._daemon.settings.retention

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_monitor import database
 from edge_monitor.alarm.state_machine import Restored
@@ -11,15 +11,18 @@ from edge_monitor.encode.bundle import Bundle, find_bundle
 from edge_monitor.errors import ConfigError
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.service.briefing import Briefing
 from edge_monitor.service.state_dir import StateDir
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_monitor.config import MachineSettings, Settings
     from edge_monitor.records import AudioBlock, AudioLoss
     from edge_monitor.service.pipeline import Heard
+
+T = TypeVar("T")
 
 
 class Node:
@@ -29,6 +32,7 @@ class Node:
         self.settings = settings
         self.state_dir = StateDir.of(settings.node)
         self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
+        self.briefing = Briefing(self)
 
     def machine(self, name: str) -> MachineSettings:
         """Return the settings of a machine. Raises ConfigError when none has that name."""
@@ -58,6 +62,11 @@ class Node:
         """Open the database for the body; every caller has a connection of its own."""
         with closing(database.connect(self.state_dir.database)) as connection:
             yield connection
+
+    def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `write` in a transaction of its own and return its result, once committed."""
+        with self.database() as connection, database.transaction(connection):
+            return write(connection)
 
     def generation_changed(self, machine: str) -> None:
         """Build the index of the generation that is active now; the daemon swaps it in as well."""

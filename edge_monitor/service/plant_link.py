@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -10,8 +11,10 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.capture.gate import parse_run_signal
 from edge_monitor.deliver.compose import score_payload, status_payload
+from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
+from edge_monitor.errors import StorageError
 from edge_monitor.service.outbox_port import StoredOutbox
 
 if TYPE_CHECKING:
@@ -49,6 +52,14 @@ class PlantLink:
         """Return the publisher's snapshot."""
         assert self._publisher is not None  # noqa: S101 - only None while it is being made
         return self._publisher.health()
+
+    def delivered(self) -> bool:
+        """Return whether nothing waits for the broker (or that cannot be read)."""
+        try:
+            with self._daemon.database() as connection:
+                return Outbox(connection).counts().due == 0
+        except (sqlite3.Error, StorageError):
+            return True
 
     def close(self) -> None:
         """Drain briefly, say `stopped`, disconnect; within 3 s whatever the broker does."""

@@ -79,6 +79,16 @@ class StateDir:
                 hint="run as its owner, or join its group while the daemon runs",
             )
 
+    def refuse_to_run_as_somebody_else(self) -> None:
+        """Refuse to leave files of root's in another user's directory, which that user could not write."""
+        owner = self.path.stat().st_uid
+        if os.geteuid() == 0 and owner != 0:
+            raise StorageError(
+                f"the state directory belongs to user {owner}, not to root",
+                where=str(self.path),
+                hint=f"run the daemon as that user, e.g. sudo -u '#{owner}' edge-monitor run",
+            )
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the directory alone; the kernel lets go when the process ends, however it ends.

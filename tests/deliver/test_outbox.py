@@ -99,6 +99,19 @@ def test_the_row_cap_drops_the_oldest_and_counts_them(connection: sqlite3.Connec
     assert outbox.counts() == OutboxCounts(due=3, bytes=6, dropped=2)
 
 
+def test_at_the_cap_explanations_go_before_alerts(connection: sqlite3.Connection) -> None:
+    """A full outbox gives up an older explanation, then a new one, and an alert only for an alert."""
+    outbox = Outbox(connection, max_rows=3)
+    with database.transaction(connection):
+        for topic, seq in (("alert", 0), ("explanation", 0), ("alert", 1), ("alert", 2), ("explanation", 1)):
+            outbox.enqueue(f"base/pump/{topic}", b"{}", alarm_id="a", seq=seq, created_ms=7)
+    assert [(row.topic, row.seq) for row in outbox.due(10)] == [("base/pump/alert", seq) for seq in (0, 1, 2)]
+    with database.transaction(connection):
+        outbox.enqueue("base/pump/alert", b"{}", alarm_id="a", seq=3, created_ms=7)
+    assert [row.seq for row in outbox.due(10)] == [1, 2, 3]
+    assert outbox.counts() == OutboxCounts(due=3, bytes=6, dropped=3)
+
+
 def test_the_byte_cap_drops_the_oldest_but_never_the_new_row(connection: sqlite3.Connection) -> None:
     """A row larger than the cap pushes out all others and stays itself."""
     outbox = Outbox(connection, max_bytes=10)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from edge_monitor.deliver import compose, schemas
 from edge_monitor.deliver.payloads import Payload, StateLabel
-from edge_monitor.records import AlarmEvent, EventKind, MachineState, Neighbour, Score
+from edge_monitor.records import AlarmEvent, EventKind, Explanation, Finding, MachineState, Neighbour, Score
 from tests.deliver.node import NODE, PUMP, status
 
 DOCS = Path(__file__).parents[2] / "docs/mqtt"
@@ -126,12 +126,15 @@ def test_score_status_and_explanation_fit_their_schemas() -> None:
     schema = json.loads((DOCS / "status.schema.json").read_text(encoding="utf-8"))
     for state in ("online", "stopped", "offline"):
         jsonschema.validate(json.loads(status(state, "why")), schema)
-    for text, expected in (("More energy at 3 kHz.", "ok"), (None, "unavailable")):
-        explanation = compose.explanation_payload(
-            NODE, PUMP, alarm_id=ALARM_ID, seq=0, method="acoustics", text=text, generation=4, at_ms=AT_MS,
-            clock_synced=True,
-        )  # fmt: skip
-        assert _checked("explanation", explanation)["status"] == expected
+    tone = Finding("tone", "a tone at 3000 Hz, 12 dB over its surroundings, normally none", 3000.0, None, "Hz", 4.0)
+    told = Explanation(ALARM_ID, "press-4", 0, "measured", 4, "A tone at 3 kHz.", findings=(tone,), latency_s=0.2)
+    untold = Explanation(ALARM_ID, "press-4", 1, "combination", 4, None, reason="the day's budget is spent")
+    for explanation, expected in ((told, "ok"), (untold, "unavailable")):
+        payload = compose.explanation_payload(NODE, PUMP, explanation, at_ms=AT_MS, clock_synced=True)
+        checked = _checked("explanation", payload)
+        assert checked["status"] == expected
+        assert checked["findings"] == len(explanation.findings)
+    assert "finding_1_name" not in checked
 
 
 def test_digital_silence_has_a_finite_level() -> None:

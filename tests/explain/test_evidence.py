@@ -55,7 +55,7 @@ def test_a_picture_is_a_small_png_named_after_its_alarm(tmp_path: Path) -> None:
     picture = tmp_path / name
     assert picture.stat().st_size < 150_000
     with Image.open(picture) as image:
-        assert image.size == (1150, 480)
+        assert image.size == (1200, 480)
     assert [path.name for path in (tmp_path / "pump-3").iterdir()] == [picture.name]
 
 
@@ -70,8 +70,8 @@ def test_the_same_sound_on_both_sides_shows_no_change_and_a_louder_band_does() -
     normal = noise(1)
     tone = (0.2 * np.sin(2 * np.pi * 2000 * np.arange(160_000) / 16_000)).astype(np.float32)
     quiet, loud = (Panel("x", expand(compact(samples, 16_000))) for samples in (normal, normal + tone))
-    plain = pixels(draw("t", "s", quiet, quiet))[110:420, 880:1020]
-    changed = pixels(draw("t", "s", loud, quiet))[110:420, 880:1020]
+    plain = pixels(draw("t", "s", quiet, quiet))[110:420, 940:1080]
+    changed = pixels(draw("t", "s", loud, quiet))[110:420, 940:1080]
     red = np.array([196, 60, 48])
     assert not (np.abs(plain - red).sum(axis=2) < 20).any()
     rows = np.flatnonzero((np.abs(changed - red).sum(axis=2) < 20).any(axis=1))

@@ -60,7 +60,7 @@ def test_a_killed_daemon_loses_no_committed_alarm(enrolled: Make, seed: int) -> 
         daemon.kill()
     assert product.intact()
     owed = product.rows("SELECT alarm_id, last_seq FROM alarms")
-    queued = product.rows("SELECT alarm_id, max(seq) FROM outbox GROUP BY alarm_id")
+    queued = product.rows("SELECT alarm_id, max(seq) FROM outbox WHERE topic LIKE '%/alert' GROUP BY alarm_id")
     assert queued == owed
     with product.daemon() as daemon:
         wait_until(lambda: product.rows("SELECT 1 FROM alarms"), 30.0, "an alarm")
@@ -82,7 +82,8 @@ def test_the_same_alarm_goes_on_after_a_kill(enrolled: Make) -> None:
         wait_until(lambda: product.rows("SELECT 1 FROM alarms WHERE ended_ms IS NOT NULL"), 30.0, "its end")
         assert daemon.stop() == 0
     assert product.rows("SELECT alarm_id, last_seq FROM alarms") == [(alarm_id, 1)]
-    assert product.rows("SELECT alarm_id, seq FROM outbox ORDER BY id") == [(alarm_id, 0), (alarm_id, 1)]
+    alerts = product.rows("SELECT alarm_id, seq FROM outbox WHERE topic LIKE '%/alert' ORDER BY id")
+    assert alerts == [(alarm_id, 0), (alarm_id, 1)]
 
 
 @pytest.mark.parametrize("damage", [b"", b"not an index"])

@@ -13,6 +13,7 @@ from edge_monitor.database import transaction
 from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
+from edge_monitor.service.operations.explained import stored_explanations
 from edge_monitor.service.operations.normals import rebuild
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ def listed(node: Node, *, machine: str | None, since_ms: int, active_only: bool,
 
 
 def show(node: Node, *, alarm_id: str) -> Answer:
-    """Yield the alarm whose id begins with `alarm_id`."""
+    """Yield the alarm whose id begins with `alarm_id`, with its explanations."""
     with node.database() as connection:
-        yield describe(node, history.find(connection, alarm_id))
+        row = history.find(connection, alarm_id)
+        yield {**describe(node, row), "explanations": stored_explanations(connection, row.alarm_id)}
 
 
 def describe(node: Node, row: AlarmRow) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from edge_monitor.memory.leaveout import BLOCK_S, block_of
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
+from edge_monitor.service.healthy import acoustics_json
 from edge_monitor.service.kept_audio import KeptAudio, as_flac
 from edge_monitor.service.learning import require_bundle, require_same
 from edge_monitor.service.operations.normals import PART, normal_descriptors, vectors_sha256
@@ -96,7 +97,9 @@ class _Session:
                 level_dbfs=level_dbfs(window.samples),
                 vector=embedding.vector,
                 spectrogram=compact(window.samples, window.rate_hz),
-                descriptors=normal_descriptors(quietest_dbfs(window.samples, window.rate_hz)),
+                descriptors=normal_descriptors(
+                    quietest_dbfs(window.samples, window.rate_hz), acoustics_json(window.samples, window.rate_hz)
+                ),
             )
             for window, embedding in self._block
         ]

@@ -73,7 +73,7 @@ def add(
             level_dbfs=window["level_dbfs"],
             vector=unpack_vector(window["vector"]),
             spectrogram=unpack_bytes(window["spectrogram"]),
-            descriptors=normal_descriptors(window["quietest_dbfs"]),
+            descriptors=normal_descriptors(window["quietest_dbfs"], window.get("acoustics")),
         )
         for window in windows
     ]
@@ -223,9 +223,12 @@ def activate_generation(node: Node, *, machine: str, number: int) -> Answer:
         yield next(describe(each) for each in list_generations(connection, machine) if each.number == number)
 
 
-def normal_descriptors(quietest_dbfs: float) -> str:
-    """Return what is measured of a window at enrolment, as JSON: the level of its quietest moment, for the gate."""
-    return json.dumps({"quietest_dbfs": quietest_dbfs})
+def normal_descriptors(quietest_dbfs: float, acoustics: str | None) -> str:
+    """Return what is measured of a window at enrolment, as JSON.
+
+    The level of its quietest moment is for the gate, its `acoustics` (JSON again) for explanations.
+    """
+    return json.dumps({"quietest_dbfs": quietest_dbfs, "acoustics": acoustics})
 
 
 def vectors_sha256(vectors: Sequence[bytes]) -> str:

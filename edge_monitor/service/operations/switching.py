@@ -85,7 +85,7 @@ def _hear(
         left_out = None
         if kept.has(recording.sha256):
             try:
-                clip = encode_clip(kept.path(recording.sha256), encoder, 1, encoder.window_s)
+                clip = encode_clip(kept.path(recording.sha256), encoder, 1, encoder.window_s, measured=True)
             except AudioError as error:
                 left_out = str(error)
             else:
@@ -103,7 +103,7 @@ def _normals(clip: Clip) -> list[NewNormal]:
             level_dbfs=window.level_dbfs,
             vector=window.vector,
             spectrogram=window.spectrogram,
-            descriptors=normal_descriptors(window.quietest_dbfs),
+            descriptors=normal_descriptors(window.quietest_dbfs, window.acoustics),
         )
         for window in clip.windows
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
-from edge_monitor.service.operations import alarms, live, normals, scoring, switching, transfer
+from edge_monitor.service.operations import alarms, explaining, live, normals, scoring, switching, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +17,8 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "alarms.reject": alarms.reject,
     "alarms.show": alarms.show,
     "enroll.live": live.enroll_live,
+    "explain.alarm": explaining.alarm,
+    "explain.sound": explaining.sound,
     "generations.activate": normals.activate_generation,
     "generations.build": normals.build,
     "generations.list": normals.generations,

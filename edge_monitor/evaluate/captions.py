@@ -1,0 +1,157 @@
+"""What each method says of a sound: the measured sentence, and the ones an LLM words, as far as they can be had."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_monitor.encode.captioner import Captioner
+from edge_monitor.encode.similarity import TextSimilarity
+from edge_monitor.errors import BudgetSpentError, LlmError
+from edge_monitor.explain import prompts
+from edge_monitor.explain.difference import REFERENCE_TEXTS
+from edge_monitor.explain.llm import LlmClient
+from edge_monitor.explain.redaction import redact
+from edge_monitor.explain.wording import word
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_monitor.config import ExplainSettings, ModelSettings
+    from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.explain.difference import Difference
+    from edge_monitor.records import Embedding
+
+MEASURED = "measured"
+WORDED = ("text-decoder", "zero-shot", "combination", "measured-worded")
+METHODS = (MEASURED, *WORDED)
+_GIVE_UP = 3  # sounds in a row that the LLM did not answer: a server that is down is not asked hundreds of times
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A sound to explain and the normals nearest to it."""
+
+    machine: str  # as the prompts name it
+    difference: Difference | None  # as measured; None: it could not be
+    anomaly: Embedding
+    neighbours: tuple[Embedding, ...]  # nearest first
+
+
+class Captions:
+    """The methods that the bundle and the settings allow. `missing` says why each other one is not there.
+
+    At most `[explain] requests_per_day` requests are made, in all; nothing but captions, figures and the machine's name
+    leaves this computer. Raises BundleError when the bundle's models cannot be used.
+    """
+
+    def __init__(
+        self, bundle: Bundle, model: ModelSettings, explain: ExplainSettings, state_dir: Path | None = None
+    ) -> None:
+        self._explain = explain
+        self._client = LlmClient(explain)
+        self._requests = 0
+        self._failed = 0  # in a row
+        self._known: dict[bytes, str] = {}  # vector -> caption; neighbours come again
+        self.missing: dict[str, str] = {}
+        abilities = bundle.manifest.abilities
+        needs = {"text-decoder": ("captions",), "zero-shot": ("text-similarity",),
+                 "combination": ("captions", "text-similarity"), "measured-worded": ()}  # fmt: skip
+        for method, needed in needs.items():
+            lacking = [ability for ability in needed if ability not in abilities]
+            if lacking:
+                self.missing[method] = f"the bundle {bundle.name} has no {' and '.join(lacking)}"
+            elif explain.llm == "off":
+                self.missing[method] = "no LLM is configured ([explain] llm)"
+        self._captioner = None
+        if {"text-decoder", "combination"} & set(self.methods):
+            self._captioner = Captioner(
+                bundle, threads=model.threads, idle_s=model.caption_idle_s, state_dir=state_dir
+            )  # fmt: skip
+        self._similarity = None
+        if {"zero-shot", "combination"} & set(self.methods):
+            self._similarity = TextSimilarity(bundle, REFERENCE_TEXTS, threads=model.threads, state_dir=state_dir)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Return the methods that can be tried."""
+        return tuple(method for method in METHODS if method not in self.missing)
+
+    def of(self, question: Question) -> tuple[dict[str, str], dict[str, str]]:
+        """Return what each method says, and why each of the others says nothing."""
+        said: dict[str, str] = {}
+        failed: dict[str, str] = {}
+        for method in self.methods:
+            if "measured" in method and question.difference is None:
+                failed[method] = "the sound could not be measured"
+                continue
+            if method == MEASURED and question.difference:
+                said[method] = question.difference.sentence
+                continue
+            try:
+                said[method] = self._worded(self._prompt(method, question))
+            except (LlmError, BudgetSpentError) as error:
+                failed[method] = str(error)
+        return said, failed
+
+    def _prompt(self, method: str, question: Question) -> str:
+        machine = question.machine
+        if method == "measured-worded" and question.difference:
+            return prompts.measured_worded(machine, question.difference.sentence, question.difference.findings)
+        texts = REFERENCE_TEXTS
+        if method == "text-decoder":
+            return prompts.text_decoder(machine, *self._captions(question))
+        similarities, normal_similarities = self._similarities(question)
+        if method == "zero-shot":
+            return prompts.zero_shot(machine, texts, similarities, normal_similarities)
+        caption, normal_captions = self._captions(question)
+        return prompts.combination(
+            machine,
+            texts,
+            caption=caption,
+            similarities=similarities,
+            normal_captions=normal_captions,
+            normal_similarities=normal_similarities,
+        )
+
+    def _captions(self, question: Question) -> tuple[str, tuple[str, ...]]:
+        """Return the caption of the sound and those of its neighbours."""
+        return self._caption(question.anomaly), tuple(self._caption(normal) for normal in question.neighbours)
+
+    def _caption(self, embedding: Embedding) -> str:
+        vector = embedding.vector.tobytes()
+        if vector not in self._known and self._captioner:
+            self._known[vector] = redact(self._captioner.caption(embedding).text)
+        return self._known[vector]
+
+    def _similarities(self, question: Question) -> tuple[tuple[float, ...], list[tuple[float, ...]]]:
+        """Return the cosines to each reference text, of the sound and of each neighbour."""
+        if self._similarity is None:  # then no method asks for it
+            return (), []
+        similarity = self._similarity
+        return similarity.similarities(question.anomaly), [similarity.similarities(n) for n in question.neighbours]
+
+    def _worded(self, prompt: str) -> str:
+        if self._failed >= _GIVE_UP:
+            raise LlmError(f"not asked: {_GIVE_UP} sounds in a row brought no answer", retryable=False, sent=False)
+        try:
+            answer = word(
+                self._client.ask,
+                prompt,
+                debit=self._debit,
+                deadline_s=self._explain.deadline_s,
+                sleep=time.sleep,
+                clock=time.monotonic,
+            )
+        except LlmError:
+            self._failed += 1
+            raise
+        self._failed = 0
+        return answer.text
+
+    def _debit(self) -> None:
+        if self._requests >= self._explain.requests_per_day:
+            raise BudgetSpentError(f"not asked: {self._requests} requests are spent",
+                                   hint="[explain] requests_per_day allows no more")  # fmt: skip
+        self._requests += 1

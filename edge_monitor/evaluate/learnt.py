@@ -1,0 +1,110 @@
+"""One individual machine's normals in memory, and what comes nearest to a test clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.capture.quality import check
+from edge_monitor.capture.recording import read_clip
+from edge_monitor.capture.resampling import resample
+from edge_monitor.capture.windowing import cut
+from edge_monitor.errors import AudioError, DatasetError
+from edge_monitor.memory.distance import K
+from edge_monitor.memory.index import ExactIndex
+from edge_monitor.memory.scaler import MetricSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.evaluate.datasets import Clip
+    from edge_monitor.memory.index import Found
+    from edge_monitor.records import Embedding, Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """One window of a clip."""
+
+    clip: Clip
+    start_s: float  # position in the clip, seconds
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A test clip beside the normals."""
+
+    clip: Clip
+    score: float  # eq. 1, mean over its windows: a mean distance, >= 0, higher = more anomalous
+    worst: Heard  # its window of the highest score
+    neighbours: tuple[Heard, ...]  # the k normals nearest to that window, nearest first
+
+
+class Ear:
+    """Hears clips as the node would: one channel (from 1), windows side by side, the last one right-aligned."""
+
+    def __init__(self, encoder: Encoder, channel: int = 1) -> None:
+        self._encoder = encoder
+        self.channel = channel
+
+    @property
+    def spec(self) -> MetricSpec:
+        """Return the bundle's own metric."""
+        return MetricSpec(self._encoder.metric, self._encoder.scoring_normalize, self._encoder.standardization_floor)
+
+    def hear(self, clip: Clip) -> tuple[Heard, ...]:
+        """Return a clip's windows that are the machine's sound. Raises AudioError when it cannot be heard."""
+        return tuple(
+            Heard(clip, window.recording_start_s, self._encoder.embed_window(window)) for window in self._windows(clip)
+        )
+
+    def window(self, heard: Heard) -> Window:
+        """Return the sound of a window that was heard before, at the bundle's rate. Raises AudioError."""
+        return next(window for window in self._windows(heard.clip) if window.recording_start_s == heard.start_s)
+
+    def _windows(self, clip: Clip) -> Iterator[Window]:
+        encoder = self._encoder
+        samples, rate_hz = read_clip(clip.path, self.channel)
+        sound = resample(samples, rate_hz, encoder.sample_rate_hz)
+        fault = None
+        heard = False
+        for window in cut(sound, encoder.sample_rate_hz, encoder.window_s, encoder.window_s):
+            found = check(window)
+            fault = fault or found
+            if found is None:
+                heard = True
+                yield window
+        if not heard and fault:
+            raise AudioError(fault.detail, where=str(clip.path))
+
+
+class Learnt:
+    """Normals of one individual machine; compared one by one, no index approximates.
+
+    Raises DatasetError for fewer than k + 1 normals: such a machine would not be enrolled either.
+    """
+
+    def __init__(self, label: str, normals: Sequence[Heard], spec: MetricSpec) -> None:
+        if len(normals) <= K:
+            raise DatasetError(f"left out: {len(normals)} normal windows to learn, needs {K + 1}", where=label)
+        self.normals = tuple(normals)
+        raw = np.stack([normal.embedding.vector for normal in normals])  # (normal, dim)
+        self._scaler = spec.fit(raw)
+        self._index = ExactIndex(self._scaler.apply(raw))
+
+    def score(self, windows: Sequence[Heard]) -> Scored:
+        """Return the score of a clip, given all its windows."""
+        found = [self._index.query(self._scaler.apply(window.embedding.vector), K) for window in windows]
+        scores = [_score(one) for one in found]  # (window,)
+        worst = int(np.argmax(scores))
+        neighbours = tuple(self.normals[position] for position in found[worst].position)
+        return Scored(windows[worst].clip, float(np.mean(scores)), windows[worst], neighbours)
+
+
+def _score(found: Found) -> float:
+    """Return eq. 1 of the paper."""
+    return float(found.distance.mean())

@@ -1,0 +1,131 @@
+"""Acoustics of one window: the figures by which a sound is compared with others."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.errors import ExplainError
+from edge_monitor.explain.impulses import Impulsiveness, Rhythm, find_impulses
+from edge_monitor.explain.spectrum import band_edges, bin_range, frame_of, in_db, short_time_power
+from edge_monitor.explain.tones import Tone, find_tones
+
+if TYPE_CHECKING:
+    from edge_monitor.records import Samples
+
+VERSION = 1  # of the figures: those of another version are not compared
+_LONG_S, _SHORT_S = 0.5, 0.064  # spectra for tones and steady noise (bins of 2 Hz), for loud moments
+_LOUD_FROM_HZ = 140.0  # a third octave is then at least two bins of the short spectra
+_LOUD_PERCENTILE = 98.0  # loud moments: what is exceeded 2 % of the time, 0.2 s of 10
+LOW_HZ = (20.0, 160.0)  # where vibration is heard
+_LEAST_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Acoustics:
+    """What is measured on one window."""
+
+    rate_hz: int
+    level_dbfs: float  # RMS without DC, dB re full scale
+    variability_db: float  # standard deviation over time of the short-time level
+    low_db: float  # level from 20 to 160 Hz with its tones, dB re full scale
+    centroid_hz: float  # centre of gravity of the power spectrum
+    noise_db: tuple[float, ...]  # each band's level without its tones and brief sounds (medians), dB re full scale
+    loud_db: tuple[float, ...]  # each band's level that is exceeded 2 % of the time; of the bands from 140 Hz up
+    tones: tuple[Tone, ...]  # lowest first
+    impulses: tuple[Impulsiveness, ...]  # per band, lowest first
+
+    def to_json(self) -> str:
+        """Return the figures as compact JSON, under 6 kB."""
+        return json.dumps(_rounded({"version": VERSION, **asdict(self)}), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Acoustics:
+        """Return what `to_json` wrote. Raises ExplainError when it is of another version or damaged."""
+        try:
+            figures = json.loads(text)
+            if figures.pop("version") != VERSION:
+                raise ExplainError("the stored figures are of another version", hint="enrol the recordings anew")
+            tones = tuple(Tone(*tone) for tone in figures.pop("tones"))
+            impulses = tuple(_impulsiveness(band) for band in figures.pop("impulses"))
+            figures |= {name: tuple(figures[name]) for name in ("noise_db", "loud_db")}
+            return cls(**figures, tones=tones, impulses=impulses)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ExplainError("the stored figures are damaged", hint="enrol the recordings anew") from error
+
+
+def measure(samples: Samples, rate_hz: int) -> Acoustics:
+    """Return the figures of a window, (frames,) float32 with full scale ±1.
+
+    Raises ExplainError when it is shorter than two seconds or not finite.
+    """
+    if len(samples) < _LEAST_S * rate_hz:
+        raise ExplainError(f"{len(samples) / rate_hz:.2g} s of sound are too short to measure", hint="2 s at least")
+    sound = np.asarray(samples, dtype=np.float32)
+    if not np.isfinite(sound).all():
+        raise ExplainError("the sound has values that are not finite")
+    sound = sound - np.float32(sound.mean(dtype=np.float64))
+    edges = band_edges(rate_hz)
+    long = frame_of(_LONG_S, rate_hz)
+    power = short_time_power(sound, long, long // 4)  # (frames, bins)
+    step_hz = rate_hz / long
+    median = np.median(np.ascontiguousarray(power.T), axis=1).astype(np.float64)  # (bins,)
+    noise = [
+        float(np.median(median[inside]) / np.log(2) * (inside.stop - inside.start))
+        for inside in (bin_range(low, high, step_hz) for low, high in pairwise(edges))
+    ]
+    mean = power.mean(axis=0, dtype=np.float64)
+    short = frame_of(_SHORT_S, rate_hz)
+    brief = short_time_power(sound, short, short // 2)
+    loud = [
+        np.percentile(brief[:, bin_range(low, high, rate_hz / short)].sum(axis=1), _LOUD_PERCENTILE)
+        for low, high in pairwise(edges)
+        if low >= _LOUD_FROM_HZ
+    ]
+    total = float(mean.sum())
+    return Acoustics(
+        rate_hz=rate_hz,
+        level_dbfs=_one_db(float(np.mean(np.square(sound, dtype=np.float64)))),
+        variability_db=float(np.std(in_db(brief.sum(axis=1)))),
+        low_db=_one_db(float(mean[bin_range(*LOW_HZ, step_hz)].sum())),
+        centroid_hz=float(np.sum(mean * np.arange(len(mean)))) * step_hz / total if total > 0 else 0.0,
+        noise_db=tuple(in_db(np.array(noise)).tolist()),
+        loud_db=tuple(in_db(np.array(loud)).tolist()),
+        tones=find_tones(power, median, step_hz, float(edges[0]), float(edges[-1])),
+        impulses=find_impulses(sound, rate_hz),
+    )
+
+
+def loud_edges(rate_hz: int) -> list[tuple[float, float]]:
+    """Return the bands of `loud_db`, each from and to in Hz."""
+    edges = band_edges(rate_hz)
+    return [(float(a), float(b)) for a, b in pairwise(edges) if a >= _LOUD_FROM_HZ]
+
+
+def _impulsiveness(figures: dict[str, Any]) -> Impulsiveness:
+    rhythms = tuple(Rhythm(*rhythm) for rhythm in figures.pop("rhythms"))
+    return Impulsiveness(**figures | {"moments_s": tuple(figures["moments_s"])}, rhythms=rhythms)
+
+
+def _one_db(power: float) -> float:
+    return float(in_db(np.array([power]))[0])
+
+
+def _rounded(figures: object) -> object:
+    """Return the same with tones and rhythms as plain rows and all figures short."""
+    match figures:
+        case float():
+            return float(f"{figures:.5g}") if abs(figures) >= 100 else round(figures, 2)  # noqa: PLR2004 - 5 digits
+        case {"hz": hz, "level_db": level, "prominence_db": prominence, "swing_db": swing}:
+            return [round(hz, 1), round(level, 1), round(prominence, 1), round(swing, 1)]
+        case {"per_s": rate, "depth": depth, "prominence_db": prominence}:
+            return [round(rate, 2), round(depth, 3), round(prominence, 1)]
+        case dict():
+            return {name: _rounded(value) for name, value in figures.items()}
+        case list() | tuple():
+            return [_rounded(value) for value in figures]
+    return figures

@@ -1,0 +1,158 @@
+"""Impulses and rhythms that have appeared or gone, as findings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.explain.runs import AROUND_S, overlap
+from edge_monitor.explain.sentence import band, change, rate
+from edge_monitor.records import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_monitor.explain.comparison import Comparison
+    from edge_monitor.explain.impulses import Impulsiveness, Rhythm
+
+    Band = tuple[float, float]
+
+_JOINS = 0.5  # a band belongs to the impulses from this part of their loudest band's rise on
+_SAME = 0.03  # relative difference of rates that are the same
+_HARMONICS = 4
+_REGULAR_KURTOSIS_DB = 0.1  # impulses so fast that they run together still raise the kurtosis this much
+_FEW_PER_S = 0.15  # one or none in a window
+
+
+def impulses_of(compared: Comparison, least: float) -> list[Finding]:
+    """Return the impulses that have appeared or gone, as one finding."""
+    kurtosis, count = compared.deviations("kurtosis"), compared.deviations("count")
+    both = np.where(np.abs(kurtosis) >= np.abs(count), kurtosis, count)
+    both[_uncovered(compared) & (both > 0)] = 0
+    if not len(both):
+        return []
+    place = int(np.argmax(both))
+    found = _new_rhythm(compared, least)
+    if found and compared.values("kurtosis")[found[1]] >= _REGULAR_KURTOSIS_DB and not _uncovered(compared)[found[1]]:
+        rhythm, where, deviation = found
+        hz, extra = _band_ofimpulses_of(compared, where)
+        normal = _normal_rhythm(compared, rhythm)
+        before = "normally none" if normal is None else "normally weaker"
+        text = f"impulses at {rate(rhythm.per_s)} in {band(*hz)}, {before}{extra}"
+        deviation = max(deviation, float(both[where]))
+        return [Finding("rhythmic-impulses", text, rhythm.per_s, normal, "1/s", deviation, hz)]
+    if np.max(np.abs(both)) < least:
+        return []
+    if both[place] < least:
+        return _fewer(compared, int(np.argmin(both)), float(-both.min()))
+    own = compared.anomaly.impulses[place]
+    hz, extra = _band_ofimpulses_of(compared, place)
+    usual = float(np.median([other.impulses[place].per_s for other in compared.neighbours]))
+    text = f"irregular impulses in {band(*hz)}, {_how_many(own, usual)}{extra}"
+    times = tuple((max(0.0, at - AROUND_S), at + AROUND_S) for at in own.moments_s)
+    return [Finding("irregular-impulses", text, own.per_s, usual, "1/s", float(both[place]), hz, times)]
+
+
+def _uncovered(compared: Comparison) -> NDArray[np.bool_]:
+    """Return the bands (impulse bands,) whose impulses are no louder than normal: the noise over them has gone."""
+    loud = compared.values("loud")
+    return np.array(
+        [
+            max((loud[i] for i, hz in enumerate(compared.layout.loud_hz) if overlap(hz, band_hz)), default=0.0) <= 0
+            for band_hz in compared.layout.impulses_hz
+        ],
+        dtype=bool,
+    )
+
+
+def _how_many(own: Impulsiveness, usual: float) -> str:
+    before = "normally none" if usual < _FEW_PER_S else f"normally {rate(usual)}"
+    if own.per_s <= usual:
+        return f"stronger than normal (crest {own.crest_db:.0f} dB)"
+    return f"about {rate(own.per_s)}, {before}"
+
+
+def _fewer(compared: Comparison, place: int, deviation: float) -> list[Finding]:
+    own = compared.anomaly.impulses[place]
+    usual = float(np.median([other.impulses[place].per_s for other in compared.neighbours]))
+    hz = (own.low_hz, own.high_hz)
+    text = f"impulses in {band(*hz)} are fewer or weaker: {rate(own.per_s)}, normally {rate(usual)}"
+    return [Finding("fewer-impulses", text, None, usual, "1/s", deviation, hz)]
+
+
+def _new_rhythm(compared: Comparison, least: float) -> tuple[Rhythm, int, float] | None:
+    """Return the new rhythm that is the fundamental of the others, the band where it is clearest, their deviation."""
+    new = [
+        (rhythm, place)
+        for place, impulses in enumerate(compared.anomaly.impulses)
+        for rhythm in impulses.rhythms
+        if compared.rhythm_deviation(rhythm) >= 0.5 * least
+    ]
+    deviation = max((compared.rhythm_deviation(rhythm) for rhythm, _ in new), default=0.0)
+    if deviation < least:
+        return None
+
+    def strength(candidate: Rhythm, place: int) -> float:
+        """Add up the lines at the candidate's multiples in its band: impulses have several, sidebands do not."""
+        lines = [rhythm for rhythm, where in new if where == place]
+        total = 0.0
+        for multiple in range(1, _HARMONICS + 1):
+            at = multiple * candidate.per_s
+            total += max((line.depth for line in lines if abs(line.per_s - at) <= 0.01 * at + 0.5), default=0.0)
+        return total
+
+    return *max(new, key=lambda found: strength(*found)), deviation
+
+
+def _normal_rhythm(compared: Comparison, rhythm: Rhythm) -> float | None:
+    """Return the rate of the same rhythm in most of the neighbours, or None."""
+    rates = [
+        next((r.per_s for b in other.impulses for r in b.rhythms if _same(r.per_s, rhythm.per_s)), None)
+        for other in compared.neighbours
+    ]
+    known = [rate for rate in rates if rate is not None]
+    return float(np.median(known)) if 2 * len(known) > len(rates) else None
+
+
+def _band_ofimpulses_of(compared: Comparison, place: int) -> tuple[Band, str]:
+    """Return where the impulses are, and how much the level has risen there as a clause.
+
+    The third octaves whose level has risen around the analysis band say it more closely than the band itself.
+    """
+    impulses = compared.anomaly.impulses[place]
+    low, high = impulses.low_hz / 2**0.5, impulses.high_hz * 2**0.5
+    levels = compared.values("loud")
+    near = [i for i, (a, b) in enumerate(compared.layout.loud_hz) if a >= 0.9 * low and b <= 1.1 * high]
+    if not near or max(levels[near]) < 1:
+        return (impulses.low_hz, impulses.high_hz), ""
+    top = max(near, key=lambda i: levels[i])
+    first = last = top
+    while first - 1 in near and levels[first - 1] >= _JOINS * levels[top]:
+        first -= 1
+    while last + 1 in near and levels[last + 1] >= _JOINS * levels[top]:
+        last += 1
+    hz = (compared.layout.loud_hz[first][0], compared.layout.loud_hz[last][1])
+    return hz, f"; the loud moments there are {change(float(levels[top]))}"
+
+
+def swells_of(compared: Comparison, least: float, impulses: Sequence[Finding]) -> list[Finding]:
+    """Return a rhythm without impulses: the sound swells and fades."""
+    if any(finding.name == "rhythmic-impulses" for finding in impulses):
+        return []
+    found = _new_rhythm(compared, least)
+    if found is None or _uncovered(compared)[found[1]]:
+        return []
+    rhythm, place, deviation = found
+    where = compared.anomaly.impulses[place]
+    hz = (where.low_hz, where.high_hz)
+    depth = min(100.0, 100 * rhythm.depth)
+    text = f"the sound in {band(*hz)} swells and fades {rate(rhythm.per_s)} by {depth:.0f} %"
+    return [Finding("modulation", text, rhythm.per_s, _normal_rhythm(compared, rhythm), "1/s", deviation, hz)]
+
+
+def _same(one: float, other: float) -> bool:
+    """Return whether two rates in 1/s are the same."""
+    return abs(one - other) <= _SAME * max(one, other) + 1.0

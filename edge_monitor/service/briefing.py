@@ -1,0 +1,162 @@
+"""What an LLM is told of a sound, method by method: captions, similarities and measured figures, never the sound."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_monitor.encode.ability import require_ability
+from edge_monitor.errors import ExplainError
+from edge_monitor.explain import prompts
+from edge_monitor.explain.caption_cache import find_caption, keep_caption
+from edge_monitor.explain.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_monitor.config import MachineSettings
+    from edge_monitor.encode.captioner import Captioner
+    from edge_monitor.encode.manifest import Ability
+    from edge_monitor.encode.similarity import TextSimilarity
+    from edge_monitor.records import Embedding, Finding, Vector
+    from edge_monitor.service.node import Node
+
+# What each worded method needs of the bundle; `auto` takes the first that is possible.
+NEEDS: dict[str, tuple[Ability, ...]] = {
+    "combination": ("captions", "text-similarity"),
+    "text-decoder": ("captions",),
+    "zero-shot": ("text-similarity",),
+    "measured-worded": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is asked, and the caption of the anomalous sound if it is part of it."""
+
+    text: str
+    caption: str | None = None
+
+
+class Briefing:
+    """Makes prompts for one node's bundle. Thread-safe; models are loaded when due and let go when idle."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._captioner: Captioner | None = None
+        self._similarity: TextSimilarity | None = None
+
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """Return the worded methods that the bundle can do, the one that says most first."""
+        able = self._node.bundle.manifest.abilities
+        return tuple(method for method, needs in NEEDS.items() if set(needs) <= set(able))
+
+    @property
+    def method(self) -> str:
+        """Return the configured method; for `auto` the one that says most."""
+        configured = self._node.settings.explain.method
+        return self.possible[0] if configured == "auto" else configured
+
+    def require(self, method: str) -> None:
+        """Check that the bundle can do a method. Raises ExplainError; BundleError names a bundle that can."""
+        if method not in NEEDS:
+            raise ExplainError(f"no method is named {method!r}", hint=f"there are: {', '.join(NEEDS)}")
+        for ability in NEEDS[method]:
+            require_ability(self._node.bundle, ability, self._node.state_dir.path)
+
+    def prompt(
+        self,
+        method: str,
+        machine: MachineSettings,
+        anomaly: Embedding,
+        normals: Sequence[Embedding],
+        measured: tuple[str, Sequence[Finding]] | None = None,
+    ) -> Prompt:
+        """Return what is asked by one method.
+
+        `normals` are the raw embeddings of the k nearest, nearest first; `measured` is the measured difference, its
+        sentence and findings. Raises ExplainError or BundleError when the method is not possible, BundleMismatchError
+        for another bundle's embeddings.
+        """
+        self.require(method)
+        if method == "measured-worded":
+            if measured is None:
+                raise ExplainError("nothing was measured that could be worded", where=machine.name)
+            return Prompt(prompts.measured_worded(machine.title, *measured))
+        if not normals:
+            raise ExplainError("its nearest normals are not known any more", where=machine.name)
+        if method == "zero-shot":
+            texts, (own, *others) = self.texts, [self.similarities(each) for each in (anomaly, *normals)]
+            return Prompt(prompts.zero_shot(machine.title, texts, own, others))
+        caption, *captions = [self.caption(each) for each in (anomaly, *normals)]
+        if method == "text-decoder":
+            return Prompt(prompts.text_decoder(machine.title, caption, captions), caption)
+        texts, (own, *others) = self.texts, [self.similarities(each) for each in (anomaly, *normals)]
+        text = prompts.combination(
+            machine.title,
+            texts,
+            caption=caption,
+            similarities=own,
+            normal_captions=captions,
+            normal_similarities=others,
+        )
+        return Prompt(text, caption)
+
+    def caption(self, embedding: Embedding) -> str:
+        """Return a sound's caption, decoded once and kept; what speaks of speech is redacted. Raises BundleError."""
+        decoder = self._decoder_sha256()
+        with self._node.database() as connection:
+            text = find_caption(connection, embedding.vector, decoder)
+        if text is None:
+            text = self._captions().caption(embedding).text
+            self._keep(embedding.vector, decoder, text)
+        return redact(text)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the reference texts: the bundle's, then the configuration's. Raises BundleError."""
+        return self._similarities().texts
+
+    def similarities(self, embedding: Embedding) -> tuple[float, ...]:
+        """Return the cosine to each of `texts`, -1 to 1. Raises BundleError, BundleMismatchError."""
+        return self._similarities().similarities(embedding)
+
+    def _captions(self) -> Captioner:
+        from edge_monitor.encode.captioner import Captioner
+
+        with self._lock:
+            if self._captioner is None:
+                model = self._node.settings.model
+                self._captioner = Captioner(
+                    self._node.bundle,
+                    threads=model.threads,
+                    idle_s=model.caption_idle_s,
+                    state_dir=self._node.state_dir.path,
+                )
+            return self._captioner
+
+    def _similarities(self) -> TextSimilarity:
+        from edge_monitor.encode.similarity import TextSimilarity
+
+        with self._lock:
+            if self._similarity is None:
+                model = self._node.settings.model
+                self._similarity = TextSimilarity(
+                    self._node.bundle, also=model.texts, threads=model.threads, state_dir=self._node.state_dir.path
+                )
+            return self._similarity
+
+    def _keep(self, vector: Vector, decoder: str, text: str) -> None:
+        self._node.commit(lambda connection: keep_caption(connection, vector, decoder, text))
+
+    def _decoder_sha256(self) -> str:
+        """Return the hash of all that decides a caption: the files of the decoder and how it is used."""
+        manifest = self._node.bundle.manifest
+        part = None if manifest.captions is None else manifest.captions.model_dump(mode="json")
+        files = sorted([file.path, file.sha256] for file in manifest.files_of("captions"))
+        return hashlib.sha256(json.dumps([part, files]).encode()).hexdigest()

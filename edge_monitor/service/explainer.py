@@ -1,0 +1,184 @@
+"""The explainer thread: what was measured of each alarm's sound, then its picture, after everybody has been told."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.alarm import history
+from edge_monitor.errors import EdgeMonitorError
+from edge_monitor.explain import jobs
+from edge_monitor.explain.acoustics import Acoustics, measure
+from edge_monitor.explain.difference import compare
+from edge_monitor.explain.evidence import EvidenceStore
+from edge_monitor.explain.spectrogram import compact
+from edge_monitor.memory.normals import NormalStore
+from edge_monitor.records import Explanation
+from edge_monitor.service.background import step_back
+from edge_monitor.service.healthy import load_healthy
+from edge_monitor.service.telling import tell
+
+if TYPE_CHECKING:
+    from edge_monitor.explain.difference import Difference
+    from edge_monitor.records import AlarmEvent, AudioBlock, Finding
+    from edge_monitor.service.daemon import Daemon
+    from edge_monitor.service.healthy import Healthy
+    from edge_monitor.service.pipeline import Proof
+
+log = structlog.get_logger()
+SOUNDS = 64  # alarms whose sound may wait, about 1 MB each; explaining one takes well under a second
+_STOPPED = "the node stopped before the sound was measured"
+_LET_GO = "the sound was let go before it was measured: too many alarms at once, or the disk failed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Alarm:
+    """An alarm that waits; without its sound it can only be called unavailable."""
+
+    event: AlarmEvent
+    proof: Proof | None
+
+
+class Explainer:
+    """Measures, draws and keeps sound, one alarm after the other, never in the way of the audio."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._store = EvidenceStore(daemon.state_dir.evidence, daemon.settings.retention)
+        self._healthy: dict[str, Healthy] = {}  # by machine, of the generation last asked for
+        self._changed = threading.Condition()
+        self._waiting: deque[_Alarm] = deque()
+        self._untidy = self._busy = self._closing = False
+        with daemon.database() as connection:  # before the first alarm: these are the last run's
+            self._unmeasured = jobs.waiting(connection, worded=False)
+        self._thread = threading.Thread(target=self._run, name="explainer", daemon=True)
+        self.is_alive = self._thread.is_alive
+        self.start = self._thread.start
+
+    def explain(self, event: AlarmEvent, proof: Proof | None) -> None:
+        """Queue the start of an alarm whose row is committed. When too many wait, the oldest's sound is let go."""
+        with self._changed:
+            self._waiting.append(_Alarm(event, proof))
+            heard = [place for place, alarm in enumerate(self._waiting) if alarm.proof is not None]
+            if len(heard) > SOUNDS:
+                self._waiting[heard[0]] = replace(self._waiting[heard[0]], proof=None)
+            self._changed.notify_all()
+
+    def tidy(self) -> None:
+        """Have the retention caps kept, in the explainer thread."""
+        with self._changed:
+            self._untidy = True
+            self._changed.notify_all()
+
+    @property
+    def idle(self) -> bool:
+        """Return whether nothing waits and nothing is being explained."""
+        with self._changed:
+            return not (self._waiting or self._busy or self._unmeasured)
+
+    def close(self, timeout_s: float) -> None:
+        """Finish what is queued, for at most `timeout_s` seconds."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        step_back()
+        self._end_unmeasured()
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.wait_for(lambda: self._waiting or self._untidy or self._closing)
+                if not self._waiting and self._closing:
+                    return
+                self._busy, untidy, self._untidy = True, self._untidy, False
+                alarm = self._waiting.popleft() if self._waiting else None
+            try:
+                if untidy:
+                    self._store.enforce()
+                if alarm is not None:
+                    self._explain(alarm)
+            except Exception as error:  # noqa: BLE001 - one alarm that fails must not cost the next ones
+                log.warning("explain.evidence_failed", error=str(error))
+
+    def _end_unmeasured(self) -> None:
+        """Say of the alarms whose sound went with the last run that nothing was measured."""
+        for job in self._unmeasured:
+            try:
+                tell(self._daemon, jobs.unavailable(job, _STOPPED))
+            except Exception as error:  # noqa: BLE001 - as above
+                log.error("explain.not_told", alarm_id=job.alarm_id, error=str(error))
+        with self._changed:
+            self._unmeasured = []
+        self._daemon.narrator.wake()
+
+    def _explain(self, alarm: _Alarm) -> None:
+        event, proof = alarm.event, alarm.proof
+        findings = self._measure(event, proof)
+        if proof is not None and self._daemon.machine(event.machine).evidence != "off":
+            self._illustrate(event, proof, findings)
+
+    def _measure(self, event: AlarmEvent, proof: Proof | None) -> tuple[Finding, ...]:
+        """Tell how the sound differs as measured, or why that is not known; return what stands out."""
+        explanation = Explanation(event.alarm_id, event.machine, 0, jobs.MEASURED, event.generation, None)
+        acoustics: str | None = None
+        try:
+            if proof is None:
+                explanation = replace(explanation, reason=_LET_GO)
+            else:
+                acoustics = measure(proof.samples, proof.rate_hz).to_json()
+                # compared as it is stored, rounded, so that explaining it again finds the same
+                difference = self._compare(Acoustics.from_json(acoustics), event)
+                explanation = replace(explanation, text=difference.sentence, findings=difference.findings)
+        except EdgeMonitorError as error:
+            explanation = replace(explanation, reason=str(error))
+        except Exception as error:
+            log.exception("explain.measuring_failed", machine=event.machine, alarm_id=event.alarm_id)
+            explanation = replace(explanation, reason=f"measuring failed: {error}")
+        if self._daemon.machine(event.machine).evidence == "off":
+            acoustics = None
+        latency_s = max(clock.now().wall_ms - event.at_ms, 0) / 1000
+        tell(self._daemon, replace(explanation, latency_s=latency_s), acoustics=acoustics)
+        self._daemon.narrator.wake()
+        return explanation.findings
+
+    def _compare(self, measured: Acoustics, event: AlarmEvent) -> Difference:
+        """Compare with the nearest normals and the spread of all, which is read once for each generation."""
+        nearest = [neighbour.normal_id for neighbour in event.neighbours]
+        with self._daemon.database() as connection:
+            healthy = self._healthy.get(event.machine)
+            if healthy is None or healthy.generation != event.generation:
+                healthy = self._healthy[event.machine] = load_healthy(connection, event.machine, event.generation)
+            healthy = healthy.beside(connection, nearest)
+        return compare(measured, *healthy.compared_with(nearest))
+
+    def _illustrate(self, event: AlarmEvent, proof: Proof, findings: tuple[Finding, ...]) -> None:
+        files: dict[str, str] = {}
+        try:
+            files["picture"] = self._draw(event, proof, findings)
+        finally:
+            if proof.sound:
+                files["audio"] = self._store.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
+            self._daemon.storage.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
+            log.info("explain.evidence_written", machine=event.machine, alarm_id=event.alarm_id, **files)
+
+    def _draw(self, event: AlarmEvent, proof: Proof, findings: tuple[Finding, ...]) -> str:
+        machine = self._daemon.machine(event.machine)
+        normal = None
+        if event.neighbours:
+            with self._daemon.database() as connection:
+                normal = NormalStore(connection, machine.name).spectrogram(event.neighbours[0].normal_id)
+        anomaly = compact(proof.samples, proof.rate_hz)
+        return self._store.write_picture(event, machine.title, anomaly, normal, findings)
+
+
+def _joined(blocks: tuple[AudioBlock, ...]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.concatenate([block.samples for block in blocks])
