@@ -1,6 +1,7 @@
 """Captions, one by one and five together as an alarm needs them: seconds beside msclap's own code, and memory.
 
-One thread, in turns; and whether the tokens are the same.
+Seconds of CPU time on one thread, in turns, so that other work on the box counts for less; and whether the tokens are
+the same.
 
 python bench/captioner.py [--groups 3] [--tokens 20]
 
@@ -159,10 +160,10 @@ def measure_memory(folder: Path, tokens: int) -> None:
 
 
 def seconds(work: Callable[[], list[tuple[int, ...]]]) -> tuple[float, list[tuple[int, ...]]]:
-    """Return how long `work` takes, seconds, and what it returns."""
-    begun = time.perf_counter()
+    """Return how long `work` takes, seconds of CPU time, and what it returns."""
+    begun = time.process_time()
     found = work()
-    return time.perf_counter() - begun, found
+    return time.process_time() - begun, found
 
 
 def ways(
@@ -237,7 +238,7 @@ def main() -> None:
     captions = TOGETHER * options.groups
     each = {name: float(np.median(times)) / TOGETHER for name, times in took.items()}
     print(f"{captions} captions of {options.tokens} tokens ({len(words)} different ones), 5 beams, one thread\n")
-    print("| | a caption, median | times faster | equal token for token |")
+    print("| | CPU time of a caption, median | times faster | equal token for token |")
     print("|---|--:|--:|--:|")
     for name, passed in each.items():
         print(f"| {name} | {passed:.3f} s | {each['msclap'] / passed:.1f} | {same[name]} of {captions} |")
