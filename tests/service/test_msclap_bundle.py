@@ -48,10 +48,34 @@ def test_msclap_runs_from_enrolment_to_an_alert(full_size: FullSize, tmp_path: P
         assert product.command("run").returncode == 0
         start = json.loads(scada.wait_for("edge-monitor/v1/plant/edge/pump/alert")[0].payload)
     assert (start["event"], start["bundle"]) == ("start", "msclap-2023")
-    words = product.command("similarity", str(clips / "1_faulty_000.wav"), "--json").stdout.splitlines()
-    assert len(json.loads(words[0])["similarities"]) == 9  # the paper's eight, and one given to the build
-    caption = product.command("caption", str(clips / "1_faulty_000.wav"), "--json").stdout.splitlines()
-    assert json.loads(caption[0])["caption"].startswith("Sounds like")
+    faulty = str(clips / "1_faulty_000.wav")
+    words = [json.loads(line) for line in product.command("similarity", faulty, "--json").stdout.splitlines()]
+    assert len(words[0]["similarities"]) == 9  # the paper's eight, and one given to the build
+    captions = [
+        json.loads(line)["caption"] for line in product.command("caption", faulty, "--json").stdout.splitlines()
+    ]
+    assert captions[0].startswith("Sounds like")
+    check_explanations(product, faulty, captions, [each["similarities"] for each in words])
+
+
+def check_explanations(
+    product: Product, faulty: str, captions: list[str], similarities: list[dict[str, float]]
+) -> None:
+    """Have a sound explained by each of the paper's methods; what it is made of is what the bundle says by itself."""
+    told = {
+        method: product.answer("explain", faulty, "--method", method, "--dry-run")
+        for method in ("text-decoder", "zero-shot", "combination")
+    }
+    for method in ("text-decoder", "combination"):
+        said = told[method]["captions"]
+        assert said["anomaly"] in captions
+        assert len(said["normals"]) == 4
+        for caption in (said["anomaly"], *said["normals"]):
+            assert caption.rstrip(".") in told[method]["prompt"]
+    for method in ("zero-shot", "combination"):
+        own = {text: each["anomaly"] for text, each in told[method]["similarities"].items()}
+        assert any(own == pytest.approx(window, abs=1e-6) for window in similarities)
+        assert f"{next(iter(own.values())):.4f}" in told[method]["prompt"]
 
 
 def test_a_daemon_with_the_int8_encoder_is_small(
