@@ -7,6 +7,7 @@
 PYTHON ?= python3
 export PYTHON
 SOURCES = edge_monitor tests $(wildcard bench)
+TORCH_TESTS = tests/export tests/service/test_msclap_bundle.py
 
 .PHONY: demo test test-export soak lint format bench docs clean
 
@@ -21,7 +22,7 @@ test:
 test-export:
 	@scripts/setup.sh test
 	@.venv/bin/python scripts/export_environment.py .venv-export
-	@.venv-export/bin/python -m pytest -m torch tests/export $(ARGS)
+	@.venv-export/bin/python -m pytest -m torch $(TORCH_TESTS) $(ARGS)
 
 soak:
 	@scripts/setup.sh test
@@ -45,6 +46,7 @@ bench:
 docs:
 	@scripts/setup.sh test
 	.venv/bin/edge-monitor config reference > docs/configuration.md
+	.venv/bin/python -m edge_monitor.deliver.schemas docs/mqtt
 
 clean:
 	rm -rf .venv .venv-export dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -57,7 +57,7 @@ def session(content: bytes) -> Any:  # noqa: ANN401 - onnxruntime ships no types
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = True
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -34,17 +33,16 @@ def command(
     With --json: one JSON object a line, a line a window.
     """
     from edge_monitor.cli.hearing import choose, hear
-    from edge_monitor.encode.captioner import Captioner
+    from edge_monitor.encode.captioner import TOGETHER, Captioner
 
     trial = choose(bundle_name, config_path)
     captioner = Captioner(
         trial.bundle, threads=trial.model.threads, idle_s=trial.model.caption_idle_s, state_dir=trial.state_dir
     )
-    for window in hear(trial, files, pattern, channel):
-        caption = captioner.caption(window.embedding, begin=begin)
-        if as_json:
-            row = {"file": str(window.file), "start_s": window.start_s, "end_s": window.end_s,
-                   "caption": caption.text, "log_prob": caption.log_prob}  # fmt: skip
-            click.echo(json.dumps(row))
-        else:
-            click.echo(f"{window.where}: {caption.text}")
+    for windows in hear(trial, files, pattern, channel, together=TOGETHER):
+        captions = captioner.captions([window.embedding for window in windows], begin=begin)
+        for window, caption in zip(windows, captions, strict=True):
+            if as_json:
+                click.echo(window.to_json(caption=caption.text, log_prob=caption.log_prob))
+            else:
+                click.echo(f"{window.where}: {caption.text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -44,6 +45,10 @@ class HeardWindow:
         """Return the file and the place in it, for a person."""
         return f"{self.file}, {round(self.start_s, 1):g} s to {round(self.end_s, 1):g} s"
 
+    def to_json(self, **found: object) -> str:
+        """Return the place and what was found there, for a program, on one line."""
+        return json.dumps({"file": str(self.file), "start_s": self.start_s, "end_s": self.end_s, **found})
+
 
 def trial_options(command: _Command) -> _Command:
     """Add FILES, `--bundle`, `--config`, `--pattern` and `--channel`."""
@@ -80,8 +85,12 @@ def choose(bundle_name: str | None, config_path: Path | None) -> Trial:
     return Trial(find_bundle(bundle_name or settings.model.bundle, state_dir), settings.model, state_dir)
 
 
-def hear(trial: Trial, files: tuple[Path, ...], pattern: str, channel: int) -> Iterator[HeardWindow]:
-    """Yield the windows of FILES (or of folders of them), side by side; what cannot be heard is told and passed over.
+def hear(
+    trial: Trial, files: tuple[Path, ...], pattern: str, channel: int, *, together: int = 1
+) -> Iterator[list[HeardWindow]]:
+    """Yield the windows of FILES (or of folders of them), side by side, up to that many together.
+
+    What cannot be heard is told and passed over.
 
     Ends with exit code 1 when a file could not be heard.
     """
@@ -94,6 +103,7 @@ def hear(trial: Trial, files: tuple[Path, ...], pattern: str, channel: int) -> I
     found = find_files(files, pattern)
     encoder = Encoder(trial.bundle, trial.model.threads)
     failed = False
+    heard: list[HeardWindow] = []
     for path in found:
         try:
             clip = encode_clip(path, encoder, channel, encoder.window_s)
@@ -107,6 +117,12 @@ def hear(trial: Trial, files: tuple[Path, ...], pattern: str, channel: int) -> I
             click.echo(f"edge-monitor: {where}: left out: {fault.detail}", err=True)
         for window in clip.windows:
             end_s = min(window.start_s + encoder.window_s, clip.seconds)
-            yield HeardWindow(path, window.start_s, end_s, Embedding(window.vector, encoder.bundle_hash))
+            embedding = Embedding(window.vector, encoder.bundle_hash)
+            heard.append(HeardWindow(path, window.start_s, end_s, embedding))
+            if len(heard) == together:
+                yield heard
+                heard = []
+    if heard:
+        yield heard
     if failed:
         raise SystemExit(1)

@@ -43,10 +43,14 @@ def pull_command(
     if environment.this_one_fits():
         _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
     else:
-        from edge_monitor.export.pull import require_space
+        from edge_monitor.export.pull import BUNDLE_BYTES, located, origin_files, require_space
 
+        # What would fail at once is said before minutes are spent on an environment.
+        if from_file:
+            located(recipe, *from_file)
         if not environment.is_made(folder):
-            require_space(target, environment.SIZE_BYTES)
+            downloads = 0 if from_file else sum(file.size_bytes or 0 for file in origin_files(recipe))
+            require_space(target, environment.SIZE_BYTES + BUNDLE_BYTES + downloads)
             environment.make(folder, _say)
         code = environment.run_export(folder, _arguments(recipe, target, from_file, texts, keep_downloads))
         if remove_environment:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -40,12 +39,10 @@ def command(
     similarity = TextSimilarity(
         trial.bundle, texts or None, also=trial.model.texts, threads=trial.model.threads, state_dir=trial.state_dir
     )
-    for window in hear(trial, files, pattern, channel):
+    for (window,) in hear(trial, files, pattern, channel):
         values = similarity.similarities(window.embedding)
         if as_json:
-            row = {"file": str(window.file), "start_s": window.start_s, "end_s": window.end_s,
-                   "similarities": dict(zip(similarity.texts, values, strict=True))}  # fmt: skip
-            click.echo(json.dumps(row))
+            click.echo(window.to_json(similarities=dict(zip(similarity.texts, values, strict=True))))
             continue
         click.echo(window.where)
         for text, value in zip(similarity.texts, values, strict=True):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 BEAMS = 5  # msclap's beam_size
@@ -29,15 +31,24 @@ class Offers:
     log_probs: NDArray[np.float32]  # (beam, choice), <= 0, descending
 
 
-class Decoding(Protocol):
-    """One caption in the making: a language model that has read a prefix and continues several beams."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Continuation:
+    """How the beams of one caption go on: beam i continues its former beam `sources[i]` with `tokens[i]`."""
 
-    def start(self) -> Offers:
-        """Return what may follow the prefix, (1, choice). Called once, first."""
+    caption: int  # which of those that are decoded together
+    tokens: NDArray[np.int64]  # (beam,)
+    sources: NDArray[np.int64]  # (beam,)
+
+
+class Decoding(Protocol):
+    """Captions in the making: a language model that has read a prefix of each and continues several beams of each."""
+
+    def start(self) -> list[Offers]:
+        """Return what may follow each caption's prefix, (1, choice). Called once, first."""
         ...
 
-    def step(self, tokens: NDArray[np.int64], sources: NDArray[np.int64]) -> Offers:
-        """Return what may follow when beam i continues former beam `sources[i]` with `tokens[i]`, both (beam,)."""
+    def step(self, continuations: Sequence[Continuation]) -> list[Offers]:
+        """Return what may follow each continuation. A caption that is not among them has ended."""
         ...
 
 
@@ -92,14 +103,17 @@ class _Beams:
 
 def search(
     decoding: Decoding, *, beams: int = BEAMS, most_tokens: int = MOST_TOKENS, stop_token: int = STOP_TOKEN
-) -> Caption:
-    """Return the best caption of at most `most_tokens` (>= 1) tokens."""
-    state = _Beams(decoding.start(), beams, stop_token)
+) -> list[Caption]:
+    """Return the best caption of at most `most_tokens` (>= 1) tokens for each prefix, as if searched one by one."""
+    states = [_Beams(first, beams, stop_token) for first in decoding.start()]
     for _ in range(most_tokens - 1):
-        if state.done:
+        going = {caption: state for caption, state in enumerate(states) if not state.done}
+        if not going:
             break
-        state.advance(decoding.step(state.tokens[:, -1], state.sources))
-    return state.best()
+        steps = [Continuation(caption, state.tokens[:, -1], state.sources) for caption, state in going.items()]
+        for state, offers in zip(going.values(), decoding.step(steps), strict=True):
+            state.advance(offers)
+    return [state.best() for state in states]
 
 
 def offers_of(logits: NDArray[np.float32], choices: int = BEAMS) -> Offers:

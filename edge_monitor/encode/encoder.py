@@ -165,9 +165,5 @@ class Encoder:
 
 
 def _open_audio(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-    files = bundle.manifest.files_of("audio")
-    model = bundle.manifest.audio.file
-    if len(files) == 1:  # the very bytes that were hashed are loaded
-        return open_session(bundle, model, threads, source=bundle.read_verified(files[0]))
     bundle.verify("audio")
-    return open_session(bundle, model, threads)
+    return open_session(bundle, bundle.manifest.audio.file, threads, keep_buffers=True)

@@ -45,7 +45,7 @@ def open_checkpoint(path: Path) -> State:
             hint="get it from its publisher again",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or ["it ends early"])[0]
+        reason = (str(error).splitlines() or ["it ends early"])[0].partition(". ")[0]  # torch goes on to guess
         raise BundleError(f"cannot be read as a checkpoint: {reason}", where=str(path), hint="get it again") from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_monitor.encode.beam import Continuation
+from edge_monitor.encode.decoder import CaptionDecoding, Decoder
 from edge_monitor.encode.origin import Check
 from edge_monitor.errors import BundleMismatchError
 from edge_monitor.export.front_end import SAMPLES
@@ -24,8 +26,7 @@ MOST = 1e-4  # largest difference, in the output's own unit; embeddings are laye
 # Log-probabilities of a real GPT-2 come from logits near -100, where float32 itself steps by 8e-6, over 12 layers.
 MOST_LOG_PROB = 1e-3
 _RATE_HZ = 44_100
-_STEPS = 4  # tokens after the prefill
-_BEST = 50
+_SOURCES = ((0, 0, 0, 0, 0), (4, 3, 2, 1, 0), (1, 1, 1, 3, 0))  # after the prefill: which beam each one continues
 
 
 def sounds() -> Iterator[tuple[str, Array]]:
@@ -95,32 +96,37 @@ def check_mapper(session: Any, reference: Reference, heard: Heard) -> list[Check
 
 
 def check_decoder(session: Any, reference: Reference, heard: Heard) -> list[Check]:  # noqa: ANN401 - as above
-    """Compare the decoder's best log-probabilities: in the prefill, then step by step with its cache."""
+    """Compare the decoder's best log-probabilities: in the prefill, then as beams go on, change places and branch."""
+    decoder = Decoder(session, "decoder.onnx")
     return [
-        _check_decoding(session, reference, name, reference.prefix(unit(vectors)))
+        _check_decoding(decoder, reference, name, reference.prefix(unit(vectors)))
         for name, vectors in zip(heard.names, heard.vectors, strict=True)
     ]
 
 
-def _check_decoding(session: Any, reference: Reference, name: str, prefix: Array) -> Check:  # noqa: ANN401 - as above
-    shared = next(port for port in session.get_inputs() if port.name == "shared").shape
-    batch, (layers, _, heads, _, per_head), width = len(prefix), shared, prefix.shape[2]
-
-    def none(rows: int) -> Array:
-        return np.zeros((layers, rows, heads, 0, per_head), dtype=np.float32)
-
-    tokens: NDArray[np.int64] = np.zeros((batch, 0), dtype=np.int64)
-    feed: dict[str, Any] = {"prefix": prefix, "tokens": tokens, "shared": none(1), "past": none(batch),
-            "sources": np.arange(batch), "k": np.array([_BEST])}  # fmt: skip
+def _check_decoding(decoder: Decoder, reference: Reference, name: str, prefixes: Array) -> Check:
+    decoding = CaptionDecoding(decoder, prefixes)
+    offers = decoding.start()
+    texts = [np.zeros((1, 0), dtype=np.int64) for _ in prefixes]  # of each caption: (beam, token)
     ours, theirs = [], []
-    for _ in range(1 + _STEPS):
-        found, ids, past = session.run(None, feed)
-        ours.append(found)
-        theirs.append(np.take_along_axis(reference.next_log_probs(prefix, tokens), ids, axis=1))
-        tokens = np.concatenate([tokens, ids[:, :1]], axis=1)
-        feed |= {"prefix": np.zeros((batch, 0, width), np.float32), "tokens": ids[:, :1], "past": past}
-    what = f"{name}, batch {batch}, {1 + _STEPS} tokens"
-    return compared("decoder.onnx", what, np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1), MOST_LOG_PROB)
+    for sources in (*_SOURCES, None):
+        for prefix, text, offer in zip(prefixes, texts, offers, strict=True):
+            ours.append(offer.log_probs)
+            log_probs = reference.next_log_probs(np.repeat(prefix[None], len(text), axis=0), text)
+            theirs.append(np.take_along_axis(log_probs, offer.tokens, axis=1))
+        if sources is None:
+            break
+        steps = [
+            Continuation(caption, offer.tokens[sources, np.arange(len(sources))], np.array(sources))
+            for caption, offer in enumerate(offers)  # another of its offers for each beam
+        ]
+        offers = decoding.step(steps)
+        texts = [
+            np.concatenate([text[list(sources)], step.tokens[:, None]], axis=1)
+            for text, step in zip(texts, steps, strict=True)
+        ]
+    what = f"{name}, {len(prefixes)} together, {1 + len(_SOURCES)} tokens of up to {max(map(len, _SOURCES))} beams"
+    return compared("decoder.onnx", what, np.concatenate(ours), np.concatenate(theirs), MOST_LOG_PROB)
 
 
 def check_texts(ours: Array, theirs: Array, heard: Heard) -> list[Check]:

@@ -21,6 +21,9 @@ SIZE_BYTES = 2_000_000_000  # of the environment with torch for CPUs; 1.6 GB whe
 _NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub", "onnx", "onnxruntime")
 _LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
 _TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2Model"
+_NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # of ONNX Runtime; see encode/runtime.py
+# This package comes last on the path: beside it, where it is installed, lie other versions of what the lock file names.
+_EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from edge_monitor.export.__main__ import main; main()"
 _DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole
 
 
@@ -43,17 +46,29 @@ def is_made(folder: Path) -> bool:
 
 
 def make(folder: Path, say: Callable[[str], None]) -> None:
-    """Make the environment in `folder`, unless it is there and whole. Raises BundleError with pip's last line."""
+    """Make the environment in `folder`, unless it is there and whole.
+
+    Raises BundleError with pip's reason, and leaves nothing: a disk that is full has no room for half of it.
+    """
     if is_made(folder):
         return
     remove(folder)
     say(f"making an environment with torch in {folder}")
+    try:
+        _install(folder)
+    except BaseException:
+        remove(folder)
+        raise
+
+
+def _install(folder: Path) -> None:
     _run([sys.executable, "-m", "venv", str(folder)], "cannot make an environment")
     pip = [str(python_of(folder)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--retries", "1"]
-    torch = next(line for line in LOCK.read_text("utf-8").splitlines() if line.startswith("torch=="))
-    # Where pip knows an index of wheels without CUDA (PIP_EXTRA_INDEX_URL), this takes one of them.
-    _run([*pip, "--constraint", str(LOCK), torch], f"cannot install {torch}")
+    # Where pip knows an index of wheels without CUDA (PIP_EXTRA_INDEX_URL), this takes torch from there.
     _run([*pip, "--no-deps", "--requirement", str(LOCK)], "cannot install the export's packages")
+    # What else this very torch needs: nothing, or CUDA's libraries.
+    torch = next(line for line in LOCK.read_text("utf-8").splitlines() if line.startswith("torch=="))
+    _run([*pip, torch], f"cannot install what {torch} needs")
     _run([str(python_of(folder)), "-c", _TRIAL], "the environment does not work")
     shutil.copyfile(LOCK, folder / _DONE)
 
@@ -74,14 +89,14 @@ def run_export(folder: Path, arguments: Sequence[str]) -> int:
     It prints its own progress, and one line on standard error when it fails.
     """
     package = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(package)}
-    command = [str(python_of(folder)), "-m", "edge_monitor.export", *arguments]
-    return subprocess.run(command, env=environment, check=False).returncode
+    command = [str(python_of(folder)), "-P", "-c", _EXPORT, str(package), *arguments]
+    return subprocess.run(command, env={**os.environ, **_NO_TELEMETRY}, check=False).returncode
 
 
 def _run(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, **_NO_TELEMETRY}, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it gave no reason"]
-        raise BundleError(f"{what}: {errors[-1].strip()[:200]}", hint="install it by hand, or see docs/msclap.md")
+        reason = errors[-1].strip().removeprefix("ERROR: ")[:200]
+        raise BundleError(f"{what}: {reason}", hint="docs/msclap.md says what it needs, and how without a network")

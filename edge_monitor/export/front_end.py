@@ -23,9 +23,9 @@ HOP = 320
 FRAMES = 1 + SAMPLES // HOP  # 965, frames being centred
 BANDS = 64
 STRETCHED = 1024
-_HALF, _QUARTER = FRAME // 2, FRAME // 4
+_HALF = FRAME // 2
 _STRIP = 128  # frames that are stretched at a time
-_BLOCK = 64  # divides hop and frame, so that frames are gathered as whole blocks
+_RADIX = 32  # 1024 = 32 * 32; divides the hop, so that frames begin at whole blocks
 _FAINTEST = np.float32(1e-10)  # power below which msclap's logarithm is clamped
 _SAME = 1e-5  # how far the checkpoint's DFT kernels may be from the DFT; float32 rounding stays below 1e-6
 
@@ -38,9 +38,7 @@ def front_end(graph: Graph, weights: Weights) -> str:
     """
     mel = weights["logmel_extractor.melW"].astype(np.float64)  # (513 bins, 64 bands)
     window = _window(weights)
-    used = np.flatnonzero(mel.any(axis=1))
-    power = _mel_power(graph, window, used, mel)  # (batch, 965, 64)
-
+    power = _mel_power(graph, window, mel)  # (batch, 965, 64)
     decibel = graph("Log", graph("Max", power, graph.constant(_FAINTEST)))
     gain = weights["bn0.weight"] / np.sqrt(weights["bn0.running_var"].astype(np.float64) + 1e-5)
     shift = weights["bn0.bias"] - weights["bn0.running_mean"] * gain
@@ -96,74 +94,47 @@ def _window(weights: Weights) -> NDArray[np.float64]:
     return np.asarray(window)
 
 
-def _mel_power(graph: Graph, window: NDArray[np.float64], used: NDArray[np.int64], mel: NDArray[np.float64]) -> str:
-    """Return the mel power (batch, 965, 64) of the bins in `used`.
+def _mel_power(graph: Graph, window: NDArray[np.float64], mel: NDArray[np.float64]) -> str:
+    """Return the mel power (batch, 965, 64).
 
-    With the Hann window symmetric about sample 512, cosines see only sums and sines only differences of the samples
-    n and 1024 - n; under n -> 512 - n the cosine of an even bin is even and that of an odd bin odd, and the sine the
-    other way round. So four products with 256 (or 257) rows do the work of two with 1024.
+    A Fourier transform in two steps, as Cooley and Tukey's: with sample n = 32 a + b and bin k = low + 32 high,
+
+        X[k] = sum over b of e^(-2πi b high / 32) * (sum over a of w[n] x[n] e^(-2πi n low / 1024)).
+
+    The inner sum is a convolution over every 32nd sample, with filters of its own for each b: window and twiddle
+    factors cost nothing. The sound is real, so that low stops at 16 and negative bins stand for their positive twins.
     """
+    highest = int(np.flatnonzero(mel.any(axis=1)).max())
+    place, low = np.arange(_RADIX), np.arange(_RADIX // 2 + 1)
+    high = np.arange(-(highest // _RADIX + 1), highest // _RADIX + 1)
+
+    sample = _RADIX * place + place[:, None]  # (b, a)
+    inner = window[sample][:, None] * _unit_circle(low[:, None] * sample[:, None], FRAME)  # (b, low, a)
+    kernels = np.stack([inner.real, inner.imag], axis=2).reshape(-1, 1, _RADIX)
+    outer = _unit_circle(high[:, None] * place, _RADIX)  # (high, b)
+    # the rows are the real parts for each high, then the imaginary ones; the columns both parts for each b
+    complex_product = np.stack([outer.real, -outer.imag, outer.imag, outer.real]).reshape(2, 2, *outer.shape)
+    spectrum = complex_product.transpose(0, 2, 3, 1).reshape(2 * len(high), 2 * _RADIX)
+
     padded = graph("Pad", "waveform", graph.ints(0, _HALF, 0, _HALF), mode="reflect")
-    length = SAMPLES + FRAME
-    forward = _blocks(graph, padded, 0)
-    # one sample more than a frame's end, so that block starts fall on n = 0, 64, …
-    offset = (length - 1 - FRAME) % _BLOCK
-    reverse = graph("Slice", padded, graph.ints(-1), graph.ints(-length - 1), graph.ints(1), graph.ints(-1))
-    backward = _blocks(graph, reverse, offset)
+    blocks = (SAMPLES + FRAME) // _RADIX
+    whole = graph("Slice", padded, graph.ints(0), graph.ints(blocks * _RADIX), graph.ints(1))
+    by_place = graph("Transpose", graph("Reshape", whole, graph.ints(-1, blocks, _RADIX)), perm=[0, 2, 1])
+    sums = graph("Conv", by_place, graph.constant(kernels.astype("f4")), group=_RADIX, strides=[HOP // _RADIX])
+    by_part = graph("Reshape", sums, graph.ints(-1, _RADIX, len(low), 2 * FRAMES))
+    by_low = graph("Transpose", by_part, perm=[0, 2, 1, 3])
+    joined = graph("Reshape", by_low, graph.ints(-1, len(low), 2 * _RADIX, FRAMES))
+    parts = graph("MatMul", graph.constant(spectrum.astype("f4")), joined)
+    by_bin = graph("Reshape", graph("Mul", parts, parts), graph.ints(-1, len(low), 2, len(high) * FRAMES))
+    power = graph("ReduceSum", by_bin, graph.ints(2), keepdims=0)
 
-    frame = np.arange(FRAMES) * HOP // _BLOCK
-    quarter = np.arange(_QUARTER // _BLOCK)
-
-    def gather(blocks: str, first: NDArray[np.int64]) -> str:
-        indices = graph.constant((first[:, None] + quarter).astype(np.int64))  # (965, 4)
-        return graph("Reshape", graph("Gather", blocks, indices, axis=1), graph.ints(-1, FRAMES, _QUARTER))
-
-    mirrored = (length - 1 - FRAME - offset) // _BLOCK - frame  # block of sample 1024, counted backwards
-    start, after = gather(forward, frame), gather(forward, frame + _HALF // _BLOCK)  # x[n], x[512 + n]
-    end, before = gather(backward, mirrored), gather(backward, mirrored + _HALF // _BLOCK)  # x[1024 - n], x[512 - n]
-    outer = graph.constant(window[:_QUARTER].astype(np.float32))
-    inner_window = window[_HALF : _HALF - _QUARTER : -1].copy()
-    inner_window[0] *= 0.5  # sample 512 is its own mirror image and comes twice
-    inner = graph.constant(inner_window.astype(np.float32))
-    a, c = (graph("Mul", graph(op, start, end), outer) for op in ("Add", "Sub"))
-    b, d = (graph("Mul", graph(op, before, after), inner) for op in ("Add", "Sub"))
-
-    # samples 256 and 768, which the second fold maps onto themselves
-    first_of = graph("Squeeze", graph("Slice", forward, graph.ints(0), graph.ints(1), graph.ints(2)), graph.ints(2))
-    left, right = (
-        graph("Gather", first_of, graph.constant((frame + at // _BLOCK)[:, None]), axis=1) for at in (256, 768)
-    )
-    middle = graph.constant(np.float32(window[_QUARTER]))
-    both, apart = (graph("Mul", graph(op, left, right), middle) for op in ("Add", "Sub"))
-
-    even, odd = used[used % 2 == 0], used[used % 2 == 1]
-    real_even = _product(graph, graph("Concat", graph("Add", a, b), both, axis=2), np.cos, even, _QUARTER + 1)
-    real_odd = _product(graph, graph("Sub", a, b), np.cos, odd, _QUARTER)
-    imaginary_even = _product(graph, graph("Sub", c, d), np.sin, even, _QUARTER)
-    imaginary_odd = _product(graph, graph("Concat", graph("Add", c, d), apart, axis=2), np.sin, odd, _QUARTER + 1)
-    halves = [
-        graph(
-            "MatMul", graph("Add", graph("Mul", re, re), graph("Mul", im, im)), graph.constant(mel[bins].astype("f4"))
-        )
-        for re, im, bins in ((real_even, imaginary_even, even), (real_odd, imaginary_odd, odd))
-    ]
-    return graph("Add", *halves)
+    bins = np.abs(low[:, None] + _RADIX * high)  # beyond the highest, mel is 0
+    share = mel[bins] / np.bincount(bins.reshape(-1))[bins][..., None]  # of bins that come twice, half
+    filters = graph.constant(share.reshape(-1, BANDS).T.astype("f4"))
+    bands = graph("MatMul", filters, graph("Reshape", power, graph.ints(-1, bins.size, FRAMES)))
+    return graph("Transpose", bands, perm=[0, 2, 1])
 
 
-def _blocks(graph: Graph, waveform: str, offset: int) -> str:
-    """Return a waveform from `offset` as (batch, blocks, 64), the rest cut off."""
-    blocks = (SAMPLES + FRAME - offset) // _BLOCK
-    cut = graph("Slice", waveform, graph.ints(offset), graph.ints(offset + blocks * _BLOCK), graph.ints(1))
-    return graph("Reshape", cut, graph.ints(-1, blocks, _BLOCK))
-
-
-def _product(
-    graph: Graph,
-    rows: str,
-    wave: np.ufunc,
-    bins: NDArray[np.int64],
-    samples: int,
-) -> str:
-    """Return `rows` (batch, time, samples) times the cosines or sines (samples, bins)."""
-    turn = 2.0 * np.pi * (np.outer(np.arange(samples), bins) % FRAME) / FRAME
-    return graph("MatMul", rows, graph.constant(wave(turn).astype(np.float32)))
+def _unit_circle(steps: NDArray[np.int64], whole: int) -> NDArray[np.complex128]:
+    """Return e^(-2πi steps / whole)."""
+    return np.asarray(np.exp(-2j * np.pi * (steps % whole) / whole))

@@ -1,7 +1,7 @@
 """GPT-2 as ONNX graphs: the caption decoder with its cache, and the text encoder.
 
 Weights carry GPT-2's own names (`wte.weight`, `h.0.attn.c_attn.weight` (in, out), …); sizes are read from them.
-Shapes in comments: b rows, m prefix positions, n new, p past, s shared by all rows, h heads, d = 64 per head.
+Shapes in comments: b texts or beams, n new rows or positions, p past ones, h heads, d = 64 per head.
 """
 
 from __future__ import annotations
@@ -96,66 +96,57 @@ def _causal(graph: Graph, new: str, past: str) -> str:
 def decoder_model(weights: Weights, heads: int = 12) -> bytes:
     """Return the caption decoder: one graph for the prefill and for every step of a beam search.
 
-    Inputs: `prefix` (b, m, width) float32 put before `tokens` (b, t) int64, n = m + t; `shared` (2 layers, 1, h, s,
-    d) float32, keys and values that all rows share, key before value; `past` (2 layers, q, h, p, d) float32, those of
-    each row, of which `sources` (b,) int64 says which one a row continues; `k` (1,) int64.
-    Outputs, for the last position: `log_probs` (b, k) float32, descending, and `token_ids` (b, k) int64; `present`
-    (2 layers, b, h, p + n, d) float32. The output layer is the embedding, transposed, as in GPT-2.
+    The rows that are read form a tree: beams share what they have in common, nothing is copied when they branch, and
+    `mask` says which rows a new one descends from.
+    Inputs: `prefix` (m, width) float32 put before `tokens` (t,) int64, n = m + t new rows; `positions` (n,) int64; the
+    cache of c rows read before, `key_0`, `value_0`, … (1, h, c, d) float32 for each layer; `mask` (n, c + n)
+    float32, added to the scores; `ends` (b,) int64, the new rows that are continued; `k` (1,) int64.
+    Outputs: for each end `log_probs` (b, k) float32, descending, and `token_ids` (b, k) int64; `fresh` (2 layers, h, n,
+    d) float32, the new rows' keys and values in the caches' order. The output layer is the embedding, transposed, as in
+    GPT-2.
     """
     graph = Graph()
     net = _Transformer(graph, weights, heads)
     table = graph.constant(np.asarray(weights["wte.weight"], dtype=np.float32))
+    places = graph.constant(np.asarray(weights["wpe.weight"], dtype=np.float32))
     layers, width, per_head = layer_count(weights), net.width, net.per_head
+    caches = [f"{part}_{layer}" for layer in range(layers) for part in ("key", "value")]
 
-    embedded = graph("Concat", "prefix", graph("Gather", table, "tokens"), axis=1)  # (b, n, width)
-    new, past_length, shared_length = (
-        _length(graph, embedded, 1),
-        _length(graph, "past", 3),
-        _length(graph, "shared", 3),
-    )
-    positions = _count_from(graph, graph("Add", past_length, shared_length), new)
-    placed = graph("Gather", graph.constant(np.asarray(weights["wpe.weight"], dtype=np.float32)), positions)
-    rows = graph("Reshape", graph("Add", embedded, placed), graph.ints(-1, width))  # (b n, width)
-    by_head = graph("Concat", _length(graph, embedded, 0), new, graph.ints(heads, per_head), axis=0)
-    mask = _causal(graph, new, past_length)
-
-    pasts = graph.split(graph("Gather", "past", "sources", axis=1), 2 * layers, axis=0)
-    shareds = graph.split("shared", 2 * layers, axis=0)
-    presents = []
+    embedded = graph("Concat", "prefix", graph("Gather", table, "tokens"), axis=0)
+    rows, mask = graph("Add", embedded, graph("Gather", places, "positions")), "mask"
+    by_head = graph.ints(1, -1, heads, per_head)
+    fresh = []
     for layer in range(layers):
-        query, *fresh = net.query_key_value(rows, layer, by_head)
-        key, value = (
-            graph("Concat", graph("Squeeze", pasts[2 * layer + i], graph.ints(0)), fresh[i], axis=2) for i in (0, 1)
-        )  # (b, h, p + n, d)
-        presents += [graph("Unsqueeze", part, graph.ints(0)) for part in (key, value)]
-        shared_key, shared_value = (graph("Squeeze", shareds[2 * layer + i], graph.ints(0)) for i in (0, 1))
-        seen = graph("MatMul", query, graph("Transpose", shared_key, perm=[0, 1, 3, 2]))  # (b, h, n, s)
-        own = graph("Add", graph("MatMul", query, graph("Transpose", key, perm=[0, 1, 3, 2])), mask)
-        attention = graph.softmax(graph("Concat", seen, own, axis=3))
-        at_shared = graph("Slice", attention, graph.ints(0), shared_length, graph.ints(3))
-        at_own = graph("Slice", attention, shared_length, graph.ints(np.iinfo(np.int64).max), graph.ints(3))
-        mixed = graph("Add", graph("MatMul", at_shared, shared_value), graph("MatMul", at_own, value))
+        query, key, value = net.query_key_value(rows, layer, by_head)
+        fresh += [key, value]
+        if layer == layers - 1:  # of the last, only what the ends need
+            rows, mask = (graph("Gather", part, "ends", axis=0) for part in (rows, mask))
+            query = graph("Gather", query, "ends", axis=2)
+        keys, values = (
+            graph("Concat", old, new, axis=2)  # (1, h, c + n, d)
+            for old, new in zip(caches[2 * layer : 2 * layer + 2], (key, value), strict=True)
+        )
+        scores = graph("Add", graph("MatMul", query, graph("Transpose", keys, perm=[0, 1, 3, 2])), mask)
+        mixed = graph("MatMul", graph.softmax(scores), values)
         rows = net.after_attention(rows, mixed, layer)
-    graph("Concat", *presents, output="present", axis=0)
-
-    three = graph("Concat", _length(graph, embedded, 0), new, graph.ints(width), axis=0)
-    last = graph("Gather", graph("Reshape", rows, three), graph.constant(np.int64(-1)), axis=1)  # (b, width)
-    logits = graph("Gemm", graph.layer_norm(last, weights, "ln_f"), table, transB=1)
+    graph("Concat", *fresh, output="fresh", axis=0)
+    logits = graph("Gemm", graph.layer_norm(rows, weights, "ln_f"), table, transB=1)
     graph.best(graph("LogSoftmax", logits, axis=-1), "k", ("log_probs", "token_ids"))
     return graph.model(
         "decoder",
         [
-            graph.floats("prefix", "rows", "prefix_positions", width),
-            graph.integers("tokens", "rows", "token_positions"),
-            graph.floats("shared", 2 * layers, 1, heads, "shared_positions", per_head),
-            graph.floats("past", 2 * layers, "past_rows", heads, "past_positions", per_head),
-            graph.integers("sources", "rows"),
+            graph.floats("prefix", "prefix_rows", width),
+            graph.integers("tokens", "token_rows"),
+            graph.integers("positions", "new_rows"),
+            graph.floats("mask", "new_rows", "every_row"),
+            graph.integers("ends", "ends"),
             graph.integers("k", 1),
+            *(graph.floats(name, 1, heads, "old_rows", per_head) for name in caches),
         ],
         [
-            graph.floats("log_probs", "rows", "best"),
-            graph.integers("token_ids", "rows", "best"),
-            graph.floats("present", 2 * layers, "rows", heads, "present_positions", per_head),
+            graph.floats("log_probs", "ends", "best"),
+            graph.integers("token_ids", "ends", "best"),
+            graph.floats("fresh", 2 * layers, heads, "new_rows", per_head),
         ],
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # 17 is old enough for ONNX Runtime 1.12, has LayerNormalization and still the axes of reductions as attributes.
 OPSET = 17
-IR_VERSION = 8
+_OPSET_OF_GELU = 20
 
 
 def require_onnx() -> Any:  # noqa: ANN401 - onnx ships no types
@@ -32,8 +32,10 @@ def require_onnx() -> Any:  # noqa: ANN401 - onnx ships no types
 class Graph:
     """Nodes and constants of a graph; names count up, so every build gives the same bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET) -> None:
         self._onnx = require_onnx()
+        self.opset = opset
+        self._inside = ""  # prefix of the names in a loop's body, while it is made
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -45,11 +47,28 @@ class Graph:
 
     def __call__(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401 - ONNX attributes
         """Add a node with one output and return the output's name."""
-        name = output or f"v{len(self.nodes)}"
+        name = output or f"{self._inside}v{len(self.nodes)}"
         self.nodes.append(
-            self._onnx.helper.make_node(op, list(inputs), [name], name=f"{op}_{len(self.nodes)}", **attributes)
+            self._onnx.helper.make_node(
+                op, list(inputs), [name], name=f"{self._inside}{op}_{len(self.nodes)}", **attributes
+            )
         )
         return name
+
+    def each(self, work: Callable[[str, str], str], tensor: str, other: str) -> str:
+        """Return `work` of each slice of `tensor` along axis 1 and of `other` along axis 0, joined along axis 1.
+
+        The slices, all float32, go through one after another, so that what lies between their layers stays in the
+        processor's cache.
+        """
+        helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
+        outside, self.nodes, self._inside = self.nodes, [], f"body{len(self.nodes)}_"
+        slices = [f"{self._inside}{name}" for name in ("tensor", "other")]
+        result = work(*slices)
+        ports = [helper.make_tensor_value_info(name, kind, None) for name in (*slices, result)]
+        body = helper.make_graph(self.nodes, self._inside.rstrip("_"), ports[:2], ports[2:])
+        self.nodes, self._inside = outside, ""
+        return self("Scan", tensor, other, body=body, num_scan_inputs=2, scan_input_axes=[1, 0], scan_output_axes=[1])
 
     def ints(self, *values: int) -> str:
         """Add a constant `(len(values),)` int64."""
@@ -84,7 +103,9 @@ class Graph:
         return self("LayerNormalization", rows, scale, shift, epsilon=epsilon)
 
     def gelu(self, tensor: str) -> str:
-        """Return x Φ(x), written as ONNX Runtime's fusion knows it."""
+        """Return x Φ(x); before opset 20 in pieces, written as ONNX Runtime's fusion knows them."""
+        if self.opset >= _OPSET_OF_GELU:
+            return self("Gelu", tensor)
         error = self("Erf", self("Div", tensor, self.constant(np.float32(np.sqrt(2.0)))))
         grown = self("Mul", tensor, self("Add", error, self.constant(np.float32(1.0))))
         return self("Mul", grown, self.constant(np.float32(0.5)))
@@ -96,10 +117,11 @@ class Graph:
     def model(self, name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> bytes:
         """Return the ONNX file. The bytes are the same on every machine for one version of the onnx package."""
         helper = self._onnx.helper
+        opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(
             helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.constants),
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            opset_imports=opsets,
+            ir_version=helper.find_min_ir_version_for(opsets),
             producer_name="edge-monitor",
         )
         self._onnx.checker.check_model(model, full_check=True)

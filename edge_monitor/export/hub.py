@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
@@ -28,21 +29,24 @@ class Hub:
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         try:
             import huggingface_hub
+            from huggingface_hub.utils import logging
         except ImportError as error:
             raise BundleError(
                 "the huggingface_hub package is missing", hint="`edge-monitor models pull` makes an environment with it"
             ) from error
+        # It logs every failed try in many lines; what remains of them is raised. Its progress bars are not logged.
+        logging.set_verbosity_error()
         self._hub: Any = huggingface_hub
-        self._endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        self.endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
     def described(self, file: OriginFile) -> OriginFile:
         """Return `file` with its size and SHA-256, from the recipe or, where that is silent, from the hub.
 
         Raises BundleMismatchError when both speak and differ, BundleMissingError when the hub cannot be asked.
         """
-        url = self._hub.hf_hub_url(file.repository, file.path, revision=file.revision, endpoint=self._endpoint)
+        url = self._hub.hf_hub_url(file.repository, file.path, revision=file.revision, endpoint=self.endpoint)
         try:
-            found = self._hub.get_hf_file_metadata(url, timeout=_TIMEOUT_S, endpoint=self._endpoint)
+            found = self._hub.get_hf_file_metadata(url, timeout=_TIMEOUT_S, endpoint=self.endpoint)
         except Exception as error:  # the hub's exceptions are requests', OSErrors and its own
             raise self._unreachable(file, error) from error
         etag = str(found.etag or "")
@@ -80,9 +84,11 @@ class Hub:
         tries, before = 0, -1
         while True:
             try:
-                self._hub.hf_hub_download(
-                    file.repository, file.path, revision=file.revision, local_dir=target, endpoint=self._endpoint
-                )
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # it foresees a full disk; that is one line below, if it comes
+                    self._hub.hf_hub_download(
+                        file.repository, file.path, revision=file.revision, local_dir=target, endpoint=self.endpoint
+                    )
             except Exception as error:  # as in `described`
                 if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
                     raise BundleError(
@@ -100,15 +106,14 @@ class Hub:
 
     def _unreachable(self, file: OriginFile, error: Exception, done_bytes: int = 0) -> BundleMissingError:
         kept = f"; {done_bytes / 1e6:.0f} of {(file.size_bytes or 0) / 1e6:.0f} MB are kept" if done_bytes else ""
-        reason = str(error).strip().split("\n", 1)[0][:160]
         return BundleMissingError(
-            f"cannot be downloaded: {reason}{kept}",
+            f"cannot be downloaded: {_reason(error)}{kept}",
             where=self._where(file),
             hint="call again to go on, or use --from-file with copies",
         )
 
     def _where(self, file: OriginFile) -> str:
-        return f"{self._endpoint}/{file.repository} {file.path}"
+        return f"{self.endpoint}/{file.repository} {file.path}"
 
 
 def _is_network(error: OSError) -> bool:
@@ -116,6 +121,16 @@ def _is_network(error: OSError) -> bool:
     return type(error).__module__.partition(".")[0] in {"requests", "urllib3", "huggingface_hub"} or isinstance(
         error, ConnectionError | TimeoutError
     )
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong: the system's own word at the bottom of a chain of exceptions, else the topmost's."""
+    cause: BaseException = error
+    while deeper := cause.__cause__ or cause.__context__:
+        cause = deeper
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return str(error).strip().split("\n", 1)[0][:160]
 
 
 def sha256_of(path: Path) -> str:
@@ -127,17 +142,31 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def verify(path: Path, file: OriginFile) -> OriginFile:
-    """Compare a local file with its description; return the description with what it left open filled in.
+def measure(path: Path, file: OriginFile) -> int:
+    """Return a local file's size, bytes.
 
-    Raises BundleMissingError when there is none, BundleMismatchError when it is another.
+    Raises BundleMissingError when there is none, BundleMismatchError when it is not its description's.
     """
     try:
         size_bytes = path.stat().st_size
-        if file.size_bytes not in {None, size_bytes}:
-            raise BundleMismatchError(
-                f"has {size_bytes} bytes, expected {file.size_bytes}", where=str(path), hint="get it again"
-            )
+    except OSError as error:
+        raise BundleMissingError(
+            f"cannot be read: {error.strerror}", where=str(path), hint=f"it is {file.path} of {file.repository}"
+        ) from error
+    if file.size_bytes not in {None, size_bytes}:
+        raise BundleMismatchError(
+            f"has {size_bytes} bytes, expected {file.size_bytes}", where=str(path), hint="get it again"
+        )
+    return size_bytes
+
+
+def verify(path: Path, file: OriginFile) -> OriginFile:
+    """Compare a local file with its description; return the description with what it left open filled in.
+
+    Raises as `measure`, and BundleMismatchError for another hash.
+    """
+    size_bytes = measure(path, file)
+    try:
         sha256 = sha256_of(path)
     except OSError as error:
         raise BundleMissingError(f"cannot be read: {error.strerror}", where=str(path)) from error

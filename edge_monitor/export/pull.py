@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.errors import BundleError
-from edge_monitor.export.hub import Hub, verify
+from edge_monitor.export.hub import Hub, measure, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +51,7 @@ def origin_files(recipe: Bundle) -> tuple[OriginFile, ...]:
 def fetch(recipe: Bundle, out: Path, say: Say) -> Sources:
     """Download the published files, after a look at the disk. Raises as Hub's methods, BundleError on a small disk."""
     hub = Hub()
+    say(f"asking {hub.endpoint} for sizes and hashes")
     files = tuple(hub.described(file) for file in origin_files(recipe))
     folder = work_folder(out) / "downloads"
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -62,18 +63,23 @@ def fetch(recipe: Bundle, out: Path, say: Say) -> Sources:
     return Sources(paths, files)
 
 
-def copies(recipe: Bundle, encoder: Path, captioner: Path) -> Sources:
-    """Return local copies as sources; the vocabulary's two files lie beside the encoder's checkpoint.
+def located(recipe: Bundle, encoder: Path, captioner: Path) -> dict[Role, Path]:
+    """Return where local copies lie; the vocabulary's two files lie beside the encoder's checkpoint.
 
-    Raises BundleMissingError or BundleMismatchError when one is not what the recipe names.
+    Raises BundleMissingError or BundleMismatchError when one is not there, or has another size than the recipe names.
     """
     given: dict[str, Path] = {"encoder": encoder, "captioner": captioner}
     paths: dict[Role, Path] = {}
-    files = []
     for file in origin_files(recipe):
         paths[file.role] = given.get(file.role, encoder.parent / file.path)
-        files.append(verify(paths[file.role], file))
-    return Sources(paths, tuple(files))
+        measure(paths[file.role], file)
+    return paths
+
+
+def copies(recipe: Bundle, encoder: Path, captioner: Path) -> Sources:
+    """Return local copies as sources. Raises as `located`, and BundleMismatchError when a hash is not the recipe's."""
+    paths = located(recipe, encoder, captioner)
+    return Sources(paths, tuple(verify(paths[file.role], file) for file in origin_files(recipe)))
 
 
 def require_space(out: Path, bytes_needed: int) -> None:

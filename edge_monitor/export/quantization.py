@@ -1,8 +1,9 @@
 """Dynamic int8: every linear layer of a graph computes in 8 bits, everything else stays in float32.
 
-Linear layers are the Gemm nodes; the front end is made of MatMul nodes, which are left alone, for 8 bits ruin the mel
-filters (a tone's embedding turned around: cosine -0.07). Weights are rounded per output, inputs per tensor when they
-are known. The patterns are ONNX's own operators, which ONNX Runtime fuses when it loads them.
+Linear layers are the Gemm nodes, also in the bodies of loops; the front end is made of MatMul and Conv nodes, which are
+left alone, for 8 bits ruin the mel filters (a tone's embedding turned around: cosine -0.07). Weights are rounded per
+output, inputs per tensor (in a loop, per part) when they are known. The patterns are ONNX's own
+operators, which ONNX Runtime fuses when it loads them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 from edge_monitor.export.graph import require_onnx
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
 _MATRIX = 2  # dimensions
@@ -29,13 +32,21 @@ def quantize(model: bytes) -> bytes:
     rewriter = _Rewriter(onnx, {tensor.name: tensor for tensor in graph.graph.initializer})
     for node in graph.graph.node:
         rewriter.add(node)
-    used = {name for node in rewriter.nodes for name in node.input}
+    used = set(_read(rewriter.nodes))
     kept = [tensor for tensor in graph.graph.initializer if tensor.name in used]
     del graph.graph.node[:], graph.graph.initializer[:]
     graph.graph.node.extend(rewriter.nodes)
     graph.graph.initializer.extend([*kept, *rewriter.constants])
     onnx.checker.check_model(graph, full_check=True)
     return bytes(graph.SerializeToString(deterministic=True))
+
+
+def _read(nodes: Iterable[Any]) -> Iterator[str]:
+    """Yield what nodes and the bodies of their loops read."""
+    for node in nodes:
+        yield from node.input
+        for attribute in node.attribute:
+            yield from _read(attribute.g.node)
 
 
 def rounded(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -56,6 +67,13 @@ class _Rewriter:
 
     def add(self, node: Any) -> None:  # noqa: ANN401 - an ONNX message
         """Add a node of the old graph, or what takes its place."""
+        for attribute in node.attribute:
+            if attribute.HasField("g"):  # a loop's body
+                body = _Rewriter(self.onnx, self.initializers, constants=self.constants)
+                for inner in attribute.g.node:
+                    body.add(inner)
+                del attribute.g.node[:]
+                attribute.g.node.extend(body.nodes)
         at = {"Gemm": 1, "Gather": 0}.get(node.op_type)
         weight = None if at is None else self.initializers.get(node.input[at])
         if weight is not None and node.op_type == "Gemm":

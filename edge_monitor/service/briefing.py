@@ -93,7 +93,7 @@ class Briefing:
         if method == "zero-shot":
             texts, (own, *others) = self.texts, [self.similarities(each) for each in (anomaly, *normals)]
             return Prompt(prompts.zero_shot(machine.title, texts, own, others))
-        caption, *captions = [self.caption(each) for each in (anomaly, *normals)]
+        caption, *captions = self.captions([anomaly, *normals])
         if method == "text-decoder":
             return Prompt(prompts.text_decoder(machine.title, caption, captions), caption)
         texts, (own, *others) = self.texts, [self.similarities(each) for each in (anomaly, *normals)]
@@ -107,15 +107,24 @@ class Briefing:
         )
         return Prompt(text, caption)
 
-    def caption(self, embedding: Embedding) -> str:
-        """Return a sound's caption, decoded once and kept; what speaks of speech is redacted. Raises BundleError."""
+    def captions(self, embeddings: Sequence[Embedding]) -> list[str]:
+        """Return each sound's caption, decoded once and kept; what speaks of speech is redacted. Raises BundleError.
+
+        Those that are not kept are decoded together.
+        """
         decoder = self._decoder_sha256()
         with self._node.database() as connection:
-            text = find_caption(connection, embedding.vector, decoder)
-        if text is None:
-            text = self._captions().caption(embedding).text
-            self._keep(embedding.vector, decoder, text)
-        return redact(text)
+            known = [find_caption(connection, each.vector, decoder) for each in embeddings]
+        new = [each for each, text in zip(embeddings, known, strict=True) if text is None]
+        decoded = iter(self._captions().captions(new) if new else ())
+        texts = []
+        for embedding, kept in zip(embeddings, known, strict=True):
+            text = kept
+            if text is None:
+                text = next(decoded).text
+                self._keep(embedding.vector, decoder, text)
+            texts.append(redact(text))
+        return texts
 
     @property
     def texts(self) -> tuple[str, ...]:

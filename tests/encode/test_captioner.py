@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor.encode.beam import search
+from edge_monitor.encode.beam import Continuation, search
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.captioner import Captioner
 from edge_monitor.encode.decoder import CaptionDecoding, Decoder
@@ -48,18 +48,49 @@ def test_it_equals_msclap_token_for_token(tmp_path: Path) -> None:
     decoders = []
     for model in range(len(talking.EAGERNESS)):
         bundle = open_bundle(talking.write(tmp_path / f"{model}", model=model))
-        decoders.append(Decoder(bundle, "decoder.onnx", threads=1))
+        decoders.append(Decoder.open(bundle, "decoder.onnx", threads=1))
     compared = stopped = 0
     for case, expected in enumerate(recorded):
         if expected == "-":  # decided by less than float32 says
             continue
-        decoding = CaptionDecoding(decoders[case % len(decoders)], talking.prefix(case))
-        found = search(decoding, most_tokens=talking.MOST_TOKENS)
+        decoding = CaptionDecoding(decoders[case % len(decoders)], talking.prefix(case)[None])
+        (found,) = search(decoding, most_tokens=talking.MOST_TOKENS)
         assert " ".join(map(str, found.tokens)) == expected, f"case {case}"
         compared += 1
         stopped += found.tokens[-1] == talking.STOP
     assert compared > 1000
     assert 100 < stopped < 900
+
+
+def test_decoded_together_it_equals_msclap_too(tmp_path: Path) -> None:
+    """Eight captions at a time, which stop at different times or never, are what msclap's code wrote for each alone."""
+    recorded = talking.RECORDED.read_text("ascii").splitlines()
+    lengths = set()
+    for model in range(len(talking.EAGERNESS)):
+        bundle = open_bundle(talking.write(tmp_path / f"{model}", model=model))
+        decoder = Decoder.open(bundle, "decoder.onnx", threads=1)
+        cases = range(model, talking.CASES, len(talking.EAGERNESS))  # this model's, 130
+        for first in range(0, len(cases), 8):
+            together = cases[first : first + 8]
+            decoding = CaptionDecoding(decoder, np.stack([talking.prefix(case) for case in together]))
+            for case, found in zip(together, search(decoding, most_tokens=talking.MOST_TOKENS), strict=True):
+                if recorded[case] != "-":
+                    assert " ".join(map(str, found.tokens)) == recorded[case], f"case {case}"
+                    lengths.add(len(found.tokens))
+    assert lengths == {1, 2, 3, 5, 9, 16}
+
+
+def test_captions_together_are_those_one_by_one(captioner: Captioner) -> None:
+    """More than are decoded at a time: in order, forced beginning or not; and none for none."""
+    embeddings = [heard(captioner, seed) for seed in range(11)]
+    for begin in ("Sounds like", ""):
+        together = captioner.captions(embeddings, begin=begin)
+        alone = [captioner.caption(embedding, begin=begin) for embedding in embeddings]
+        assert [each.tokens for each in together] == [each.tokens for each in alone]
+        assert [each.text for each in together] == [each.text for each in alone]
+        np.testing.assert_allclose([each.log_prob for each in together], [each.log_prob for each in alone], atol=1e-5)
+        assert len({each.tokens for each in together}) > 5
+    assert captioner.captions([]) == []
 
 
 def test_a_caption_begins_as_the_paper_has_it(captioner: Captioner) -> None:
@@ -83,11 +114,50 @@ def test_forced_tokens_are_what_the_decoder_reads(captioner: Captioner) -> None:
     loaded = captioner._loaded
     assert loaded is not None
     decoding = CaptionDecoding(
-        loaded.decoder, loaded.mapper.run(None, {"embedding": unit(heard(captioner))})[0][0], free.tokens[:3]
+        loaded.decoder, loaded.mapper.run(None, {"embedding": unit(heard(captioner))})[0], free.tokens[:3]
     )
-    first = decoding.start()
+    (first,) = decoding.start()
     assert first.log_probs.shape == (1, 5)
     assert free.tokens[3] in first.tokens[0]
+
+
+def test_beams_are_as_if_read_anew(tmp_path: Path) -> None:
+    """After 40 steps in which beams branch, die out and change places, each goes on as its own text alone would.
+
+    Three captions are decoded together; one ends after 10 steps, and they change places, too.
+    """
+    decoder = Decoder.open(open_bundle(talking.write(tmp_path / "talking")), "decoder.onnx", threads=1)
+    generator = np.random.default_rng(5)
+    prefixes = np.stack([talking.prefix(case) for case in (3, 4, 5)])
+    decoding = CaptionDecoding(decoder, prefixes)
+    offers = dict(enumerate(decoding.start()))
+    texts: dict[int, list[tuple[int, ...]]] = {caption: [()] for caption in range(3)}
+    for step in range(40):
+        steps = []
+        for caption in generator.permutation([0, 2] if step > 10 else [0, 1, 2]).tolist():
+            former = texts[caption]
+            sources = generator.integers(0, len(former), 5)
+            tokens = offers[caption].tokens[sources, generator.integers(0, 5, 5)]
+            texts[caption] = [(*former[source], int(token)) for source, token in zip(sources, tokens, strict=True)]
+            steps.append(Continuation(caption, tokens, sources))
+        offers = {each.caption: found for each, found in zip(steps, decoding.step(steps), strict=True)}
+    assert sorted(offers) == [0, 2]
+    for caption, found in offers.items():
+        prefix = prefixes[caption][None]
+        anew = [CaptionDecoding(decoder, prefix, text).start()[0].log_probs[0] for text in texts[caption]]
+        np.testing.assert_allclose(found.log_probs, anew, atol=1e-5)
+        assert len(set(texts[caption])) > 1
+
+
+def test_rows_that_nobody_descends_from_are_let_go(tmp_path: Path) -> None:
+    """When all beams always continue one, the cache holds little more than that one text."""
+    decoder = Decoder.open(open_bundle(talking.write(tmp_path / "talking")), "decoder.onnx", threads=1)
+    decoding = CaptionDecoding(decoder, talking.prefix(3)[None])
+    (offers,) = decoding.start()
+    for _ in range(80):
+        tokens = offers.tokens[0]
+        (offers,) = decoding.step([Continuation(0, tokens, np.zeros(5, dtype=np.int64))])
+    assert decoding._cache[0].shape[2] < 4 + 80 + 5 + 65  # prefix, text, beams, free rows; 404 were read
 
 
 def unit(embedding: Embedding) -> np.ndarray:

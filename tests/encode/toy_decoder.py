@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor.encode.beam import MOST_TOKENS, Offers, offers_of
+from edge_monitor.encode.beam import MOST_TOKENS, Continuation, Offers, offers_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 RECORDED = Path(__file__).with_name("msclap_beams.txt")
@@ -50,19 +52,23 @@ class Toy:
 
 @dataclass
 class ToyDecoding:
-    """The toy as the search knows a decoder."""
+    """Toys as the search knows a decoder, one for each caption."""
 
-    toy: Toy
-    texts: NDArray[np.int64]  # (beam, length) so far
+    toys: list[Toy]
+    texts: list[NDArray[np.int64]]  # of each caption, (beam, length) so far
+    asked: list[list[int]] = field(default_factory=list)  # at each step, the captions that went on
 
-    def start(self) -> Offers:
-        """Read the prefix."""
-        return offers_of(self.toy.logits(self.texts))
+    def start(self) -> list[Offers]:
+        """Read the prefixes."""
+        return [offers_of(toy.logits(text)) for toy, text in zip(self.toys, self.texts, strict=True)]
 
-    def step(self, tokens: NDArray[np.int64], sources: NDArray[np.int64]) -> Offers:
+    def step(self, continuations: Sequence[Continuation]) -> list[Offers]:
         """Continue the beams."""
-        self.texts = np.concatenate([self.texts[sources], tokens[:, None]], axis=1)
-        return offers_of(self.toy.logits(self.texts))
+        self.asked.append([each.caption for each in continuations])
+        for each in continuations:
+            former = self.texts[each.caption][each.sources]
+            self.texts[each.caption] = np.concatenate([former, each.tokens[:, None]], axis=1)
+        return [offers_of(self.toys[each.caption].logits(self.texts[each.caption])) for each in continuations]
 
 
 def prefix(seed: int) -> NDArray[np.int64]:

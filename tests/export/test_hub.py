@@ -115,6 +115,16 @@ def test_a_hub_without_the_file_is_one_line(server: HubServer) -> None:
     assert "--from-file" in str(caught.value)
 
 
+def test_a_hub_that_cannot_be_reached_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The system's own word, and not a page of the library's tries."""
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # the library's pauses between its tries
+    with pytest.raises(BundleMissingError, match=r"model\.pth: cannot be downloaded: Connection refused \(call again"):
+        Hub("http://127.0.0.1:9").described(named())
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_full_disk_is_one_line(server: HubServer, tmp_path: Path) -> None:
     """A process that may write no more than 1 MB into a file stands for a full disk."""
     code = f"""

@@ -44,7 +44,7 @@ def msclap_beam(captioner: Any, embed: torch.Tensor, stop: int) -> tuple[int, ..
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # msclap's and transformers' own
 def test_captions_of_full_size_are_msclaps(tmp_path: Path) -> None:
-    """Ten vectors, five of them with a stop token that comes early, through the real architecture."""
+    """Ten vectors, five of them with a stop token that comes early, in the real architecture; then five together."""
     import torch
 
     from edge_monitor.export.reference import make_modules
@@ -64,8 +64,9 @@ def test_captions_of_full_size_are_msclaps(tmp_path: Path) -> None:
     bundle = open_bundle(
         talking.write(tmp_path, decoder=decoder_model(weights["decoder"]), mapper=mapper_model(weights["mapper"]))
     )
-    mapper, decoder = open_session(bundle, "mapper.onnx", 1), Decoder(bundle, "decoder.onnx", 1)
+    mapper, decoder = open_session(bundle, "mapper.onnx", 1), Decoder.open(bundle, "decoder.onnx", 1)
     seen: set[int] = set()
+    prefixes, captions = [], []  # of those without an early stop
     for case in range(10):
         vector = np.random.default_rng(case).normal(size=(1, 1024)).astype(np.float32)
         vector /= np.linalg.norm(vector)
@@ -74,9 +75,15 @@ def test_captions_of_full_size_are_msclaps(tmp_path: Path) -> None:
         (prefix,) = mapper.run(None, {"embedding": vector})
         stop = SPACE
         if case % 2:  # the second token of what would be written
-            stop = search(CaptionDecoding(decoder, prefix[0]), most_tokens=TOKENS).tokens[1]
+            stop = search(CaptionDecoding(decoder, prefix), most_tokens=TOKENS)[0].tokens[1]
         expected = msclap_beam(captioner, embed, stop)
-        found = search(CaptionDecoding(decoder, prefix[0]), most_tokens=TOKENS, stop_token=stop)
+        (found,) = search(CaptionDecoding(decoder, prefix), most_tokens=TOKENS, stop_token=stop)
         assert found.tokens == expected, f"case {case}"
         seen |= set(expected)
+        if stop == SPACE:
+            prefixes.append(prefix[0])
+            captions.append(expected)
+    assert len(captions) >= 5
+    together = search(CaptionDecoding(decoder, np.stack(prefixes)), most_tokens=TOKENS)
+    assert [caption.tokens for caption in together] == captions
     assert len(seen) > 20

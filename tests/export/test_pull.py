@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from tests.export.full_size import REPOSITORY, copy_vocabulary, random_recipe
 from tests.export.hub_server import HubServer
+from tests.export.test_checkpoint import Canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +64,17 @@ def test_what_is_no_checkpoint_is_downloaded_checked_and_refused(hub: HubServer,
     assert asked == ["CLAP_weights_2023.pth", "clapcap_weights_2023.pth", "vocab.json", "merges.txt"]
     pulled(hub, tmp_path)
     assert len(hub.ranges) == 4  # nothing was fetched twice
+
+
+def test_a_checkpoint_that_carries_code_is_not_opened(hub: HubServer, tmp_path: Path) -> None:
+    """Where the hub's own hash is all there is to hold it to, its code does not run, and no bundle is to be seen."""
+    canary = tmp_path / "sung"
+    hub.files["microsoft/msclap/CLAP_weights_2023.pth"].write_bytes(pickle.dumps({"model": Canary(canary)}))
+    line, code = pulled(hub, tmp_path)
+    assert code == 1
+    assert "CLAP_weights_2023.pth: holds more than weights and was not opened" in line
+    assert not canary.exists()
+    assert not (tmp_path / "state/models/msclap-2023").exists()
 
 
 def test_the_published_recipe_refuses_other_weights_before_a_byte(hub: HubServer, tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import venv
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,37 @@ def test_export_without_torch_names_the_command_that_brings_it(tmp_path: Path) -
     """`models export` never makes an environment."""
     line = refused("export", "msclap-2023", "a.pth", "b.pth", "--state-dir", str(tmp_path))
     assert line == "torch and msclap are missing here (`edge-monitor models pull msclap-2023 --from-file …`)"
+
+
+def test_copies_are_looked_for_before_an_environment_is_made(tmp_path: Path) -> None:
+    """A mistyped path costs no minutes, nor do GPT-2's files that are not beside the checkpoint."""
+    encoder, captioner = tmp_path / "CLAP.pth", tmp_path / "CLAPCAP.pth"
+    arguments = ("pull", "msclap-2023", "--state-dir", str(tmp_path), "--from-file", str(encoder), str(captioner))
+    assert refused(*arguments) == (
+        f"{encoder}: cannot be read: No such file or directory (it is CLAP_weights_2023.pth of microsoft/msclap)"
+    )
+    encoder.touch()
+    captioner.touch()
+    assert refused(*arguments) == f"{captioner}: has 0 bytes, expected 1712037386 (get it again)"
+    with captioner.open("wb") as sparse:
+        sparse.truncate(1_712_037_386)
+    assert refused(*arguments) == (
+        f"{tmp_path}/vocab.json: cannot be read: No such file or directory (it is vocab.json of openai-community/gpt2)"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["CLAP.pth", "CLAPCAP.pth"]
+
+
+def test_an_environment_that_cannot_be_made_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the wheels, pip's own reason; what it had begun is gone."""
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    said: list[str] = []
+    with pytest.raises(BundleError, match=r"packages: No matching distribution found for torch==[\d.]+ \("):
+        environment.make(tmp_path / "environment", said.append)
+    assert said == [f"making an environment with torch in {tmp_path}/environment"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_too_small_a_disk_is_said_before_anything_is_written(tmp_path: Path) -> None:
@@ -140,6 +174,16 @@ def test_the_lock_file_pins_everything_and_leaves_torchaudio_out() -> None:
     assert not [name for name in names if name.startswith(("torchaudio", "nvidia", "triton"))]
 
 
+@pytest.mark.torch
+def test_the_lock_file_holds_what_torch_needs_beside_cuda() -> None:
+    """Or an air-gapped machine, which has these wheels and no others, could not finish the environment."""
+    lines = environment.LOCK.read_text("utf-8").splitlines()
+    locked = {line.split("==")[0].lower().replace("_", "-") for line in lines if not line.startswith("#")}
+    needed = [re.split(r"[^\w.-]", line)[0].lower() for line in requires("torch") or [] if "extra ==" not in line]
+    assert "sympy" in needed
+    assert [name for name in needed if name not in locked and not name.startswith(("nvidia", "cuda", "triton"))] == []
+
+
 def test_an_environment_that_was_not_finished_is_not_used(tmp_path: Path) -> None:
     """Only the copy of the lock file, written last, makes it whole; another version's does not."""
     assert not environment.is_made(tmp_path)
@@ -147,3 +191,27 @@ def test_an_environment_that_was_not_finished_is_not_used(tmp_path: Path) -> Non
     assert not environment.is_made(tmp_path)
     shutil.copy(environment.LOCK, tmp_path / "edge-monitor-lock.txt")
     assert environment.is_made(tmp_path)
+
+
+def test_what_runs_in_the_environment_reports_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's telemetry, which keeps an id and a queue at home from its import on, stays off."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    environment._run([sys.executable, "-c", "import onnxruntime"], "does not work")
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_packages_of_the_environment_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed edge-monitor lies beside other versions of what the lock file names; those are not taken."""
+    venv.create(tmp_path / "environment")
+    [packages] = (tmp_path / "environment/lib").glob("python*/site-packages")
+    (packages / "pinned.py").write_text("version = 7\n")
+    installed = tmp_path / "installed"
+    (installed / "edge_monitor/export").mkdir(parents=True)
+    (installed / "edge_monitor/export/__main__.py").write_text("import pinned\nmain = lambda: exit(pinned.version)\n")
+    for beside in (installed, tmp_path):  # the second is the current folder
+        (beside / "pinned.py").write_text("version = 1\n")
+    monkeypatch.setattr(environment, "__file__", str(installed / "edge_monitor/export/environment.py"))
+    monkeypatch.chdir(tmp_path)
+    assert environment.run_export(tmp_path / "environment", []) == 7

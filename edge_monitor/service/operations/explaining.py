@@ -162,10 +162,8 @@ def _explain(node: Node, sound: _Sound, told: dict[str, Any], wanted: _Wanted, *
     anomaly, normals = _embeddings(node, sound)
     briefing = node.briefing
     if wanted.captions:
-        captions = []
-        for number, embedding in enumerate((anomaly, *normals), start=1):
-            yield {"progress": f"caption {number} of {len(normals) + 1}"}
-            captions.append(one_line(briefing.caption(embedding)))
+        yield {"progress": f"decoding the captions of {len(normals) + 1} sounds"}
+        captions = [one_line(caption) for caption in briefing.captions([anomaly, *normals])]
         result["captions"] = {"anomaly": captions[0], "normals": captions[1:]}
     if wanted.similarities:
         own, *others = (briefing.similarities(embedding) for embedding in (anomaly, *normals))

@@ -1,0 +1,40 @@
+"""A node that explains its alarms, and what a plant sees of them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.broker import Subscriber
+    from tests.service.product import Product
+
+BASE = "edge-monitor/v1/plant/edge"
+EXPLANATION = f"{BASE}/pump/explanation"
+CANARY = "sk-canary-5f3a9c01"
+FAILING = (
+    '{ kind = "simulator", machine = "pump", take = 1, fault = "rattle", fault_at_s = 20, seconds = 90, pace = 40 }'
+)
+
+
+def explain(folder: Path, base_url: str, **settings: object) -> str:
+    """Return an `[explain]` table that asks the LLM at `base_url` with a key from a file."""
+    key = folder / "llm.key"
+    key.write_text(CANARY + "\n")
+    table = {"llm": "openai", "base_url": base_url, "api_key_file": str(key), "timeout_s": 1.0, "deadline_s": 20.0}
+    return "[explain]\n" + "\n".join(f"{name} = {json.dumps(value)}" for name, value in (table | settings).items())
+
+
+def explanations(scada: Subscriber, count: int, seconds: float = 30.0) -> list[dict[str, Any]]:
+    """Return the explanations a subscriber got, as soon as there are `count`."""
+    return [json.loads(message.payload) for message in scada.wait_for(EXPLANATION, count, seconds)]
+
+
+def assert_secret(product: Product, scada: Subscriber, *further: bytes) -> None:
+    """Check that the key is in no message, log, command line or row."""
+    everything = [message.payload for message in scada.messages] + list(further)
+    everything += [(product.folder / "daemon.log").read_bytes(), " ".join(product.argv("run")).encode()]
+    everything += [path.read_bytes() for path in product.state.glob("edge-monitor.db*")]
+    assert not [text for text in everything if CANARY.encode() in text]

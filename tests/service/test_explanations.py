@@ -1,0 +1,184 @@
+"""Explanations through the whole node: sound, daemon, a real mosquitto, a real HTTP server that plays the LLM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.broker import Broker, Subscriber
+from tests.encode.talking import write
+from tests.llm_server import GOOD, INJECTION, WRONG, LlmServer, completion, refuses, resets, says, sends, stalls
+from tests.service.explained import BASE, EXPLANATION, FAILING, assert_secret, explain, explanations
+from tests.service.product import Product
+from tests.service.sounds import pump, write_clips
+from tests.service.test_end_to_end import check_contract
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.llm_server import Behaviour
+
+    Make = Callable[..., Product]
+    Seen = dict[str, Any]
+
+VOLATILE = {"at", "at_ms", "since", "since_ms", "alarm_id", "evidence", "clock_synced"}  # ids and times
+RAW = "This sound is \x1b[31mrough\u202e and\x00 loud.\r\n"
+
+BEHAVIOURS: dict[str, tuple[tuple[Behaviour, ...], str | None, int | None, str, int]] = {
+    # name: what the server does; text, format_ok and reason of what is published; requests
+    "success": ((says(GOOD),), GOOD, 1, "", 1),
+    "429, then success": ((refuses(429, retry_after="1"), says(GOOD)), GOOD, 1, "", 2),
+    "500": ((refuses(500),), None, None, "no answer to 3 requests", 3),
+    "reset": ((resets(),), None, None, "no answer to 3 requests", 3),
+    "stall": ((stalls(60.0),), None, None, "no answer to 3 requests", 3),
+    "empty": ((says(""),), None, None, "", 2),
+    "1 MB": ((sends(completion("x" * 1_000_000)),), None, None, "", 2),
+    "invalid JSON": ((sends(b'{"choices": ['),), None, None, "", 2),
+    "control characters": ((says(RAW),), "This sound is [31mrough and loud.", 1, "", 1),
+    "injection": ((says(INJECTION),), INJECTION, 0, "", 2),
+    "wrong, then right": ((says(WRONG), says(GOOD)), GOOD, 1, "", 2),
+    "key refused": ((refuses(401),), None, None, "401", 1),
+}
+
+
+def seen(scada: Subscriber) -> Seen:
+    """Return what a plant sees beside explanations."""
+    alerts = [json.loads(message.payload) for message in scada.on(f"{BASE}/pump/alert")]
+    states = [json.loads(message.payload) for message in scada.on(f"{BASE}/pump/state")]
+    told = [(each["state"], each["alarm"]) for each in states]
+    status = json.loads(scada.wait_for(f"{BASE}/status", 2)[-1].payload)
+    return {
+        "alerts": [{name: value for name, value in alert.items() if name not in VOLATILE} for alert in alerts],
+        "states": [each for place, each in enumerate(told) if place == 0 or told[place - 1] != each],
+        "lost": {name: status[name] for name in ("frames_dropped", "windows_dropped", "alerts_dropped")},
+        "topics": {message.topic for message in scada.messages} - {EXPLANATION},
+    }
+
+
+def latency_s(scada: Subscriber) -> float:
+    """Return how long after its event the first alert came, seconds."""
+    alert = scada.on(f"{BASE}/pump/alert")[0]
+    came_s = time.time() - (time.monotonic_ns() - alert.at_ns) / 1e9
+    return came_s - float(json.loads(alert.payload)["at_ms"]) / 1e3
+
+
+@pytest.fixture(scope="module")
+def unexplained(tmp_path_factory: pytest.TempPathFactory, enrolled_state: Path) -> Seen:
+    """Return what a plant sees of a failing pump when no LLM is configured."""
+    folder = tmp_path_factory.mktemp("unexplained")
+    shutil.copytree(enrolled_state, folder / "state")
+    with Broker(folder) as broker, Subscriber(broker.port) as scada:
+        assert Product(folder, FAILING, mqtt_port=broker.port).command("run").returncode == 0
+        return seen(scada)
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_whatever_the_llm_does_the_plant_sees_the_same_alarm(
+    enrolled: Make, tmp_path: Path, unexplained: Seen, name: str
+) -> None:
+    """The alert comes at once, state and losses are those of a run without an LLM, and the outcome is published."""
+    script, text, format_ok, reason, requests = BEHAVIOURS[name]
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada, LlmServer(*script) as llm:
+        product = enrolled(
+            FAILING, mqtt_port=broker.port, extra=explain(tmp_path, llm.base_url, requests_per_alarm=3)
+        )  # fmt: skip
+        with product.daemon() as daemon:
+            assert daemon.process.wait(30) == 0
+        measured, worded = explanations(scada, 2)
+        assert seen(scada) == unexplained
+        check_contract(scada.messages)
+        assert len(llm.requests) == requests
+        assert_secret(product, scada)
+    [alert] = unexplained["alerts"]
+    assert alert["event"] == "start"
+    assert latency_s(scada) < 2.0
+    assert (measured["seq"], measured["method"], measured["status"]) == (0, "measured", "ok")
+    assert (worded["seq"], worded["method"]) == (1, "measured-worded")
+    assert (worded["status"], worded["text"]) == (("unavailable", "") if text is None else ("ok", text))
+    assert worded.get("format_ok") == format_ok
+    assert reason in worded["reason"]
+    assert bool(worded["reason"]) is (text is None)
+    assert product.rows("SELECT requests FROM llm_days") == [(requests,)]
+
+
+def test_without_an_llm_the_measured_explanation_comes_alone(enrolled: Make, tmp_path: Path) -> None:
+    """A rattle is told in figures with findings and evidence, and `alarms show` has the very same sentence."""
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
+        product = enrolled(FAILING, mqtt_port=broker.port)
+        assert product.command("run").returncode == 0
+        [told] = explanations(scada, 1)
+    [alarm] = product.answer("alarms list")
+    assert told["alarm_id"] == alarm["alarm_id"]
+    assert told["findings"] >= 1
+    assert told["finding_1_text"][:10].lower() in told["text"].lower()
+    assert told["evidence"] == f"pump/{alarm['alarm_id']}.png"
+    assert told["latency_s"] < 5.0
+    assert product.rows("SELECT method, text FROM explanations") == [("measured", told["text"])]
+
+
+def test_evidence_off_keeps_no_figures_and_still_tells(enrolled: Make, tmp_path: Path) -> None:
+    """With evidence = "off" the sentence is published; neither picture nor acoustics stay."""
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
+        product = enrolled(FAILING, mqtt_port=broker.port, extra='evidence = "off"')
+        assert product.command("run").returncode == 0
+        [told] = explanations(scada, 1)
+    assert told["status"] == "ok"
+    assert "evidence" not in told
+    assert product.rows("SELECT acoustics FROM explanations") == [(None,)]
+    assert not (product.state / "evidence").exists()
+
+
+def test_normals_that_were_never_measured_are_named_and_can_be_measured(
+    enrolled: Make, tmp_path: Path, healthy_clips: Path
+) -> None:
+    """Normals of an older version give `unavailable` with the command that helps, and that command helps."""
+    import sqlite3
+
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
+        product = enrolled(FAILING, mqtt_port=broker.port)
+        with sqlite3.connect(product.state / "edge-monitor.db") as connection:
+            connection.execute("UPDATE normals SET descriptors = '{\"quietest_dbfs\": -30.0}'")
+        connection.close()
+        assert product.command("run").returncode == 0
+        [told] = explanations(scada, 1)
+        assert told["reason"] == (
+            "pump: only 0 of 60 normals were measured when they were enrolled"
+            " (`edge-monitor enroll --anew RECORDINGS` measures them)"
+        )
+        assert product.answer("enroll --anew", str(healthy_clips))["normals"] == 60
+        product.source = FAILING.replace("take = 1", "take = 2")
+        with sqlite3.connect(product.state / "edge-monitor.db") as connection:
+            connection.execute("UPDATE alarms SET ended_ms = started_ms")
+        connection.close()
+        assert product.command("run").returncode == 0
+        assert explanations(scada, 2)[1]["status"] == "ok"
+
+
+def test_a_talking_bundle_has_its_captions_worded(tmp_path: Path) -> None:
+    """With captions and texts the combination is asked, the caption published, and nothing decoded twice."""
+    write(tmp_path / "state/models/talking")
+    write_clips(tmp_path / "healthy", "healthy", pump(240))
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada, LlmServer(says(GOOD)) as llm:
+        product = Product(
+            tmp_path, FAILING, mqtt_port=broker.port, bundle="talking", extra=explain(tmp_path, llm.base_url)
+        )  # fmt: skip
+        assert product.command("enroll", str(tmp_path / "healthy")).returncode == 0
+        product.source = FAILING.replace('"rattle"', '"no-flow"')
+        assert product.command("run").returncode == 0
+        [(alarms,)] = product.rows("SELECT count(*) FROM alarms")  # 1.5 s windows: it comes and goes
+        told = explanations(scada, 2 * alarms)
+        request = llm.requests[0]
+    measured = next(each for each in told if each["seq"] == 0)
+    worded = next(each for each in told if each["seq"] == 1)
+    assert "too short to measure" in measured["reason"]
+    assert (worded["method"], worded["text"]) == ("combination", GOOD)
+    assert worded["caption"].startswith("Sounds like")
+    assert worded["caption"].rstrip(".") in request.prompt
+    assert "Vibration" in request.prompt
+    [(captions,)] = product.rows("SELECT count(*) FROM captions")
+    assert 2 <= captions <= 5 * alarms
