@@ -20,7 +20,7 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
     """Its rows stay, and its layout is then that of a new one."""
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
-        for statement in database._statements(database._SCHEMA):  # noqa: SLF001 - schema 1 as it was released
+        for statement in database._statements(database._SCHEMA):
             connection.execute(statement)
         connection.execute("PRAGMA user_version=1")
         connection.execute("INSERT INTO counters VALUES ('outbox_sent', 7)")

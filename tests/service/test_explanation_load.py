@@ -19,6 +19,7 @@ from edge_monitor.records import AlarmEvent, EventKind, Neighbour
 from edge_monitor.service.daemon import Daemon
 from edge_monitor.service.healthy import load_healthy
 from edge_monitor.service.pipeline import Heard, Proof
+from edge_monitor.service.systemd import Notifier
 from tests.broker import wait_until
 from tests.service.sounds import pump
 
@@ -68,7 +69,7 @@ def lags(daemon: Daemon, until: threading.Event) -> list[float]:
 
 def test_a_hundred_alarms_delay_no_window(enrolled: Make) -> None:
     """While 100 alarms are explained every window of live sound is judged in its hop; those too many say so."""
-    daemon = Daemon(load_settings(enrolled(LIVE, extra='evidence = "off"').config))
+    daemon = Daemon(load_settings(enrolled(LIVE, extra='evidence = "off"').config), Notifier())
     running = threading.Thread(target=daemon.run)
     mask = os.umask(0o077)  # which the daemon sets for its whole process
     running.start()
