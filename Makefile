@@ -1,5 +1,5 @@
 # make demo   see it work: a simulated machine, a fault, an alert over MQTT
-# make test   all tests, three files at a time: they wait more than they work
+# make test   all tests, two files at a time: they wait more than they work
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
 # make soak   7 days of sound with outages, at 60 times real time: about 3 hours
 # All set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
@@ -17,7 +17,7 @@ demo:
 
 test:
 	@scripts/setup.sh test
-	@.venv/bin/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-export:
 	@scripts/setup.sh test

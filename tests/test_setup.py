@@ -67,5 +67,5 @@ def test_without_the_right_to_install_it_prints_the_line_to_type(checkout: Path)
     assert answer.returncode == 1
     line = answer.stderr.splitlines()[1]
     assert line.startswith("    sudo apt-get install -y --no-install-recommends ")
-    assert line.endswith("libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto")
+    assert line.endswith("libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto libfaketime")
     assert not (checkout / ".venv").exists()

@@ -91,7 +91,7 @@ def test_no_secret_is_ever_shown(plant: MakePlant, tmp_path: Path, place: str) -
         if find_spec("edge_monitor.cli.support_bundle"):
             bundle = tmp_path / "bundle"
             bundle.mkdir()
-            done = running.product.command("support-bundle", "--output", str(bundle / "support.tar.gz"))
+            done = running.product.command("support-bundle", "--out", str(bundle / "support.tar.gz"))
             assert done.returncode == 0, done.stderr
             shown.update(contents(bundle))
         running.stop()

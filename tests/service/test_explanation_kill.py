@@ -142,7 +142,8 @@ def test_what_waited_too_long_expires(enrolled: Make, tmp_path: Path) -> None:
         product.source = '{ kind = "simulator", machine = "pump", take = 2, seconds = 30, pace = 40 }'
         assert product.command("run").returncode == 0
         worded = explanations(scada, 2)[1]
-    assert (worded["status"], worded["reason"]) == ("unavailable", "expired: no answer within 2 h")
+    assert worded["status"] == "unavailable"
+    assert worded["reason"].startswith("expired: no answer within 2 h")
 
 
 def test_the_day_s_budget_is_kept(enrolled: Make, tmp_path: Path) -> None:
