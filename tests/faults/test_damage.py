@@ -209,7 +209,8 @@ def test_a_damaged_database_is_told_to_the_plant_and_the_pump_is_heard(tmp_path:
     shutil.copytree(enrolled_state, tmp_path / "state")
     spoil(tmp_path / "state" / database.FILE_NAME, 0, 100)
     with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
-        product = Product(tmp_path, FAILING, mqtt_port=broker.port)
+        late = FAILING.replace("fault_at_s = 60", "fault_at_s = 300")  # the fault of the disk is told for 5 s before
+        product = Product(tmp_path, late, mqtt_port=broker.port)
         with product.daemon() as daemon:
             wait_until(lambda: scada.on(f"{BASE}/pump/alert"), 60.0, "the alert")
             states = [message.payload for message in scada.on(f"{BASE}/pump/state")]
