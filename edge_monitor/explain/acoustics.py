@@ -15,6 +15,8 @@ from edge_monitor.explain.spectrum import band_edges, bin_range, frame_of, in_db
 from edge_monitor.explain.tones import Tone, find_tones
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_monitor.records import Samples
 
 VERSION = 1  # of the figures: those of another version are not compared
@@ -68,16 +70,10 @@ def measure(samples: Samples, rate_hz: int) -> Acoustics:
     sound = np.asarray(samples, dtype=np.float32)
     if not np.isfinite(sound).all():
         raise ExplainError("the sound has values that are not finite")
-    sound = sound - np.float32(sound.mean(dtype=np.float64))
+    sound = _without_dc(sound)
     edges = band_edges(rate_hz)
-    long = frame_of(_LONG_S, rate_hz)
-    power = short_time_power(sound, long, long // 4)  # (frames, bins)
-    step_hz = rate_hz / long
-    median = np.median(np.ascontiguousarray(power.T), axis=1).astype(np.float64)  # (bins,)
-    noise = [
-        float(np.median(median[inside]) / np.log(2) * (inside.stop - inside.start))
-        for inside in (bin_range(low, high, step_hz) for low, high in pairwise(edges))
-    ]
+    power, step_hz = _long_power(sound, rate_hz)
+    median = _over_time(power)
     mean = power.mean(axis=0, dtype=np.float64)
     short = frame_of(_SHORT_S, rate_hz)
     brief = short_time_power(sound, short, short // 2)
@@ -93,11 +89,17 @@ def measure(samples: Samples, rate_hz: int) -> Acoustics:
         variability_db=float(np.std(in_db(brief.sum(axis=1)))),
         low_db=_one_db(float(mean[bin_range(*LOW_HZ, step_hz)].sum())),
         centroid_hz=float(np.sum(mean * np.arange(len(mean)))) * step_hz / total if total > 0 else 0.0,
-        noise_db=tuple(in_db(np.array(noise)).tolist()),
+        noise_db=_steady_noise_db(median, step_hz, rate_hz),
         loud_db=tuple(in_db(np.array(loud)).tolist()),
         tones=find_tones(power, median, step_hz, float(edges[0]), float(edges[-1])),
         impulses=find_impulses(sound, rate_hz),
     )
+
+
+def steady_noise_db(samples: Samples, rate_hz: int) -> tuple[float, ...]:
+    """Return `Acoustics.noise_db` alone, in a quarter of the time: for every window, not only for an alarm's."""
+    power, step_hz = _long_power(_without_dc(samples), rate_hz)
+    return _steady_noise_db(_over_time(power), step_hz, rate_hz)
 
 
 def loud_edges(rate_hz: int) -> list[tuple[float, float]]:
@@ -109,6 +111,28 @@ def loud_edges(rate_hz: int) -> list[tuple[float, float]]:
 def _impulsiveness(figures: dict[str, Any]) -> Impulsiveness:
     rhythms = tuple(Rhythm(*rhythm) for rhythm in figures.pop("rhythms"))
     return Impulsiveness(**figures | {"moments_s": tuple(figures["moments_s"])}, rhythms=rhythms)
+
+
+def _without_dc(samples: Samples) -> Samples:
+    return samples - np.float32(samples.mean(dtype=np.float64))
+
+
+def _long_power(sound: Samples, rate_hz: int) -> tuple[NDArray[np.float32], float]:
+    """Return the power of the long spectra (frames, bins), and the width of their bins in Hz."""
+    frame = frame_of(_LONG_S, rate_hz)
+    return short_time_power(sound, frame, frame // 4), rate_hz / frame
+
+
+def _over_time(power: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return each bin's median: what brief sounds leave as it is."""
+    return np.median(np.ascontiguousarray(power.T), axis=1).astype(np.float64)
+
+
+def _steady_noise_db(median: NDArray[np.float64], step_hz: float, rate_hz: int) -> tuple[float, ...]:
+    bands = [bin_range(low, high, step_hz) for low, high in pairwise(band_edges(rate_hz))]
+    # log 2: the median of noise's power is that much of its mean; the bins' median leaves tones out
+    power = [float(np.median(median[band]) / np.log(2) * (band.stop - band.start)) for band in bands]
+    return tuple(in_db(np.array(power)).tolist())
 
 
 def _one_db(power: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from edge_monitor.explain.comparison import Comparison
 
-# Paper, IV-A, in its spelling and order.
+# Paper, IV-A, in its spelling and order; its authors asked an LLM for what machine sounds have in general.
 REFERENCE_TEXTS = (
     "Vibration",
     "High-frequency Squealing or Screeching",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.errors import ExplainError
 from edge_monitor.explain.comparison import comparison
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS, counterparts
+from edge_monitor.explain.counterparts import counterparts
 from edge_monitor.explain.findings import find, rounded
 from edge_monitor.explain.sentence import sentence
 from edge_monitor.explain.spread import Spread, spread_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.records import Finding
 
-__all__ = ["REFERENCE_TEXTS", "Difference", "Spread", "compare", "spread_of"]
+__all__ = ["Difference", "Spread", "compare", "spread_of"]
 
 _STANDS_OUT = 1.0
 _FAINT = 0.05  # below, there is no largest difference worth a word

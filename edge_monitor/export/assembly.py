@@ -16,6 +16,7 @@ from edge_monitor.encode.manifest import BundleFile
 from edge_monitor.encode.origin import Build
 from edge_monitor.encode.runtime import onnx_runtime
 from edge_monitor.errors import BundleError
+from edge_monitor.explain.counterparts import REFERENCE_TEXTS
 from edge_monitor.export.comparison import check_audio, check_decoder, check_mapper, check_texts
 from edge_monitor.export.gpt2 import decoder_model, text_encoder_model
 from edge_monitor.export.htsat import audio_model
@@ -35,17 +36,6 @@ if TYPE_CHECKING:
     Tokens = NDArray[np.int64]
     Array = NDArray[np.float32]
 
-# Asked of an LLM by the paper's authors for machine sounds in general (its section on experiments).
-REFERENCE_TEXTS = (
-    "Vibration",
-    "High-frequency Squealing or Screeching",
-    "Popping or Knocking Sounds",
-    "Rhythmic Clicking or Tapping",
-    "Grinding Sounds",
-    "Irregular Patterns",
-    "Low-frequency Humming",
-    "Unexpected Silence",
-)
 _TEXT_LENGTH = 77  # tokens; msclap's config_2023.yml, text_len
 _END = " <|endoftext|>"  # what msclap's wrapper adds to every text
 

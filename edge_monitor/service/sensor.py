@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
 from edge_monitor.errors import ExplainError
-from edge_monitor.explain.acoustics import Acoustics
-from edge_monitor.explain.spectrum import band_edges, bin_range, frame_of, in_db, short_time_power
+from edge_monitor.explain.acoustics import Acoustics, steady_noise_db
+from edge_monitor.explain.spectrum import band_edges
 from edge_monitor.memory.normals import NormalStore
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
 
     from edge_monitor.memory.generations import Generation
     from edge_monitor.records import Samples
 
 _MOST = 500  # normals that are read: more do not change the profile, and each takes time
-_FRAME_S = 0.5  # as the normals' acoustics were measured
 
 
 def load_sensor(connection: sqlite3.Connection, generation: Generation) -> SensorProfile | None:
@@ -43,15 +38,3 @@ def load_sensor(connection: sqlite3.Connection, generation: Generation) -> Senso
 def sensor_change(profile: SensorProfile, samples: Samples, rate_hz: int, level_dbfs: float) -> str | None:
     """Return in one line how the microphone has changed since the profile was learnt, as far as this window says it."""
     return find_change(profile, [level_dbfs, *steady_noise_db(samples, rate_hz)], band_edges(rate_hz)[:-1].tolist())
-
-
-def steady_noise_db(samples: Samples, rate_hz: int) -> Sequence[float]:
-    """Return each band's level without its tones and brief sounds, dB re full scale: `Acoustics.noise_db`."""
-    sound = samples - np.float32(samples.mean(dtype=np.float64))
-    frame = frame_of(_FRAME_S, rate_hz)
-    power = short_time_power(sound, frame, frame // 4)  # (frames, bins)
-    median = np.median(np.ascontiguousarray(power.T), axis=1).astype(np.float64)  # (bins,)
-    edges, step_hz = band_edges(rate_hz), rate_hz / frame
-    bands = [bin_range(low, high, step_hz) for low, high in pairwise(edges.tolist())]
-    noise = [float(np.median(median[band]) / np.log(2) * (band.stop - band.start)) for band in bands]
-    return in_db(np.array(noise)).tolist()  # type: ignore[no-any-return]  # numpy's own

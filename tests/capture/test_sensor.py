@@ -10,8 +10,8 @@ import pytest
 from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.capture.resampling import resample
 from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
-from edge_monitor.explain.acoustics import measure
-from edge_monitor.service.sensor import sensor_change, steady_noise_db
+from edge_monitor.explain.acoustics import measure, steady_noise_db
+from edge_monitor.service.sensor import sensor_change
 from tests.service.sounds import pump
 
 BANDS_HZ = (100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)

@@ -10,19 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_monitor.explain import prompts
+from edge_monitor.explain.counterparts import REFERENCE_TEXTS
 from edge_monitor.records import Finding
 
 MACHINE = "Coolant pump 3"
-TEXTS = (
-    "Vibration",
-    "High-frequency Squealing or Screeching",
-    "Popping or Knocking Sounds",
-    "Rhythmic Clicking or Tapping",
-    "Grinding Sounds",
-    "Irregular Patterns",
-    "Low-frequency Humming",
-    "Unexpected Silence",
-)
 CAPTION = "Sounds like a machine is knocking, then grinding."
 NORMAL_CAPTIONS = (
     "Sounds like a pump is running",
@@ -97,14 +88,19 @@ MEASURED_WORDED = (
 def combined(machine: str = MACHINE, caption: str = CAPTION) -> str:
     """Return the combination's prompt of the fixed case."""
     return prompts.combination(
-        machine, TEXTS, caption=caption, similarities=OWN, normal_captions=NORMAL_CAPTIONS, normal_similarities=NORMAL
+        machine,
+        REFERENCE_TEXTS,
+        caption=caption,
+        similarities=OWN,
+        normal_captions=NORMAL_CAPTIONS,
+        normal_similarities=NORMAL,
     )
 
 
 def test_the_prompts_of_a_fixed_case_are_these() -> None:
     """Whoever changes a word of a prompt changes it here, and PROMPT_VERSION with it."""
     assert prompts.text_decoder(MACHINE, CAPTION, NORMAL_CAPTIONS) == TEXT_DECODER
-    assert prompts.zero_shot(MACHINE, TEXTS, OWN, NORMAL) == ZERO_SHOT
+    assert prompts.zero_shot(MACHINE, REFERENCE_TEXTS, OWN, NORMAL) == ZERO_SHOT
     assert combined() == COMBINATION
     assert prompts.measured_worded(MACHINE, "Impulses at 87.3 per second, normally none.", FINDINGS) == MEASURED_WORDED
     assert prompts.corrective() == (
@@ -152,7 +148,7 @@ def test_whatever_a_caption_or_a_name_holds_stays_in_its_place(caption: str, mac
     tables = prompt.split(" are given as ")
     anomalous = next(part for part in tables if part.startswith("caption,Vibration"))
     records = list(csv.reader(io.StringIO(anomalous.partition(". On the other hand, the captions and")[0], newline="")))
-    assert records[0] == ["caption", *TEXTS]
+    assert records[0] == ["caption", *REFERENCE_TEXTS]
     assert records[1][1:] == ["0.3100", "-0.0421", "0.2705", "0.2000", "0.1000", "0.0500", "0.0100", "0.0000"]
     assert len(records) == 2
 
@@ -170,11 +166,11 @@ def test_nothing_that_stands_out_is_worded_without_a_table() -> None:
 def test_a_row_of_another_length_is_refused() -> None:
     """A cosine too few would shift the others under the wrong texts."""
     with pytest.raises(ValueError, match="zip"):
-        prompts.zero_shot(MACHINE, TEXTS, OWN[:7], NORMAL)
+        prompts.zero_shot(MACHINE, REFERENCE_TEXTS, OWN[:7], NORMAL)
     with pytest.raises(ValueError, match="zip"):
         prompts.combination(
             MACHINE,
-            TEXTS,
+            REFERENCE_TEXTS,
             caption=CAPTION,
             similarities=OWN,
             normal_captions=NORMAL_CAPTIONS[:3],

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edge_monitor.encode.encoder import Encoder
-from edge_monitor.export.assembly import REFERENCE_TEXTS, Vocabulary
+from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.export.assembly import Vocabulary
 from edge_monitor.export.comparison import unit
 from edge_monitor.export.variants import compare, quantize_bundle
 
