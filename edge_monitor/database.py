@@ -182,8 +182,8 @@ ALTER TABLE inhibitions ADD COLUMN length_s REAL NOT NULL DEFAULT 86400;
 _STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH)  # step i leads from schema i to schema i + 1
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the database at `path`, creating and migrating it unless `read_only`.
+def connect(path: Path, *, read_only: bool = False, version: int = SCHEMA_VERSION) -> sqlite3.Connection:
+    """Open the database at `path`, creating and migrating it (as far as schema `version`) unless `read_only`.
 
     WAL with `synchronous=FULL`: a commit that returned survives a power cut (NORMAL may lose the last ones).
     Autocommit mode; use `transaction()`. The connection may be handed to one other thread, never shared by two.
@@ -201,7 +201,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        prepare(connection, str(path), read_only=read_only)
+        prepare(connection, str(path), read_only=read_only, version=version)
     except (sqlite3.Error, StorageError) as error:
         if connection is not None:
             connection.close()
@@ -217,27 +217,29 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(connection: sqlite3.Connection, where: str, *, read_only: bool = False) -> None:
-    """Make a fresh connection one of this program's: its settings, and (unless `read_only`) the newest schema.
+def prepare(
+    connection: sqlite3.Connection, where: str, *, read_only: bool = False, version: int = SCHEMA_VERSION
+) -> None:
+    """Make a fresh connection one of this program's: its settings, and (unless `read_only`) at least schema `version`.
 
     Raises StorageError when the database comes from a newer version, sqlite3.Error when it cannot be used.
     """
     connection.execute("PRAGMA foreign_keys=ON")
     connection.row_factory = sqlite3.Row
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA_VERSION:
         raise StorageError(
-            f"written by a newer edge-monitor (schema {version}, this one knows {SCHEMA_VERSION})",
+            f"written by a newer edge-monitor (schema {found}, this one knows {SCHEMA_VERSION})",
             where=where,
             hint="upgrade edge-monitor",
         )
-    if version < SCHEMA_VERSION and not read_only:
+    if found < version and not read_only:
         with transaction(connection):
-            version = connection.execute("PRAGMA user_version").fetchone()[0]  # somebody else may have been faster
-            for step in _STEPS[version:]:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]  # somebody else may have been faster
+            for step in _STEPS[found:version]:
                 for statement in _statements(step):
                     connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute(f"PRAGMA user_version={max(found, version)}")
 
 
 def is_damage(error: BaseException) -> bool:

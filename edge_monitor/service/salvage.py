@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from edge_monitor import clock, database
 from edge_monitor.errors import DiskError
 from edge_monitor.memory.distance import K
-from edge_monitor.service.wal import read_wal
+from edge_monitor.service.image import columns, columns_of, in_memory, loaded, read_image, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edge_monitor.service.image import Readable
+
     Row = tuple[object, ...]
 
-_HEADER_BYTES = 100
-_PAGE_BYTES = 4096  # of every database of this program
 _STEPS = 5000  # rows tried one by one behind an unreadable one; then in ever larger steps
 _KEPT_DAMAGED = 3  # damaged databases kept for whoever wants to look; the oldest go first
 
@@ -45,8 +45,8 @@ def snapshot(path: Path) -> sqlite3.Connection:
     It needs no lock and no room, where SQLite would make files beside the database even to read it. A damaged one is
     read as far as it goes. Takes as much memory as the file. Raises DiskError when the file cannot be read.
     """
-    image = _image(path)
-    connection = _loaded(image) if image else _in_memory()
+    image = read_image(path)
+    connection = loaded(image) if image else in_memory()
     try:
         try:
             sound = not image or check(connection) == ""
@@ -54,9 +54,8 @@ def snapshot(path: Path) -> sqlite3.Connection:
             sound = False
         if not sound:
             connection.close()
-            connection = _in_memory()
-            database.prepare(connection, str(path))
-            with closing(_readable(image)) as source:
+            connection = in_memory()
+            with readable(image) as source:
                 save(source, connection)
         database.prepare(connection, str(path))
         connection.execute("PRAGMA query_only=ON")
@@ -89,7 +88,7 @@ def rebuild(path: Path) -> Tally:
     fresh = path.with_name(f"{path.name}.new")
     try:
         _remove(fresh)
-        with closing(_readable(_image(path))) as source, closing(database.connect(fresh)) as target:
+        with readable(read_image(path)) as source, closing(database.connect(fresh, version=source.version)) as target:
             rows, incomplete = save(source, target)
             target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for left in ("-wal", "-shm"):
@@ -147,19 +146,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def save(source: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, tuple[str, ...]]:
-    """Copy what can be read of every table; return how many rows, and the tables of which some were lost."""
-    tables = sorted(_tables(target))
-    incomplete = set()
+def save(source: Readable, target: sqlite3.Connection) -> tuple[int, tuple[str, ...]]:
+    """Copy what can be read of every table; return how many rows, and the tables of which some were lost.
+
+    An older schema is copied as it is and brought up to date then, as an undamaged database would be.
+    """
+    database.prepare(target, "the rebuilt database", version=source.version)
+    tables = sorted(columns(target))
+    incomplete = set(columns_of(database.SCHEMA_VERSION)) - set(tables) if source.guessed else set()
     target.execute("PRAGMA foreign_keys=OFF")
     with database.transaction(target):
         for table in tables:
-            if not _copy(source, target, table):
+            if not _copy(source.connection, target, table):
                 incomplete.add(table)
-        incomplete |= _mend(source, target)
+        incomplete |= _mend(source.connection, target)
         rows = sum(target.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)  # noqa: S608 - the schema's own names
         database.add_to_counter(target, "storage_rebuilt", 1)
-    target.execute("PRAGMA foreign_keys=ON")
+    database.prepare(target, "the rebuilt database")
     return rows, tuple(sorted(incomplete))
 
 
@@ -267,49 +270,6 @@ def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> set[str]:
     target.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
     target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (max(last, largest),))
     return lost
-
-
-def _image(path: Path) -> bytes:
-    """Return the database as its file and its log have it. Raises DiskError."""
-    try:
-        file = path.read_bytes() if path.exists() else b""
-        return read_wal(path.with_name(f"{path.name}-wal")).over(file)
-    except OSError as error:
-        raise DiskError(f"the database cannot be read: {error.strerror}", where=str(path)) from error
-
-
-def _readable(image: bytes) -> sqlite3.Connection:
-    """Open an image whose first page may be damaged: its header, or all of it, is then taken from a sound database."""
-    with closing(_in_memory()) as model:
-        database.prepare(model, "memory")
-        sound = model.serialize()
-        tables = _tables(model)
-    for taken in (_HEADER_BYTES, _PAGE_BYTES):
-        head = bytearray(sound[:taken])
-        head[28:32] = (len(image) // _PAGE_BYTES).to_bytes(4, "big")  # pages
-        head[32:40] = bytes(8)  # no free pages are known
-        connection = _loaded(bytes(head) + image[taken:])
-        with suppress(sqlite3.Error):
-            if _tables(connection) >= tables or taken == _PAGE_BYTES:
-                break
-        if taken == _HEADER_BYTES:
-            connection.close()
-    return connection
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-    return {row[0] for row in rows}
-
-
-def _loaded(image: bytes) -> sqlite3.Connection:
-    connection = _in_memory()
-    connection.deserialize(image[:18] + b"\x01\x01" + image[20:])  # no log: it has been applied
-    return connection
-
-
-def _in_memory() -> sqlite3.Connection:
-    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
 
 
 def _remove(path: Path) -> None:
