@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge_monitor.deliver.outbox import OutboxCounts
 
@@ -40,3 +40,15 @@ class PublisherHealth:
     volatile_dropped: int = 0  # alerts lost from memory while the disk failed
     volatile_refused: int = 0  # of those, refused by the broker
     outbox: OutboxCounts = field(default_factory=OutboxCounts)  # at most a second old
+
+
+class Vitals:
+    """The health so far: noted by the publisher's thread, read by any."""
+
+    def __init__(self) -> None:
+        self.now = PublisherHealth()
+
+    def note(self, **changes: object) -> None:
+        """Replace fields of `now`; a `last_error` is counted."""
+        errors = self.now.errors + ("last_error" in changes)
+        self.now = replace(self.now, errors=errors, **changes)  # type: ignore[arg-type]  # each call names its own fields

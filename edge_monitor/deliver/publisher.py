@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from edge_monitor import clock
 from edge_monitor.deliver.bell import Bell
 from edge_monitor.deliver.connection import Connection
 from edge_monitor.deliver.credentials import read_password, tls_context
-from edge_monitor.deliver.health import PublisherHealth, Timing
-from edge_monitor.deliver.lanes import Lanes, Message
+from edge_monitor.deliver.health import PublisherHealth, Timing, Vitals
 from edge_monitor.deliver.mailbox import Mailbox
-from edge_monitor.deliver.reader import PAGE_ROWS, Reader
-from edge_monitor.deliver.suspects import STRIKES, Suspects
+from edge_monitor.deliver.traffic import Traffic
 from edge_monitor.errors import DeliveryError, StorageError
 
 if TYPE_CHECKING:
@@ -70,23 +67,17 @@ class Publisher:
         self._status = status
         self._subscriptions = subscriptions
         self._on_lost = on_lost
-        self._on_cleared = on_cleared
-        self._cleared: dict[str, str] = {}  # topic -> machine
         self._timing = timing or Timing()
         self._client_id = settings.client_id or f"edge-monitor-{topics.site}-{topics.node}"
         self._mailbox = Mailbox(settings.score_interval_s)
         self._stop_at: float | None = None  # monotonic time at which draining ends
         self._stopping = threading.Event()
-        self._health = PublisherHealth()
+        self._vitals = Vitals()
         self._bell = Bell()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        # From here on: the publisher thread's own.
-        self._lanes = Lanes()
-        self._lanes.set_value(topics.status, b"")  # the first value of every connection; filled in when it is made
-        self._in_flight: dict[int, tuple[Message, float]] = {}  # packet id -> message, monotonic time it was sent
-        self._reader = Reader(outbox)
+        self._traffic = Traffic(outbox, self._mailbox, self._vitals, on_cleared)
+        self._traffic.set_value(topics.status, b"")  # the first of every connection; filled in when it is made
         self._counted_s = 0.0
-        self._suspects = Suspects()
 
     def start(self) -> None:
         """Begin to connect; the broker need not be there."""
@@ -115,7 +106,7 @@ class Publisher:
     def clear_state(self, machine: str) -> None:
         """Have the broker let go of the retained state of a machine that is no more."""
         topic = self._topics.state(machine)
-        self._cleared[topic] = machine
+        self._traffic.cleared[topic] = machine
         self._mailbox.put_value(topic, b"")
         self._bell.ring()
 
@@ -126,7 +117,7 @@ class Publisher:
 
     def publish_score(self, machine: str, payload: bytes) -> None:
         """Send a score at most once per machine and `score_interval_s`; dropped while there is no connection."""
-        if self._mailbox.put_score(self._topics.score(machine), payload, open_=self._health.connected):
+        if self._mailbox.put_score(self._topics.score(machine), payload, open_=self._vitals.now.connected):
             self._bell.ring()
 
     def publish_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
@@ -136,11 +127,12 @@ class Publisher:
 
     def health(self) -> PublisherHealth:
         """Return a snapshot."""
+        now = self._vitals.now
         return replace(
-            self._health,
+            now,
             alive=self._thread.is_alive(),
-            scores_skipped=self._health.scores_skipped + self._mailbox.scores_skipped,
-            volatile_dropped=self._mailbox.volatile_dropped + self._health.volatile_refused,
+            scores_skipped=now.scores_skipped + self._mailbox.scores_skipped,
+            volatile_dropped=self._mailbox.volatile_dropped + now.volatile_refused,
         )
 
     # --- the publisher thread ---------------------------------------------------------------------------------------
@@ -155,25 +147,20 @@ class Publisher:
                     reason = self._serve()
                 except Exception as error:  # noqa: BLE001 - whatever it is, the plant must hear of the next alarm
                     reason = f"internal error: {error!r}"
-                    self._abandon()
-                self._note(connected=False)
+                    self._traffic.abandon()
+                self._vitals.note(connected=False)
                 self._on_lost()
                 if self._stopping.is_set():
                     break
                 failures = 0 if time.monotonic() - began_s > _STABLE_S else failures
                 retry_s = self._timing.backoff_s(failures)
                 failures += 1
-                self._note(last_error=reason)
+                self._vitals.note(last_error=reason)
                 _log.warning("deliver.disconnected", reason=reason, retry_s=round(retry_s, 2))
                 self._rest(retry_s)
         finally:
-            self._note(connected=False)
+            self._vitals.note(connected=False)
             self._bell.close()
-
-    def _abandon(self) -> None:
-        """Put back what was in flight on a connection that was not ended properly."""
-        self._in_flight.clear()
-        self._lanes.connection_lost()
 
     def _rest(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds
@@ -206,67 +193,32 @@ class Publisher:
         if connection.lost is None:
             self._say_goodbye(connection)
         connection.close(clean=connection.lost is None)
-        self._forget(connection)
+        self._traffic.connection_ended(connection)
         return connection.lost or "stopped"
 
     def _welcome(self) -> None:
-        self._lanes.set_value(self._topics.status, self._status("online", "running"))
-        self._note(connected=True, connections=self._health.connections + 1)
+        self._traffic.set_value(self._topics.status, self._status("online", "running"))
+        self._vitals.note(connected=True, connections=self._vitals.now.connections + 1)
         _log.info("deliver.connected", host=self._settings.host, port=self._settings.port)
 
     def _hear_refusals(self, connection: Connection) -> None:
         refused, connection.unheard = connection.unheard, ()
         for reason in refused:
-            self._note(last_error=f"cannot listen to {reason}")
+            self._vitals.note(last_error=f"cannot listen to {reason}")
             _log.error("deliver.subscription_refused", reason=reason)
 
     def _turn(self, connection: Connection, opened_s: float) -> None:
         """Read what is new, send what may go, wait for answers."""
-        self._collect()
-        self._send(connection)
-        now_s = time.monotonic()
-        if any(now_s - sent_s > self._timing.acknowledge_s for _, sent_s in self._in_flight.values()):
+        self._traffic.collect()
+        self._traffic.send(connection)
+        if self._traffic.overdue(self._timing.acknowledge_s):
             connection.end(f"no acknowledgement within {self._timing.acknowledge_s:g} s")
             return
-        if now_s - opened_s > _STABLE_S:
-            self._suspects.clear()
+        if time.monotonic() - opened_s > _STABLE_S:
+            self._traffic.trust()
         self._count()
         self._wait(connection, min(_IDLE_S, self._timing.acknowledge_s / 2))
-        self._settle(connection.take_acknowledged())
-
-    def _collect(self) -> None:
-        mail = self._mailbox.take(max(PAGE_ROWS - self._lanes.waiting, 0))
-        for topic, payload in mail.values.items():
-            self._lanes.set_value(topic, payload)
-        for row in mail.volatile:
-            self._lanes.add(row)
-        try:
-            for row in self._reader.read(self._lanes.waiting, committed=mail.committed):
-                self._lanes.add(row)
-        except (sqlite3.Error, StorageError) as error:
-            self._note(last_error=f"outbox: {error}")
-            _log.error("deliver.outbox_unreadable", error=str(error))
-
-    def _send(self, connection: Connection) -> None:
-        limit = 1 if self._suspects.cautious else connection.max_in_flight
-        refused = True
-        while refused:  # a refused message frees its lane at once
-            refused = False
-            for message in self._lanes.sendable(max(limit - len(self._in_flight), 0)):
-                late_ms = clock.now().wall_ms - message.row.created_ms if message.row else None
-                retain = message.row is None
-                mid = connection.publish(message.topic, message.payload, qos=1, retain=retain, late_ms=late_ms)
-                if mid is None:
-                    self._refused(message, f"{len(message.payload)} bytes are more than the broker accepts")
-                    refused = True
-                else:
-                    self._in_flight[mid] = (message, time.monotonic())
-        for topic, payload in self._mailbox.take_scores().items():
-            if connection.congested:
-                self._note(scores_skipped=self._health.scores_skipped + 1)
-            else:
-                connection.publish(topic, payload, qos=0)
-                self._note(scores_sent=self._health.scores_sent + 1)
+        self._traffic.settle(connection.take_acknowledged())
 
     def _wait(self, connection: Connection, seconds: float) -> None:
         if self._stop_at is not None:
@@ -274,38 +226,11 @@ class Publisher:
         connection.wait(seconds, self._bell.socket)
         self._bell.hush()
 
-    def _settle(self, answered: list[tuple[int, str | None]]) -> None:
-        for mid, refusal in answered:
-            if mid not in self._in_flight:
-                continue  # a score, or the goodbye
-            message, _ = self._in_flight.pop(mid)
-            if refusal is not None:
-                self._refused(message, refusal)
-                continue
-            self._lanes.landed(message)
-            if message.row is None and message.topic in self._cleared:
-                self._lanes.forget(message.topic)
-                self._on_cleared(self._cleared.pop(message.topic))
-            if message.row is not None:
-                self._note(sent=self._health.sent + 1)
-                if message.row.id > 0:
-                    self._outbox.acknowledge(message.row.id)
-
-    def _refused(self, message: Message, reason: str) -> None:
-        self._lanes.landed(message)
-        row = message.row
-        self._note(last_error=f"{message.topic}: {reason}")
-        _log.error("deliver.parked" if row else "deliver.refused", topic=message.topic, reason=reason)
-        if row is not None and row.id > 0:
-            self._outbox.park(row.id, reason)
-        elif row is not None and row.alarm_id:  # an alert that exists in memory only
-            self._note(volatile_refused=self._health.volatile_refused + 1)
-
     def _drained(self, connection: Connection) -> bool:
         """Return True when a stop was asked for and nothing is left to send, or no time."""
         if self._stop_at is None:
             return False
-        nothing_left = connection.ready and self._lanes.idle and self._mailbox.empty and not self._reader.behind
+        nothing_left = connection.ready and self._traffic.idle
         return nothing_left or time.monotonic() >= self._stop_at
 
     def _say_goodbye(self, connection: Connection) -> None:
@@ -314,37 +239,21 @@ class Publisher:
         while connection.lost is None and time.monotonic() < end_s:
             self._wait(connection, end_s - time.monotonic())
             answered = connection.take_acknowledged()
-            self._settle(answered)
+            self._traffic.settle(answered)
             if any(mid == goodbye for mid, _ in answered):
                 break
 
-    def _forget(self, connection: Connection) -> None:
-        """Put unanswered messages back; one that makes the broker hang up again and again is parked."""
-        self._settle(connection.take_acknowledged())
-        messages = [message for message, _ in self._in_flight.values()]
-        self._in_flight.clear()
-        if connection.closed_by_broker:
-            poison = self._suspects.hung_up([message.row.id for message in messages if message.row is not None])
-            for message in messages:
-                if message.row is not None and message.row.id == poison:
-                    self._refused(message, f"the broker hung up on it {STRIKES} times")
-        self._lanes.connection_lost()
-
     def _count(self) -> None:
         now_s = time.monotonic()
-        self._note(progress_s=now_s)
+        self._vitals.note(progress_s=now_s)
         if now_s - self._counted_s < _IDLE_S:
             return
         self._counted_s = now_s
         try:
-            counts, before = self._outbox.counts(), self._health.outbox
+            counts, before = self._outbox.counts(), self._vitals.now.outbox
         except (sqlite3.Error, StorageError) as error:
-            self._note(last_error=f"outbox: {error}")
+            self._vitals.note(last_error=f"outbox: {error}")
             return
-        self._note(outbox=counts)
-        if (counts.parked, counts.dropped) != (before.parked, before.dropped) and self._health.connected:
-            self._lanes.set_value(self._topics.status, self._status("online", "running"))  # a loss is told at once
-
-    def _note(self, **changes: object) -> None:
-        errors = self._health.errors + ("last_error" in changes)
-        self._health = replace(self._health, errors=errors, **changes)  # type: ignore[arg-type]  # each call names its own fields
+        self._vitals.note(outbox=counts)
+        if (counts.parked, counts.dropped) != (before.parked, before.dropped) and self._vitals.now.connected:
+            self._traffic.set_value(self._topics.status, self._status("online", "running"))  # a loss is told at once

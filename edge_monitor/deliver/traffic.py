@@ -1,0 +1,142 @@
+"""Messages on their way to the broker: collected, sent, answered, refused or put back."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.deliver.lanes import Lanes, Message
+from edge_monitor.deliver.reader import PAGE_ROWS, Reader
+from edge_monitor.deliver.suspects import STRIKES, Suspects
+from edge_monitor.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge_monitor.deliver.connection import Connection
+    from edge_monitor.deliver.health import Vitals
+    from edge_monitor.deliver.mailbox import Mailbox
+    from edge_monitor.deliver.outbox import OutboxPort
+
+_log = structlog.get_logger()
+
+
+class Traffic:
+    """What the outbox and the mailbox hold, over one connection after the other. For the publisher's thread alone.
+
+    `on_cleared` is called with each machine whose state the broker has let go of.
+    """
+
+    def __init__(self, outbox: OutboxPort, mailbox: Mailbox, vitals: Vitals, on_cleared: Callable[[str], None]) -> None:
+        self.cleared: dict[str, str] = {}  # topic -> machine that is no more; any thread may add one
+        self._outbox = outbox
+        self._mailbox = mailbox
+        self._vitals = vitals
+        self._on_cleared = on_cleared
+        self._lanes = Lanes()
+        self._reader = Reader(outbox)
+        self._suspects = Suspects()
+        self._in_flight: dict[int, tuple[Message, float]] = {}  # packet id -> message, monotonic time it was sent
+
+    @property
+    def idle(self) -> bool:
+        """Return True when nothing is left to send or to be answered, scores excepted."""
+        return self._lanes.idle and self._mailbox.empty and not self._reader.behind
+
+    def set_value(self, topic: str, payload: bytes) -> None:
+        """Replace a retained topic's newest payload; each connection begins with it."""
+        self._lanes.set_value(topic, payload)
+
+    def collect(self) -> None:
+        """Take in what is new."""
+        mail = self._mailbox.take(max(PAGE_ROWS - self._lanes.waiting, 0))
+        for topic, payload in mail.values.items():
+            self._lanes.set_value(topic, payload)
+        for row in mail.volatile:
+            self._lanes.add(row)
+        try:
+            for row in self._reader.read(self._lanes.waiting, committed=mail.committed):
+                self._lanes.add(row)
+        except (sqlite3.Error, StorageError) as error:
+            self._vitals.note(last_error=f"outbox: {error}")
+            _log.error("deliver.outbox_unreadable", error=str(error))
+
+    def send(self, connection: Connection) -> None:
+        """Send what may go now."""
+        limit = 1 if self._suspects.cautious else connection.max_in_flight
+        refused = True
+        while refused:  # a refused message frees its lane at once
+            refused = False
+            for message in self._lanes.sendable(max(limit - len(self._in_flight), 0)):
+                late_ms = clock.now().wall_ms - message.row.created_ms if message.row else None
+                retain = message.row is None
+                mid = connection.publish(message.topic, message.payload, qos=1, retain=retain, late_ms=late_ms)
+                if mid is None:
+                    self._refuse(message, f"{len(message.payload)} bytes are more than the broker accepts")
+                    refused = True
+                else:
+                    self._in_flight[mid] = (message, time.monotonic())
+        for topic, payload in self._mailbox.take_scores().items():
+            if connection.congested:
+                self._vitals.note(scores_skipped=self._vitals.now.scores_skipped + 1)
+            else:
+                connection.publish(topic, payload, qos=0)
+                self._vitals.note(scores_sent=self._vitals.now.scores_sent + 1)
+
+    def overdue(self, limit_s: float) -> bool:
+        """Return whether a message has waited longer than this for the broker's answer."""
+        now_s = time.monotonic()
+        return any(now_s - sent_s > limit_s for _, sent_s in self._in_flight.values())
+
+    def settle(self, answered: Sequence[tuple[int, str | None]]) -> None:
+        """Take each message (by packet id, with None or why it was refused) for told, or park it."""
+        for mid, refusal in answered:
+            if mid not in self._in_flight:
+                continue  # a score, or the goodbye
+            message, _ = self._in_flight.pop(mid)
+            if refusal is not None:
+                self._refuse(message, refusal)
+                continue
+            self._lanes.landed(message)
+            if message.row is None and message.topic in self.cleared:
+                self._lanes.forget(message.topic)
+                self._on_cleared(self.cleared.pop(message.topic))
+            if message.row is not None:
+                self._vitals.note(sent=self._vitals.now.sent + 1)
+                if message.row.id > 0:
+                    self._outbox.acknowledge(message.row.id)
+
+    def trust(self) -> None:
+        """Suspect no message any more: the connection has been stable."""
+        self._suspects.clear()
+
+    def connection_ended(self, connection: Connection) -> None:
+        """Put unanswered messages back; one that makes the broker hang up again and again is parked."""
+        self.settle(connection.take_acknowledged())
+        messages = [message for message, _ in self._in_flight.values()]
+        self._in_flight.clear()
+        if connection.closed_by_broker:
+            poison = self._suspects.hung_up([message.row.id for message in messages if message.row is not None])
+            for message in messages:
+                if message.row is not None and message.row.id == poison:
+                    self._refuse(message, f"the broker hung up on it {STRIKES} times")
+        self._lanes.connection_lost()
+
+    def abandon(self) -> None:
+        """Put back what was in flight on a connection that was not ended properly."""
+        self._in_flight.clear()
+        self._lanes.connection_lost()
+
+    def _refuse(self, message: Message, reason: str) -> None:
+        self._lanes.landed(message)
+        row = message.row
+        self._vitals.note(last_error=f"{message.topic}: {reason}")
+        _log.error("deliver.parked" if row else "deliver.refused", topic=message.topic, reason=reason)
+        if row is not None and row.id > 0:
+            self._outbox.park(row.id, reason)
+        elif row is not None and row.alarm_id:  # an alert that exists in memory only
+            self._vitals.note(volatile_refused=self._vitals.now.volatile_refused + 1)
