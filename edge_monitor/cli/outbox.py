@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+_Command = TypeVar("_Command", bound="Callable[..., object]")
 
 
 @click.group("outbox")
@@ -36,35 +39,41 @@ def list_(*, config_path: Path, as_json: bool) -> None:
         click.echo("the broker has refused nothing that is still kept")
 
 
+def _changing(change: _Command) -> _Command:
+    """Add which messages a command is about, and the options of every command that changes something."""
+    for option in (json_option, dry_run_option, config_option):
+        change = option(change)
+    change = click.option("--all", "everything", is_flag=True, help="All that were refused.")(change)
+    return click.argument("ids", metavar="NUMBER...", type=click.IntRange(min=1), nargs=-1)(change)
+
+
 @command.command("retry")
-@click.argument("ids", metavar="NUMBER...", type=click.IntRange(min=1), nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that were refused.")
-@config_option
-@dry_run_option
-@json_option
-def retry(*, ids: tuple[int, ...], everything: bool, config_path: Path, dry_run: bool, as_json: bool) -> None:
+@_changing
+def retry(**chosen: Any) -> None:  # noqa: ANN401 - of `_changing`, as `_change` takes it
     """Send refused messages again, once the broker's permissions or limits are right."""
-    _require_choice(ids, everything=everything)
-    _tell(_asked(config_path, "outbox.retry", ids=ids, dry_run=dry_run), "sent again", dry_run=dry_run, as_json=as_json)
+    _change("outbox.retry", "sent again", **chosen)
 
 
 @command.command("discard")
-@click.argument("ids", metavar="NUMBER...", type=click.IntRange(min=1), nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that were refused.")
-@config_option
-@dry_run_option
-@json_option
-def discard(*, ids: tuple[int, ...], everything: bool, config_path: Path, dry_run: bool, as_json: bool) -> None:
+@_changing
+def discard(**chosen: Any) -> None:  # noqa: ANN401 - as above
     """Delete refused messages for good; they stay counted in `alerts_parked`."""
-    _require_choice(ids, everything=everything)
-    _tell(
-        _asked(config_path, "outbox.discard", ids=ids, dry_run=dry_run), "discarded", dry_run=dry_run, as_json=as_json
-    )
+    _change("outbox.discard", "discarded", **chosen)
 
 
-def _require_choice(ids: tuple[int, ...], *, everything: bool) -> None:
+def _change(
+    verb: str, done: str, *, ids: tuple[int, ...], everything: bool, config_path: Path, dry_run: bool, as_json: bool
+) -> None:  # fmt: skip
     if bool(ids) == everything:
         raise click.UsageError("give numbers from `edge-monitor outbox list`, or --all")
+    messages = _asked(config_path, verb, ids=ids, dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(messages))
+        return
+    for each in messages:
+        click.echo(f"{each['id']}  {each['topic']}  {'would be ' if dry_run else ''}{done}")
+    if not messages:
+        click.echo("nothing to do")
 
 
 def _asked(config_path: Path, verb: str, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - passed through
@@ -73,13 +82,3 @@ def _asked(config_path: Path, verb: str, **arguments: Any) -> list[dict[str, Any
 
     with open_node(load_settings(config_path)) as ask:
         return list(ask(verb, **arguments))
-
-
-def _tell(messages: list[dict[str, Any]], done: str, *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(messages))
-        return
-    for each in messages:
-        click.echo(f"{each['id']}  {each['topic']}  {'would be ' if dry_run else ''}{done}")
-    if not messages:
-        click.echo("nothing to do")

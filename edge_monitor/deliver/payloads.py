@@ -21,6 +21,8 @@ RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 AlarmId = Annotated[str, Field(min_length=1, max_length=64)]
 ShortText = Annotated[str, Field(max_length=80)]
 Line = Annotated[str, Field(max_length=200)]
+OperatorLine = Annotated[str, Field(max_length=120, description="one line for an operator")]
+Priority = Annotated[int, Field(ge=1, le=4)]
 Absent = SkipJsonSchema[None]  # None here, no field in the JSON
 
 StateLabel = Literal[
@@ -106,7 +108,7 @@ class StatePayload(MachinePayload):
     state_code: Annotated[int, Field(ge=0, le=10)] = Field(description="the state as a number that is never renumbered")
     alarm: Flag = Field(description="1 while an alarm is active, also when the sound is missing meanwhile")
     alarm_id: AlarmId | Absent = Field(default=None, description="the active alarm's UUID")
-    priority: Annotated[int, Field(ge=1, le=4)] = Field(description="of this machine's alarms: 1 critical … 4 low")
+    priority: Priority = Field(description="of this machine's alarms: 1 critical … 4 low")
     since: Moment = Field(description="since when this state holds, RFC 3339 UTC")
     since_ms: Milliseconds = Field(description="the same in milliseconds since 1970-01-01 UTC")
     valid_until_ms: Milliseconds = Field(description="without a newer message by then, treat the state as unknown")
@@ -117,7 +119,7 @@ class StatePayload(MachinePayload):
     threshold: Positive | Absent = Field(default=None, description="anomalous when score > threshold")
     ratio: Distance | Absent = Field(default=None, description="score / threshold, at most 1e6; the one to plot")
     generation: Count | Absent = Field(default=None, description="which learnt state of the machine scores it")
-    text: Annotated[str, Field(max_length=120)] = Field(description="one line for an operator")
+    text: OperatorLine
 
 
 class ScorePayload(MachinePayload):
@@ -138,7 +140,7 @@ class AlertPayload(MachinePayload):
     alarm: Flag = Field(description="1 for start and update, 0 for end")
     alarm_id: AlarmId = Field(description="UUID of the alarm from start to end, also across restarts")
     seq: Count = Field(description="0 for the start, then counting up")
-    priority: Annotated[int, Field(ge=1, le=4)] = Field(description="1 critical … 4 low")
+    priority: Priority = Field(description="1 critical … 4 low")
     since: Moment = Field(description="the alarm's start, RFC 3339 UTC")
     since_ms: Milliseconds = Field(description="the same in milliseconds since 1970-01-01 UTC")
     score: Distance = Field(
@@ -156,7 +158,7 @@ class AlertPayload(MachinePayload):
     window_start_s: float = Field(description="the window that confirmed the start, stream time, seconds")
     window_end_s: float = Field(description="the same: its end")
     reason: Line = Field(description="why it was raised, updated or ended")
-    text: Annotated[str, Field(max_length=120)] = Field(description="one line for an operator")
+    text: OperatorLine
     evidence: Line | Absent = Field(default=None, description="where the evidence lies on the node")
     persisted: Flag = Field(description="1: on the node's disk before this was sent; 0: its disk failed")
     neighbours: Annotated[int, Field(ge=0, le=4)] = Field(

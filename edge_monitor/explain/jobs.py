@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import StorageError
@@ -149,17 +149,7 @@ def give_back(connection: sqlite3.Connection, job: Job, day: str) -> None:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    return Job(
-        alarm_id=row["alarm_id"],
-        machine=row["machine"],
-        generation=row["generation"],
-        seq=row["seq"],
-        method=row["method"],
-        created_ms=row["created_ms"],
-        requests=row["requests"],
-        unanswered=row["unanswered"],
-        draft=row["draft"],
-    )
+    return Job(**{field.name: row[field.name] for field in fields(Job)})
 
 
 def _explanation(row: sqlite3.Row) -> Explanation:
@@ -171,7 +161,7 @@ def _explanation(row: sqlite3.Row) -> Explanation:
         generation=row["generation"],
         text=row["text"],
         reason=row["reason"] or "",
-        findings=tuple(_finding(fields) for fields in json.loads(row["findings"] or "[]")),
+        findings=tuple(_finding(stored) for stored in json.loads(row["findings"] or "[]")),
         caption=row["caption"],
         model=row["model"],
         prompt_version=row["prompt_version"],
@@ -180,7 +170,7 @@ def _explanation(row: sqlite3.Row) -> Explanation:
     )
 
 
-def _finding(fields: dict[str, Any]) -> Finding:
-    band = fields.pop("band_hz")
-    times = tuple((start, end) for start, end in fields.pop("times_s"))
-    return Finding(**fields, band_hz=None if band is None else tuple(band), times_s=times)
+def _finding(stored: dict[str, Any]) -> Finding:
+    band = stored.pop("band_hz")
+    times = tuple((start, end) for start, end in stored.pop("times_s"))
+    return Finding(**stored, band_hz=None if band is None else tuple(band), times_s=times)
