@@ -62,15 +62,10 @@ class LlmClient:
     def __init__(self, settings: ExplainSettings) -> None:
         self._settings = settings
 
-    def ask(self, messages: Sequence[Message], timeout_s: float) -> str:
-        """Send one request and return the answer's raw text, which is never empty.
-
-        It ends within the shorter of `timeout_s` and the configured timeout for a server that stalls, and one read
-        later than that for one that trickles. Raises LlmError; UselessAnswerError when what came cannot be used.
-        """
+    def load(self) -> None:
+        """Import the openai package: seconds of a busy box, which belong to no request. Raises LlmError without it."""
         try:
-            import httpx2
-            import openai
+            import openai  # noqa: F401 - it stays in sys.modules
         except ImportError as error:
             raise LlmError(
                 "the openai package is not installed",
@@ -78,6 +73,17 @@ class LlmClient:
                 sent=False,
                 hint="pip install 'edge-monitor[llm]'",
             ) from error
+
+    def ask(self, messages: Sequence[Message], timeout_s: float) -> str:
+        """Send one request and return the answer's raw text, which is never empty.
+
+        It ends within the shorter of `timeout_s` and the configured timeout for a server that stalls, and one read
+        later than that for one that trickles. Raises LlmError; UselessAnswerError when what came cannot be used.
+        """
+        self.load()
+        import httpx2
+        import openai
+
         key = _read_key(self._settings)
         limit_s = min(timeout_s, self._settings.timeout_s)
         end_s = time.monotonic() + limit_s

@@ -20,7 +20,6 @@ from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import Explanation
-from edge_monitor.service.background import step_back
 from edge_monitor.service.healthy import load_healthy
 from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.telling import tell
@@ -101,7 +100,6 @@ class Explainer:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        step_back()
         self._end_unmeasured()
         while True:
             with self._changed:

@@ -19,7 +19,6 @@ from edge_monitor.explain.prompts import PROMPT_VERSION
 from edge_monitor.explain.wording import word
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import Embedding, Explanation
-from edge_monitor.service.background import step_back
 from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.telling import tell
 
@@ -83,7 +82,6 @@ class Narrator:
             self._thread.join(_DECODING_S if self._decoding else _ASKING_S)
 
     def _run(self) -> None:
-        step_back()
         wait_s: float | None = None
         while True:
             with self._changed:
@@ -193,8 +191,9 @@ class Narrator:
 
     def _word(self, job: Job, prompt: Prompt) -> bool:
         """Ask the LLM within its deadline; return whether the job is done."""
-        day = _today()
         try:
+            self._client.load()
+            day = _today()
             answer = word(
                 self._ask,
                 prompt.text,

@@ -87,6 +87,7 @@ def test_no_secret_is_ever_shown(plant: MakePlant, tmp_path: Path, place: str) -
         running.daemon.process.send_signal(signal.SIGHUP)
         time.sleep(1.0)
         running.check()
+        wait_until(lambda: len(llm.requests) >= 4, 60.0, "the LLM's four answers")
         note_command_lines(running, shown)
         if find_spec("edge_monitor.cli.support_bundle"):
             bundle = tmp_path / "bundle"
