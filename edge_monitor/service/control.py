@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from edge_monitor.errors import ControlError, EdgeMonitorError
+from edge_monitor.errors import ControlError, EdgeMonitorError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,18 +36,25 @@ class _RemoteError(EdgeMonitorError):
 
 
 class ControlServer:
-    """Answers requests, each in a thread of its own, until closed."""
+    """Answers requests, each in a thread of its own, until closed. Raises StorageError when it cannot be reached."""
 
     def __init__(self, path: Path, answer: Callable[[str, dict[str, Any]], Answer]) -> None:
         class Request(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 _serve(self, answer)
 
-        path.unlink(missing_ok=True)  # the lock is held, so a socket that is there is a dead daemon's
         self._path = path
         mask = os.umask(0o777 & ~SOCKET_MODE)
         try:
+            path.unlink(missing_ok=True)  # the lock is held, so a socket that is there is a dead daemon's
             self._server = _Server(str(path), Request)
+        except OSError as error:
+            reason = error.strerror if path.parent.exists() else "its folder cannot be made"
+            raise StorageError(
+                f"cannot make the control socket: {reason}",
+                where=str(path),
+                hint="the daemon's user must be able to write there; node.runtime_dir names another folder",
+            ) from error
         finally:
             os.umask(mask)
         threading.Thread(target=self._server.serve_forever, args=(0.2,), name="control", daemon=True).start()

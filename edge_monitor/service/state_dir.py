@@ -52,15 +52,19 @@ class StateDir:
     def create(self) -> None:
         """Make the folders, private to their owner (the runtime folder is open to the owner's group).
 
-        Raises StorageError when the folder cannot be made or written.
+        What root makes belongs to the state directory's owner, who is to run the daemon. Raises StorageError when the
+        folder cannot be made or written.
         """
         try:
             if not self.path.exists():
                 self.path.mkdir(parents=True)
                 self.path.chmod(0o710)  # the group may pass through to the control socket, and see nothing
-            if not self.runtime.exists():
-                self.runtime.mkdir(parents=True)
-                self.runtime.chmod(0o750)
+            if self.runtime.is_relative_to(self.path):
+                with self.as_owner():  # who may have put links there
+                    self._make_runtime()
+            else:
+                for made in self._make_runtime():
+                    self._give_to_owner(made)
         except OSError as error:
             if self.path.exists() and error.errno in {errno.ENOSPC, errno.EROFS}:
                 return  # whoever needs the runtime folder says so
@@ -81,6 +85,19 @@ class StateDir:
                 where=str(self.path),
                 hint="run as its owner, or join its group while the daemon runs",
             )
+
+    def _make_runtime(self) -> list[Path]:
+        """Make the runtime folder; return the folders that were missing."""
+        missing = [folder for folder in (self.runtime, *self.runtime.parents) if not folder.exists()]
+        if missing:
+            self.runtime.mkdir(parents=True)
+            self.runtime.chmod(0o750)
+        return missing
+
+    def _give_to_owner(self, folder: Path) -> None:
+        if os.geteuid() == 0:
+            owner = self.path.stat()
+            os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     @property
     def _read_only(self) -> bool:

@@ -17,7 +17,7 @@ from edge_monitor.cli.main import main
 if __name__ == "__main__":
     split = sys.argv.index("--")
     uid, gid, *groups = map(int, sys.argv[1:split])
-    for codec in ("idna", "latin_1", "utf_8_sig"):
+    for codec in ("ascii", "idna", "latin_1", "utf_8_sig"):
         importlib.import_module(f"encodings.{codec}")
     importlib.import_module("click._termui_impl")
     for module in pkgutil.walk_packages(edge_monitor.__path__, "edge_monitor."):
