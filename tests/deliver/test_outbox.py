@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,41 @@ def test_at_the_cap_explanations_go_before_alerts(connection: sqlite3.Connection
     with database.transaction(connection):
         outbox.enqueue("base/pump/alert", b"{}", alarm_id="a", seq=3, created_ms=7)
     assert [row.seq for row in outbox.due(10)] == [1, 2, 3]
-    assert outbox.counts() == OutboxCounts(due=3, bytes=6, dropped=3)
+    assert outbox.counts() == OutboxCounts(due=3, bytes=6, dropped=3, explanations_dropped=2)
+
+
+def test_explanations_and_alerts_are_counted_apart(connection: sqlite3.Connection) -> None:
+    """Whatever becomes of explanations is counted on its own, within the counts of all."""
+    outbox = Outbox(connection)
+    with database.transaction(connection):
+        for seq in range(5):
+            outbox.enqueue("base/pump/explanation", b"{}", alarm_id="a", seq=seq, created_ms=7)
+            outbox.enqueue("base/pump/alert", b"{}", alarm_id="a", seq=seq, created_ms=7)
+        outbox.acknowledge([1, 2, 4])  # an explanation, two alerts
+        for row_id in (3, 5, 6):
+            outbox.park(row_id, "denied")  # two explanations, an alert
+    found = outbox.counts()
+    assert (found.due, found.explanations_due) == (4, 2)
+    assert (found.parked, found.explanations_parked) == (3, 2)
+    with database.transaction(connection):
+        outbox.retry([3])
+        outbox.discard([5])
+    found = outbox.counts()
+    assert (found.due, found.explanations_due, found.explanations_parked) == (5, 3, 2)
+
+
+def test_explanations_that_waited_before_they_were_counted_are(tmp_path: Path) -> None:
+    """A database of schema 4 with explanations in it counts those that wait, and never less than none."""
+    path = tmp_path / database.FILE_NAME
+    with closing(database.connect(path, version=4)) as old, database.transaction(old):
+        for topic, reason in (("alert", None), ("explanation", None), ("explanation", "denied")):
+            old.execute("INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms, parked_reason)"
+                        " VALUES (?, '{}', 'a', 0, 7, ?)", (f"base/{reason}/{topic}", reason))  # fmt: skip
+    with closing(database.connect(path)) as connection:
+        assert Outbox(connection).counts().explanations_due == 1
+        with database.transaction(connection):
+            Outbox(connection).acknowledge([1, 2])
+        assert Outbox(connection).counts().explanations_due == 0
 
 
 def test_the_byte_cap_drops_the_oldest_but_never_the_new_row(connection: sqlite3.Connection) -> None:

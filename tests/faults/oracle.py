@@ -61,6 +61,7 @@ class Plant:
     broker_options: Iterable[str] = ()
     broker_starts: bool = True
     score_interval_s: float = 0.0
+    hop_s: float = 1.0
     mqtt: str = ""
     tables: str = ""
     extra: str = _QUICK_END
@@ -83,6 +84,7 @@ class Plant:
             self.source or f'{{ kind = "recording", path = "{self.turns}", pace = {PACE}, loop = true }}',
             mqtt_port=self.broker.port,
             score_interval_s=self.score_interval_s,
+            hop_s=self.hop_s,
             mqtt=self._mqtt(broker),
             tables=self.tables,
             extra=self.extra,

@@ -176,3 +176,15 @@ def test_a_bad_configuration_changes_nothing(
         assert reason in rejected["reason"]
         assert product.answer("status")["running"] is True
         assert daemon.process.poll() is None
+
+
+@pytest.mark.parametrize(("commands", "threads"), [('["resume"]', ["commands"]), ("[]", [])])
+def test_the_thread_that_obeys_commands_is_minded_like_the_others(
+    tmp_path: Path, commands: str, threads: list[str]
+) -> None:
+    """Where commands are allowed their thread is in `status`, and so in what ends the daemon when it is dead."""
+    product = Product(tmp_path, IDLE, mqtt_port=1, mqtt=f"commands = {commands}")
+    with product.daemon() as daemon:
+        told = [each["name"] for each in product.answer("status")["threads"]]
+        assert daemon.stop() == 0
+    assert told == ["pipeline", "storage", "explainer", "narrator", *threads]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DAYS = float(os.environ.get("EDGE_MONITOR_SOAK_DAYS", "0.03"))  # stream time
 PACE = os.environ.get("EDGE_MONITOR_SOAK_PACE", "60")  # a factor, or "max" in quotes
+HOP_S = float(os.environ.get("EDGE_MONITOR_SOAK_HOP_S", "1"))  # 5 spares four windows of five, and no sound
 LONG = 0.5  # days from which a slope per day means something
 _EXPLAIN = """
 [explain]
@@ -32,7 +33,9 @@ def test_days_of_sound_with_outages_lose_nothing_and_grow_nothing(
     source = f'{{ kind = "recording", path = "{long_turns}", pace = {PACE}, loop = true }}'
     with LlmServer(says("This sound is rougher than the normal ones.")) as llm:
         tables = _EXPLAIN.format(url=llm.base_url)
-        plant = Plant(tmp_path, enrolled_state, long_turns, source=source, score_interval_s=10.0, tables=tables)
+        plant = Plant(
+            tmp_path, enrolled_state, long_turns, source=source, score_interval_s=10.0, hop_s=HOP_S, tables=tables
+        )
         with plant:
             report = soak(plant, llm, stream_s=DAYS * DAY_S, outage_s=30.0 if DAYS >= LONG else 5.0)
             print(f"\n{report}")  # noqa: T201 - the figures are what the long form is run for
