@@ -1,21 +1,16 @@
-"""The wheel works outside the repository, and the README names only commands that exist."""
+"""The wheel works outside the repository."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import subprocess
 import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
-import click
 import pytest
-
-from edge_monitor.cli.main import group
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -79,31 +74,3 @@ def test_the_installed_command_writes_a_configuration_it_accepts(installed: Path
 def test_the_installed_command_finds_the_packaged_bundle(installed: Path, tmp_path: Path) -> None:
     """The default encoder needs no download."""
     assert "spectral" in json.dumps(json.loads(run(installed, "models", "list", "--json", folder=tmp_path)))
-
-
-def commands_in(path: Path) -> list[str]:
-    """Return the `edge-monitor …` lines of a Markdown file's code blocks."""
-    blocks = re.findall(r"^ *```(?:sh|console)?\n(.*?)^ *```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    lines = [line.strip().removeprefix("$ ").removeprefix("sudo ") for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("edge-monitor ")]
-
-
-@pytest.mark.parametrize("line", commands_in(REPOSITORY / "README.md"))
-def test_every_command_in_the_readme_exists_with_its_options(line: str) -> None:
-    """What the README tells a user to type is understood."""
-    command: click.Command = group
-    context = click.Context(group)
-    words = shlex.split(line, comments=True)[1:]
-    while words and isinstance(command, click.Group):
-        found = command.get_command(context, words.pop(0))
-        assert found is not None, line
-        command = found
-    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, line
-
-
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_every_link_in_the_first_pages_leads_somewhere(name: str) -> None:
-    """A reader is not sent to a file that is not there."""
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", (REPOSITORY / name).read_text("utf-8"))
-    assert [link for link in links if not (REPOSITORY / link).exists()] == []
