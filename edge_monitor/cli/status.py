@@ -41,7 +41,7 @@ def command(*, config_path: Path, as_json: bool, watch: bool) -> None:
             raise SystemExit(3)  # as `systemctl status` does
         if not watch:
             return
-        time.sleep(WATCH_S)
+        time.sleep(WATCH_S)  # until Ctrl-C
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -175,7 +175,7 @@ class Connection:
             deadline = time.monotonic() + 0.2
             self._client.disconnect()
             while self._client.want_write() and time.monotonic() < deadline:
-                time.sleep(0.005)
+                time.sleep(0.005)  # the goodbye waits for the socket, not for the broker; 0.2 s at most
                 self._client.loop_write()
         if sock is not None:
             sock.close()

@@ -48,7 +48,7 @@ def _mosquitto(binary: str, port: int) -> Iterator[None]:
         while not _listens(port):
             if process.poll() is not None or time.monotonic() > deadline_s:
                 raise EdgeMonitorError("the broker did not start", where=binary, hint=f"try `{binary} -v -p {port}`")
-            time.sleep(0.05)
+            time.sleep(0.05)  # mosquitto does not say when it listens
         yield
     finally:
         process.terminate()

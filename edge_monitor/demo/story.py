@@ -158,7 +158,7 @@ def _daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
                     raise EdgeMonitorError("the daemon did not start", where=str(log), hint="read the log")
                 if daemon.poll() == 0:
                     break
-                time.sleep(0.05)
+                time.sleep(0.05)  # the socket shows that it takes questions
             yield daemon
         finally:
             daemon.terminate()
@@ -181,7 +181,7 @@ def _show_alert(config: Path, scada: Scada, when: str) -> bool:
     picture = config.parent / "state" / "evidence" / alert["evidence"]
     deadline_s = time.monotonic() + 10.0
     while not picture.exists() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
+        time.sleep(0.05)  # the picture is drawn after the alert has gone
     _say(f"The alert came {when}.")
     _edge_monitor("alarms show", config, alert["alarm_id"])
     return _finish(config, f"Look at the picture: {picture}")

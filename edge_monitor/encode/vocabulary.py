@@ -118,13 +118,10 @@ def _bytes_of(token: str) -> bytes:
 def _pieces(text: str) -> Iterator[str]:
     """Yield what GPT-2 merges by itself: words with their space, numbers, punctuation, contractions."""
     classes = "".join(map(_class_of, text))
-    position = 0
-    while position < len(text):
-        match = _CONTRACTION.match(text, position) or _PIECE.match(classes, position)
-        if match is None:  # pragma: no cover - every class is matched by some branch
-            raise ValueError(f"no piece at {position}")
-        yield text[position : match.end()]
-        position = match.end()
+    start = 0
+    while match := _CONTRACTION.match(text, start) or _PIECE.match(classes, start):  # each class has its branch
+        yield text[start : match.end()]
+        start = match.end()
 
 
 def _class_of(character: str) -> str:

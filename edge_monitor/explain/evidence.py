@@ -228,7 +228,7 @@ def _replace(folder: int, name: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
+    except BaseException:  # also when the node stops: half a file is no evidence
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
         raise

@@ -56,7 +56,7 @@ def make(folder: Path, say: Callable[[str], None]) -> None:
     say(f"making an environment with torch in {folder}")
     try:
         _install(folder)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: half of it is a gigabyte that nobody uses
         remove(folder)
         raise
 

@@ -148,7 +148,7 @@ class Explainer:
                 explanation = replace(explanation, text=difference.sentence, findings=difference.findings)
         except EdgeMonitorError as error:
             explanation = replace(explanation, reason=str(error))
-        except Exception as error:
+        except Exception as error:  # the plant is told that there is no explanation, not left to wait
             log.exception("explain.measuring_failed", machine=event.machine, alarm_id=event.alarm_id)
             explanation = replace(explanation, reason=f"measuring failed: {error}")
         if self._daemon.machine(event.machine).evidence == "off":

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_monitor.encode.beam import Continuation, search
 from edge_monitor.encode.bundle import open_bundle
@@ -242,6 +244,13 @@ def test_what_is_no_decoder_is_named(tmp_path: Path) -> None:
     wordless = Captioner(open_bundle(talking.write(tmp_path / "wordless", vocabulary=b"[1, 2]")))
     with pytest.raises(BundleError, match=r"vocabulary\.json: not a vocabulary"):
         wordless.caption(heard(wordless))
+
+
+@given(st.text(max_size=40))
+def test_no_character_of_a_text_is_lost(text: str) -> None:
+    """Whatever is cut into pieces and encoded is decoded to the same."""
+    vocabulary = Vocabulary(talking.TOKENS, [(a, b) for a, b in (merge.split(" ") for merge in talking.MERGES)])
+    assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
 def test_the_vocabulary_reads_and_writes() -> None:

@@ -175,7 +175,7 @@ def enroll_live(node: Node, *, machine: str, minutes: float, bundle_hash: str, k
                 break
         session.commit()
         yield session.progress(minutes * 60.0, "enrolled")
-    except BaseException:
+    except BaseException:  # also when the command goes (GeneratorExit) or the daemon stops
         session.withdraw()
         raise
     finally:
