@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "edge-monitor.db"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _CHECKPOINT_PAGES = 256  # the log stays near 1 MB: on a small or full disk that is room for alarms
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
@@ -179,7 +179,12 @@ CREATE INDEX outbox_explanations ON outbox (id) WHERE substr(topic, -12) = '/exp
 _LENGTH = """
 ALTER TABLE inhibitions ADD COLUMN length_s REAL NOT NULL DEFAULT 86400;
 """
-_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH)  # step i leads from schema i to schema i + 1
+# Schema 5: explanations that wait for the broker are counted on their own.
+_KINDS = """
+INSERT OR REPLACE INTO counters SELECT 'outbox_due_explanations', count(*) FROM outbox
+  WHERE parked_reason IS NULL AND substr(topic, -12) = '/explanation';
+"""
+_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH, _KINDS)  # step i leads from schema i to schema i + 1
 
 
 def connect(path: Path, *, read_only: bool = False, version: int = SCHEMA_VERSION) -> sqlite3.Connection:

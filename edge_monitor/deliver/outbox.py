@@ -19,13 +19,15 @@ BYTES = "outbox_bytes"  # of all payloads in the table
 SENT = "outbox_sent"
 PARKED = "outbox_parked"
 DROPPED = "outbox_dropped"
+_OF_BOTH_KINDS = (DUE, PARKED, DROPPED)  # there is a second counter for explanations alone
+_EXPLANATIONS = "_explanations"  # behind its name
 
 # The expression is the one of the index in database.py: a hundred thousand alerts are not searched at each commit.
 _DROP_ONE = (
     "DELETE FROM outbox WHERE id = coalesce("
     "(SELECT id FROM outbox WHERE substr(topic, -12) = '/explanation' ORDER BY id LIMIT 1),"
     " (SELECT MIN(id) FROM outbox WHERE id < ?))"
-    " RETURNING parked_reason, length(payload) AS size"
+    " RETURNING topic, parked_reason, length(payload) AS size"
 )
 _MAX_REASON = 200  # characters of a park reason
 
@@ -60,6 +62,9 @@ class OutboxCounts:
     sent: int = 0
     parked: int = 0
     dropped: int = 0  # lost at the cap
+    explanations_due: int = 0  # how many of those due are explanations; the others are alerts
+    explanations_parked: int = 0
+    explanations_dropped: int = 0
 
 
 class OutboxPort(Protocol):
@@ -101,7 +106,7 @@ class Outbox:
         ).fetchone()
         if row is None:
             return None
-        self._count({DUE: 1, BYTES: len(payload)})
+        self._count(topic, {DUE: 1, BYTES: len(payload)})
         self._drop_oldest(before=row["id"])
         return int(row["id"])
 
@@ -118,18 +123,19 @@ class Outbox:
         """Delete delivered rows; ids that are gone already (dropped at the cap) are ignored."""
         for row_id in row_ids:
             row = self._connection.execute(
-                "DELETE FROM outbox WHERE id = ? RETURNING parked_reason, length(payload) AS size", (row_id,)
+                "DELETE FROM outbox WHERE id = ? RETURNING topic, parked_reason, length(payload) AS size", (row_id,)
             ).fetchone()
             if row is not None:
-                self._count({HELD if row["parked_reason"] else DUE: -1, BYTES: -row["size"], SENT: 1})
+                self._count(row["topic"], {HELD if row["parked_reason"] else DUE: -1, BYTES: -row["size"], SENT: 1})
 
     def park(self, row_id: int, reason: str) -> None:
         """Set a row aside that the broker will never take; later rows flow past it."""
         parked = self._connection.execute(
-            "UPDATE outbox SET parked_reason = ? WHERE id = ? AND parked_reason IS NULL",
+            "UPDATE outbox SET parked_reason = ? WHERE id = ? AND parked_reason IS NULL RETURNING topic",
             (reason[:_MAX_REASON] or "refused", row_id),
-        ).rowcount
-        self._count({DUE: -parked, HELD: parked, PARKED: parked})
+        ).fetchone()
+        if parked is not None:
+            self._count(parked["topic"], {DUE: -1, HELD: 1, PARKED: 1})
 
     def parked(self) -> list[ParkedRow]:
         """Return what was set aside, oldest first."""
@@ -148,7 +154,7 @@ class Outbox:
                 self._connection.execute(
                     "INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms) VALUES (?, ?, ?, ?, ?)", row[1:]
                 )
-                self._count({DUE: 1, BYTES: len(row[2])})
+                self._count(row[1], {DUE: 1, BYTES: len(row[2])})
                 retried += 1
         return retried
 
@@ -164,12 +170,13 @@ class Outbox:
         ).fetchone()
         if row is None:
             return None
-        self._count({HELD: -1, BYTES: -len(row["payload"])})
+        self._count(row["topic"], {HELD: -1, BYTES: -len(row["payload"])})
         return tuple(row)
 
     def counts(self) -> OutboxCounts:
         """Return the present counts (a few indexed reads)."""
         names = {DUE: "due", HELD: "held", BYTES: "bytes", SENT: "sent", PARKED: "parked", DROPPED: "dropped"}
+        names |= {name + _EXPLANATIONS: f"explanations_{names[name]}" for name in _OF_BOTH_KINDS}
         rows = self._connection.execute("SELECT name, value FROM counters WHERE name LIKE 'outbox!_%' ESCAPE '!'")
         return OutboxCounts(**{names[row["name"]]: row["value"] for row in rows if row["name"] in names})
 
@@ -183,10 +190,14 @@ class Outbox:
             if row is None:
                 return
             held = row["parked_reason"] is not None
-            self._count({HELD if held else DUE: -1, BYTES: -row["size"], DROPPED: 0 if held else 1})
+            change = {HELD if held else DUE: -1, BYTES: -row["size"], DROPPED: 0 if held else 1}
+            self._count(row["topic"], change)
             rows, size = rows - 1, size - row["size"]
 
-    def _count(self, changes: dict[str, int]) -> None:
+    def _count(self, topic: str, changes: dict[str, int]) -> None:
+        """Count what becomes of a message of this topic."""
         for name, amount in changes.items():
             if amount:
                 add_to_counter(self._connection, name, amount)
+                if name in _OF_BOTH_KINDS and topic.endswith("/explanation"):
+                    add_to_counter(self._connection, name + _EXPLANATIONS, amount)

@@ -73,9 +73,15 @@ class StatusPayload(Payload):
     bundle: Line = Field(description="the model bundle's name")
     started_ms: Milliseconds = Field(description="when the daemon started, milliseconds since 1970-01-01 UTC")
     alerts_queued: Count = Field(description="alerts that wait for the broker")
-    alerts_oldest_s: Distance = Field(description="how long the oldest of them has waited, seconds; 0: none does")
+    alerts_oldest_s: Distance = Field(
+        description="how long the oldest alert or explanation has waited for the broker, seconds; 0: none does"
+    )
     alerts_parked: Count = Field(description="alerts the broker refused, ever")
     alerts_dropped: Count = Field(description="alerts lost at the outbox's cap or from memory, ever")
+    alarms_not_stored: Count = Field(
+        description="records of alarms (a start, update, end or further window) that the disk never took, since the"
+        " daemon started; their alerts were sent from memory",
+    )
     frames_dropped: Count = Field(description="audio frames lost, since the daemon started")
     windows_dropped: Count = Field(
         description="windows not scored because scoring was too slow, since the daemon started"
@@ -83,6 +89,9 @@ class StatusPayload(Payload):
     publish_errors: Count = Field(
         description="connections lost or not made, and messages refused, since the daemon started"
     )
+    explanations_queued: Count = Field(description="explanations that wait for the broker")
+    explanations_parked: Count = Field(description="explanations the broker refused, ever")
+    explanations_dropped: Count = Field(description="explanations lost at the outbox's cap, ever")
     explanations_waiting: Count = Field(description="explanations that are still to be given")
     explanations_unavailable: Count = Field(
         description="explanations that could not be given, since the daemon started"

@@ -120,7 +120,7 @@ class AlarmDesk:
                 del self._waiting[place]
                 self.not_stored += 1
         if lost is not None:
-            log.error("alarm.not_stored", alarm_id=lost.alarm_id, reason="the disk has failed for too long")
+            self._tell_not_stored(lost, "the disk has failed for too long")
         if fault and entry.event is not None:
             self._tell_from_memory(entry.event)
         if not fault:
@@ -171,7 +171,7 @@ class AlarmDesk:
             log.info("storage.recovered")
             self._daemon.board.storage_fault("")
         if hopeless:
-            log.error("alarm.not_stored", alarm_id=entry.alarm_id if entry else None, reason=str(error))
+            self._tell_not_stored(entry, str(error))
         if entry is not None and entry.event is not None:
             if not entry.told:
                 (self._tell_from_memory if hopeless else self._tell)(entry.event)
@@ -215,6 +215,12 @@ class AlarmDesk:
                 seq=event.seq,
                 created_ms=event.at_ms,
             )
+
+    def _tell_not_stored(self, entry: _Entry | None, reason: str) -> None:
+        """Say at once that something is lost, here and to the plant."""
+        log.error("alarm.not_stored", alarm_id=entry.alarm_id if entry else None, reason=reason)
+        if self._daemon.link is not None:
+            self._daemon.link.refresh_status()
 
     def _wake(self) -> None:
         if self._daemon.link is not None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.deliver.requests import Request
     from edge_monitor.service.daemon import Daemon
+    from edge_monitor.service.supervision import ThreadHealth
 
 Command = Literal["inhibit", "resume", "learn"]
 Result = Literal["started", "done", "refused", "failed"]
@@ -63,6 +64,10 @@ class Commands:
         """Begin to obey, if anything is allowed."""
         if self._allowed:
             self._thread.start()
+
+    def threads(self) -> list[ThreadHealth]:
+        """Return how the thread fares that obeys; nothing when nothing is allowed."""
+        return [self._thread.health()] if self._thread.started else []
 
     def close(self) -> None:
         """Obey nothing any more."""

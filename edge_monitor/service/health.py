@@ -39,6 +39,7 @@ class Health:
     clock_synced: bool | None  # None: the kernel cannot be asked
     clock_steps: int
     storage_fault: bool
+    alarms_not_stored: int
     thread_restarts: int
     encoder_last_s: float
     encoder_mean_s: float
@@ -48,6 +49,9 @@ class Health:
     outbox_oldest_s: float  # how long the oldest waits for the broker; 0: none does
     outbox_parked: int  # ever
     outbox_dropped: int  # ever, at the cap or from memory
+    explanations_queued: int  # of outbox_rows; the others are alerts
+    explanations_parked: int  # of outbox_parked
+    explanations_dropped: int  # of outbox_dropped
     publish_errors: int
     connections: int  # made to the broker
     explanations_ok: int
@@ -65,6 +69,7 @@ def observe(daemon: Daemon) -> Health:
         clock_synced=clock.synchronized(),
         clock_steps=daemon.timekeeper.steps,
         storage_fault=daemon.board.faulty,
+        alarms_not_stored=daemon.desk.not_stored,
         thread_restarts=sum(thread.restarts for thread in daemon.threads()),
         encoder_last_s=daemon.encoder.last_s,
         encoder_mean_s=daemon.encoder.total_s / windows if windows else 0.0,
@@ -74,6 +79,9 @@ def observe(daemon: Daemon) -> Health:
         outbox_oldest_s=daemon.link.oldest_s() if daemon.link else 0.0,
         outbox_parked=broker.outbox.parked if broker else 0,
         outbox_dropped=broker.outbox.dropped + broker.volatile_dropped if broker else 0,
+        explanations_queued=broker.outbox.explanations_due if broker else 0,
+        explanations_parked=broker.outbox.explanations_parked if broker else 0,
+        explanations_dropped=broker.outbox.explanations_dropped if broker else 0,
         publish_errors=broker.errors if broker else 0,
         connections=broker.connections if broker else 0,
         explanations_ok=daemon.told.ok,

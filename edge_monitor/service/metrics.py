@@ -32,8 +32,11 @@ _PATIENCE_S = 5.0  # a scraper that neither asks nor reads for so long is gone
 _COUNTERS = (
     ("windows_dropped", "Windows not scored because scoring was too slow.", "windows_dropped"),
     ("frames_dropped", "Audio frames lost.", "frames_dropped"),
-    ("outbox_parked", "Alerts the broker refused, ever.", "outbox_parked"),
-    ("outbox_dropped", "Alerts lost at the outbox's cap or from memory, ever.", "outbox_dropped"),
+    ("alarms_not_stored", "Records of alarms that the disk never took.", "alarms_not_stored"),
+    ("outbox_parked", "Alerts and explanations the broker refused, ever.", "outbox_parked"),
+    ("outbox_dropped", "Alerts and explanations lost at the outbox's cap or from memory, ever.", "outbox_dropped"),
+    ("explanations_parked", "Of the refused ones, explanations.", "explanations_parked"),
+    ("explanations_dropped", "Of the lost ones, explanations.", "explanations_dropped"),
     ("publish_errors", "Connections lost or not made, and messages refused.", "publish_errors"),
     ("connections", "Connections made to the broker.", "connections"),
     ("explanations_ok", "Explanations given.", "explanations_ok"),
@@ -48,6 +51,7 @@ _GAUGES = (
     ("storage_fault", "1 while the disk fails.", "storage_fault"),
     ("outbox_rows", "Alerts and explanations that wait for the broker.", "outbox_rows"),
     ("outbox_oldest_seconds", "How long the oldest of them waits; 0: none does.", "outbox_oldest_s"),
+    ("explanations_queued", "Explanations of these.", "explanations_queued"),
     ("explanations_waiting", "Explanations that are still to be given.", "explanations_waiting"),
 )
 # The same per machine; field of Board.snapshot(). A machine that has no such figure has no such line.

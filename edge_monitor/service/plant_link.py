@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge_monitor.records import Score
     from edge_monitor.service.commands import Command
     from edge_monitor.service.daemon import Daemon
+    from edge_monitor.service.supervision import ThreadHealth
 
 log = structlog.get_logger()
 
@@ -69,6 +70,10 @@ class PlantLink:
         """Return the publisher's snapshot."""
         assert self._publisher is not None  # noqa: S101 - as above
         return self._publisher.health()
+
+    def threads(self) -> list[ThreadHealth]:
+        """Return how the thread fares that obeys commands, if any is allowed."""
+        return self._commands.threads()
 
     def oldest_s(self) -> float:
         """Return how long the oldest message has waited for the broker, seconds; 0.0 when none does."""
@@ -115,13 +120,17 @@ class PlantLink:
             started_ms=self._started_ms,
             at_ms=clock.now().wall_ms,
             clock_synced=clock.synchronized(),
-            alerts_queued=health.outbox_rows,
+            alerts_queued=health.outbox_rows - health.explanations_queued,
             alerts_oldest_s=round(health.outbox_oldest_s, 1),
-            alerts_parked=health.outbox_parked,
-            alerts_dropped=health.outbox_dropped,
+            alerts_parked=health.outbox_parked - health.explanations_parked,
+            alerts_dropped=health.outbox_dropped - health.explanations_dropped,
+            alarms_not_stored=health.alarms_not_stored,
             frames_dropped=health.frames_dropped,
             windows_dropped=health.windows_dropped,
             publish_errors=health.publish_errors,
+            explanations_queued=health.explanations_queued,
+            explanations_parked=health.explanations_parked,
+            explanations_dropped=health.explanations_dropped,
             explanations_waiting=health.explanations_waiting,
             explanations_unavailable=health.explanations_unavailable,
             thread_restarts=health.thread_restarts,

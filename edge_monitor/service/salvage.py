@@ -257,6 +257,10 @@ def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> set[str]:
     # What the outbox's counters say must be what it holds, and its ids must never come again.
     for name, of in (
         ("outbox_due", "SELECT count(*) FROM outbox WHERE parked_reason IS NULL"),
+        (
+            "outbox_due_explanations",
+            "SELECT count(*) FROM outbox WHERE parked_reason IS NULL AND substr(topic, -12) = '/explanation'",
+        ),
         ("outbox_held", "SELECT count(*) FROM outbox WHERE parked_reason IS NOT NULL"),
         ("outbox_bytes", "SELECT coalesce(sum(length(payload)), 0) FROM outbox"),
     ):

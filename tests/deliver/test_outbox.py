@@ -139,7 +139,7 @@ def test_explanations_that_waited_before_they_were_counted_are(tmp_path: Path) -
     with closing(database.connect(path, version=4)) as old, database.transaction(old):
         for topic, reason in (("alert", None), ("explanation", None), ("explanation", "denied")):
             old.execute("INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms, parked_reason)"
-                        " VALUES (?, '{}', 'a', 0, 7, ?)", (f"base/{reason}/{topic}", reason))  # fmt: skip
+                        " VALUES (?, x'7b7d', 'a', 0, 7, ?)", (f"base/{reason}/{topic}", reason))  # fmt: skip
     with closing(database.connect(path)) as connection:
         assert Outbox(connection).counts().explanations_due == 1
         with database.transaction(connection):

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = 4096
-OF_LATER_SCHEMAS = {
-    1: {"explanations", "captions", "llm_days", "machines"},
-    2: {"machines"},
-    3: set(),
-    4: set(),
-}  # 4 and 5 brought no table
+OF_LATER_SCHEMAS = {1: {"explanations", "captions", "llm_days", "machines"}, 2: {"machines"}, 3: set(), 4: set()}
 
 
 def older(path: Path, version: int) -> Path:
