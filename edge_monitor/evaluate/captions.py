@@ -11,6 +11,7 @@ from edge_monitor.encode.similarity import TextSimilarity
 from edge_monitor.errors import BudgetSpentError, LlmError
 from edge_monitor.explain import prompts
 from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.explain.jobs import MEASURED
 from edge_monitor.explain.llm import LlmClient
 from edge_monitor.explain.redaction import redact
 from edge_monitor.explain.wording import word
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from edge_monitor.explain.difference import Difference
     from edge_monitor.records import Embedding
 
-MEASURED = "measured"
 WORDED = ("text-decoder", "zero-shot", "combination", "measured-worded")
 METHODS = (MEASURED, *WORDED)
 _GIVE_UP = 3  # sounds in a row that the LLM did not answer: a server that is down is not asked hundreds of times
@@ -56,19 +56,15 @@ class Captions:
         self._known: dict[bytes, str] = {}  # vector -> caption; neighbours come again
         self.missing: dict[str, str] = {}
         abilities = bundle.manifest.abilities
-        needs = {"text-decoder": ("captions",), "zero-shot": ("text-similarity",),
-                 "combination": ("captions", "text-similarity"), "measured-worded": ()}  # fmt: skip
-        for method, needed in needs.items():
-            lacking = [ability for ability in needed if ability not in abilities]
+        for method in WORDED:
+            lacking = [ability for ability in prompts.NEEDS[method] if ability not in abilities]
             if lacking:
                 self.missing[method] = f"the bundle {bundle.name} has no {' and '.join(lacking)}"
             elif explain.llm == "off":
                 self.missing[method] = "no LLM is configured ([explain] llm)"
         self._captioner = None
         if {"text-decoder", "combination"} & set(self.methods):
-            self._captioner = Captioner(
-                bundle, threads=model.threads, idle_s=model.caption_idle_s, state_dir=state_dir
-            )  # fmt: skip
+            self._captioner = Captioner(bundle, threads=model.threads, idle_s=model.caption_idle_s, state_dir=state_dir)
         self._similarity = None
         if {"zero-shot", "combination"} & set(self.methods):
             self._similarity = TextSimilarity(bundle, REFERENCE_TEXTS, threads=model.threads, state_dir=state_dir)
@@ -116,14 +112,15 @@ class Captions:
         )
 
     def _captions(self, question: Question) -> tuple[str, tuple[str, ...]]:
-        """Return the caption of the sound and those of its neighbours."""
-        return self._caption(question.anomaly), tuple(self._caption(normal) for normal in question.neighbours)
-
-    def _caption(self, embedding: Embedding) -> str:
-        vector = embedding.vector.tobytes()
-        if vector not in self._known and self._captioner:
-            self._known[vector] = redact(self._captioner.caption(embedding).text)
-        return self._known[vector]
+        """Return the caption of the sound and those of its neighbours; the ones not known yet are decoded together."""
+        sounds = {embedding.vector.tobytes(): embedding for embedding in (question.anomaly, *question.neighbours)}
+        new = [vector for vector in sounds if vector not in self._known]
+        if new and self._captioner:
+            decoded = self._captioner.captions([sounds[vector] for vector in new])
+            self._known |= {vector: redact(caption.text) for vector, caption in zip(new, decoded, strict=True)}
+        return self._known[question.anomaly.vector.tobytes()], tuple(
+            self._known[normal.vector.tobytes()] for normal in question.neighbours
+        )
 
     def _similarities(self, question: Question) -> tuple[tuple[float, ...], list[tuple[float, ...]]]:
         """Return the cosines to each reference text, of the sound and of each neighbour."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edge_monitor.explain.answer import BEGINNING, MOST_WORDS, one_line
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from edge_monitor.records import Finding
 
 PROMPT_VERSION = "1"
+
+# What each worded method needs of the model bundle, the method that says most first.
+NEEDS: dict[str, tuple[Literal["captions", "text-similarity"], ...]] = {
+    "combination": ("captions", "text-similarity"),
+    "text-decoder": ("captions",),
+    "zero-shot": ("text-similarity",),
+    "measured-worded": (),
+}
 
 # Ours. The paper (IV-A) says only that "a common prompt instructing the GPT-4 to begin their output sentence with 'This
 # sound is' and to finish it within 40 words was added before each prompt": the same verbs, as a request.

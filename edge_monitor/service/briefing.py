@@ -12,6 +12,7 @@ from edge_monitor.encode.ability import require_ability
 from edge_monitor.errors import ExplainError
 from edge_monitor.explain import prompts
 from edge_monitor.explain.caption_cache import find_caption, keep_caption
+from edge_monitor.explain.prompts import NEEDS
 from edge_monitor.explain.redaction import redact
 
 if TYPE_CHECKING:
@@ -19,18 +20,9 @@ if TYPE_CHECKING:
 
     from edge_monitor.config import MachineSettings
     from edge_monitor.encode.captioner import Captioner
-    from edge_monitor.encode.manifest import Ability
     from edge_monitor.encode.similarity import TextSimilarity
     from edge_monitor.records import Embedding, Finding, Vector
     from edge_monitor.service.node import Node
-
-# What each worded method needs of the bundle; `auto` takes the first that is possible.
-NEEDS: dict[str, tuple[Ability, ...]] = {
-    "combination": ("captions", "text-similarity"),
-    "text-decoder": ("captions",),
-    "zero-shot": ("text-similarity",),
-    "measured-worded": (),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,11 @@ from edge_monitor.explain.acoustics import Acoustics
 from edge_monitor.explain.answer import one_line
 from edge_monitor.explain.difference import compare
 from edge_monitor.explain.llm import LlmClient
-from edge_monitor.explain.prompts import PROMPT_VERSION
+from edge_monitor.explain.prompts import NEEDS, PROMPT_VERSION
 from edge_monitor.explain.wording import word
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
-from edge_monitor.service.briefing import NEEDS
 from edge_monitor.service.healthy import load_healthy
 from edge_monitor.service.learning import require_bundle, require_same
 from edge_monitor.service.operations.explained import stored_explanations
