@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_monitor.cli.answers import listed, summed_up
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
 
 if TYPE_CHECKING:
@@ -24,14 +25,6 @@ def command() -> None:
     """List, show, export or reject alarms."""
 
 
-def _listed(config_path: Path, **wanted: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - passed through
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import open_node
-
-    with open_node(load_settings(config_path)) as ask:
-        return list(ask("alarms.list", **wanted))
-
-
 @command.command("list")
 @config_option
 @click.option("--machine", help="Of this machine only.")
@@ -40,7 +33,7 @@ def _listed(config_path: Path, **wanted: Any) -> list[dict[str, Any]]:  # noqa: 
 @json_option
 def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: int, as_json: bool) -> None:
     """List alarms, newest first."""
-    alarms = _listed(config_path, machine=machine, since_ms=0, active_only=active_only, limit=limit)
+    alarms = listed(config_path, "alarms.list", machine=machine, since_ms=0, active_only=active_only, limit=limit)
     if as_json:
         click.echo(json.dumps(alarms))
         return
@@ -60,11 +53,8 @@ def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: i
 def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
     """Show one alarm and what explains it; the first characters of its id are enough."""
     from edge_monitor.cli.explanation import print_explanation
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
 
-    with open_node(load_settings(config_path)) as ask:
-        alarm = last(ask("alarms.show", alarm_id=alarm_id))
+    alarm = summed_up(config_path, "alarms.show", alarm_id=alarm_id)
     if as_json:
         click.echo(json.dumps(alarm))
         return
@@ -95,7 +85,7 @@ def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool)
     from datetime import UTC
 
     since_ms = int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else 0
-    alarms = _listed(config_path, machine=machine, since_ms=since_ms, active_only=False, limit=_FOREVER)
+    alarms = listed(config_path, "alarms.list", machine=machine, since_ms=since_ms, active_only=False, limit=_FOREVER)
     if as_json:
         for alarm in alarms:
             click.echo(json.dumps(alarm))
@@ -114,13 +104,11 @@ def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool)
 @json_option
 def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dry_run: bool, as_json: bool) -> None:
     """Say that an alarm was a false one; the first characters of its id are enough."""
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
-
     if add_normal and undo:
         raise click.UsageError("--undo takes back whatever the rejection did; leave --add-normal out")
-    with open_node(load_settings(config_path)) as ask:
-        answer = last(ask("alarms.reject", alarm_id=alarm_id, add_normal=add_normal, undo=undo, dry_run=dry_run))
+    answer = summed_up(
+        config_path, "alarms.reject", alarm_id=alarm_id, add_normal=add_normal, undo=undo, dry_run=dry_run
+    )
     if as_json:
         click.echo(json.dumps(answer))
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_monitor.cli.answers import listed, summed_up
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
@@ -25,11 +26,8 @@ def command() -> None:
 def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     """List a machine's generations: the set of normals, the threshold and why each was built."""
     from edge_monitor.clock import rfc3339
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import open_node
 
-    with open_node(load_settings(config_path)) as ask:
-        generations = list(ask("generations.list", machine=machine))
+    generations = listed(config_path, "generations.list", machine=machine)
     if as_json:
         click.echo(json.dumps(generations))
         return
@@ -48,9 +46,5 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
 @json_option
 def activate(*, number: int, config_path: Path, machine: str, as_json: bool) -> None:
     """Score with generation NUMBER from now on; nothing is deleted."""
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
-
-    with open_node(load_settings(config_path)) as ask:
-        answer = last(ask("generations.activate", machine=machine, number=number))
+    answer = summed_up(config_path, "generations.activate", machine=machine, number=number)
     click.echo(json.dumps(answer) if as_json else f"{machine}: generation {number} is active")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_monitor.cli.answers import summed_up
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
@@ -21,13 +22,9 @@ if TYPE_CHECKING:
 @json_option
 def command(*, config_path: Path, machine: str, minutes: float | None, resume: bool, as_json: bool) -> None:
     """Raise no new alarm of a machine for a while, e.g. during maintenance; survives a restart, ends by itself."""
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
-
     if (minutes is None) != resume:
         raise click.UsageError("give --minutes N or --resume")
-    with open_node(load_settings(config_path)) as ask:
-        answer = last(ask("inhibit", machine=machine, seconds=(minutes or 0.0) * 60.0))
+    answer = summed_up(config_path, "inhibit", machine=machine, seconds=(minutes or 0.0) * 60.0)
     if as_json:
         click.echo(json.dumps(answer))
     else:

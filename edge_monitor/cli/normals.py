@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edge_monitor.cli.answers import listed, summed_up
 from edge_monitor.cli.options import config_option, dry_run_option, json_option, machine_option
 
 
@@ -23,11 +24,8 @@ def command() -> None:
 def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     """List the recordings a machine was enrolled with."""
     from edge_monitor.clock import rfc3339
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import open_node
 
-    with open_node(load_settings(config_path)) as ask:
-        recordings = list(ask("normals.list", machine=machine))
+    recordings = listed(config_path, "normals.list", machine=machine)
     if as_json:
         click.echo(json.dumps(recordings))
         return
@@ -75,11 +73,7 @@ def restore(*, recordings: tuple[str, ...], config_path: Path, machine: str, dry
 def _change(
     verb: str, recordings: tuple[str, ...], config_path: Path, machine: str, *, dry_run: bool, as_json: bool
 ) -> None:  # fmt: skip
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
-
-    with open_node(load_settings(config_path)) as ask:
-        answer = last(ask(verb, machine=machine, recordings=list(recordings), dry_run=dry_run))
+    answer = summed_up(config_path, verb, machine=machine, recordings=list(recordings), dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(answer))
         return
@@ -96,15 +90,12 @@ def _change(
 @json_option
 def export(*, file: Path, config_path: Path, machine: str, force: bool, as_json: bool) -> None:
     """Write a machine's normals into one portable FILE, for another box with the same bundle."""
-    from edge_monitor.config_file import load_settings
     from edge_monitor.errors import StorageError
-    from edge_monitor.service.client import last, open_node
     from edge_monitor.service.operations.wire import unpack_bytes
 
     if file.exists() and not force:
         raise StorageError("exists already", where=str(file), hint="--force overwrites it")
-    with open_node(load_settings(config_path)) as ask:
-        answer = last(ask("normals.export", machine=machine))
+    answer = summed_up(config_path, "normals.export", machine=machine)
     content = unpack_bytes(answer.pop("content"))
     try:
         file.write_bytes(content)
@@ -120,12 +111,9 @@ def export(*, file: Path, config_path: Path, machine: str, force: bool, as_json:
 @json_option
 def import_(*, file: Path, config_path: Path, machine: str, as_json: bool) -> None:
     """Take in the normals of an exported FILE and build the next generation."""
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
     from edge_monitor.service.operations.wire import pack_bytes
 
-    with open_node(load_settings(config_path)) as ask:
-        answer = last(ask("normals.import", machine=machine, content=pack_bytes(file.read_bytes())))
+    answer = summed_up(config_path, "normals.import", machine=machine, content=pack_bytes(file.read_bytes()))
     if as_json:
         click.echo(json.dumps(answer))
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edge_monitor.cli.answers import listed
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def command() -> None:
 @json_option
 def list_(*, config_path: Path, as_json: bool) -> None:
     """List the refused messages and why each was refused, oldest first."""
-    messages = _asked(config_path, "outbox.parked")
+    messages = listed(config_path, "outbox.parked")
     if as_json:
         click.echo(json.dumps(messages))
         return
@@ -66,7 +67,7 @@ def _change(
 ) -> None:  # fmt: skip
     if bool(ids) == everything:
         raise click.UsageError("give numbers from `edge-monitor outbox list`, or --all")
-    messages = _asked(config_path, verb, ids=ids, dry_run=dry_run)
+    messages = listed(config_path, verb, ids=ids, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(messages))
         return
@@ -74,11 +75,3 @@ def _change(
         click.echo(f"{each['id']}  {each['topic']}  {'would be ' if dry_run else ''}{done}")
     if not messages:
         click.echo("nothing to do")
-
-
-def _asked(config_path: Path, verb: str, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - passed through
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import open_node
-
-    with open_node(load_settings(config_path)) as ask:
-        return list(ask(verb, **arguments))
