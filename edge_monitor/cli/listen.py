@@ -130,7 +130,9 @@ def _check(device: str) -> None:
 
 
 def _read(items: Iterator[AudioBlock | AudioLoss], seconds: float | None) -> Iterator[Meter | AudioLoss]:
-    """Yield a reading for each half second of sound, and every loss."""
+    """Yield a reading for each half second of sound, and every loss; without sound, `seconds` of waiting are enough."""
+    import time
+
     import numpy as np
 
     from edge_monitor.capture.meter import meter
@@ -138,9 +140,12 @@ def _read(items: Iterator[AudioBlock | AudioLoss], seconds: float | None) -> Ite
 
     pending: list[AudioBlock] = []
     heard_s = pending_s = 0.0
+    began_s = time.monotonic()
     for item in items:
         if isinstance(item, AudioLoss):
             yield item
+            if seconds is not None and time.monotonic() - began_s >= seconds:
+                return
             continue
         pending.append(item)
         pending_s += len(item.samples) / item.rate_hz

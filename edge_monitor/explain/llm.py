@@ -111,7 +111,10 @@ class LlmClient:
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             # Not chained: what a proxy's or server's address is refused with may hold its password.
             raise LlmError(f"the LLM cannot be asked: {type(error).__name__}", retryable=False, sent=False) from None
-        return _content(body)
+        text = _content(body)
+        if key and key in text:
+            raise UselessAnswerError("the LLM's answer repeats the key")
+        return text
 
     def _request(self, messages: Sequence[Message]) -> dict[str, Any]:
         """Return the arguments for the openai package: one deterministic text, no tools, nothing kept."""

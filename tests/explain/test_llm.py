@@ -244,6 +244,13 @@ def test_an_answer_without_a_text_is_useless(body: bytes, message: str) -> None:
     assert error.message == message
 
 
+def test_an_answer_that_repeats_the_key_is_useless() -> None:
+    """It would be logged, stored and published."""
+    error = failure(llm_server.says(f"This sound is {KEY}, rougher."))
+    assert isinstance(error, UselessAnswerError)
+    assert str(error) == "the LLM's answer repeats the key"
+
+
 def test_a_server_that_is_not_there_cost_nothing() -> None:
     """The request was surely never sent, and the system's words say why."""
     with pytest.raises(LlmError) as caught:
