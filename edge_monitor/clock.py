@@ -6,7 +6,6 @@ import ctypes
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 # adjtimex(2) returns TIME_ERROR (5) while the kernel clock is not synchronized.
 _TIME_ERROR = 5
@@ -34,14 +33,6 @@ def rfc3339(wall_ms: int) -> str:
     """Return a wall time as RFC 3339 UTC with milliseconds, e.g. `2026-01-31T08:15:00.250Z`."""
     moment = datetime.fromtimestamp(wall_ms / 1000, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{wall_ms % 1000:03d}Z"
-
-
-def boot_id() -> str:
-    """Return the kernel's id of this boot, or an empty string where there is none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 def synchronized() -> bool | None:

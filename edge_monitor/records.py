@@ -43,7 +43,6 @@ class FaultKind(Enum):
     DC = "dc"
     CLIPPING = "clipping"
     NOT_FINITE = "not-finite"
-    GAP = "gap"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,6 @@ class PublisherHealth:
     last_error: str | None = None  # one line; stays after the cause has gone
     errors: int = 0  # connections lost or not made, and messages refused, since start
     connections: int = 0  # made since start
-    progress_s: float = 0.0  # monotonic time of the thread's last turn
     sent: int = 0  # outbox rows (and alerts from memory) acknowledged since start
     scores_sent: int = 0
     scores_skipped: int = 0  # not connected, rate-limited or congested; by design, not a loss

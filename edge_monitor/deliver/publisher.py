@@ -245,7 +245,6 @@ class Publisher:
 
     def _count(self) -> None:
         now_s = time.monotonic()
-        self._vitals.note(progress_s=now_s)
         if now_s - self._counted_s < _IDLE_S:
             return
         self._counted_s = now_s

@@ -114,14 +114,3 @@ def search(
         for state, offers in zip(going.values(), decoding.step(steps), strict=True):
             state.advance(offers)
     return [state.best() for state in states]
-
-
-def offers_of(logits: NDArray[np.float32], choices: int = BEAMS) -> Offers:
-    """Return the offers that logits (beam, vocabulary) amount to, at temperature 1."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    likely = np.argpartition(-shifted, choices - 1, axis=1)[:, :choices]  # (beam, choice), in no order
-    values = np.take_along_axis(shifted, likely, axis=1)
-    order = np.argsort(-values, axis=1, kind="stable")
-    totals = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    log_probs = np.take_along_axis(values, order, axis=1) - totals
-    return Offers(np.take_along_axis(likely, order, axis=1).astype(np.int64), log_probs.astype(np.float32))

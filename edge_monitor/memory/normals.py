@@ -197,15 +197,6 @@ class NormalStore:
             source = self.find(recording).id
             return self._mark([n.id for n in self.normals() if n.recording_id == source], clock.now().wall_ms)
 
-    def restore_recording(self, recording: str) -> tuple[int, ...]:
-        """Take the removed normals of a recording (name or `#id`) into use again; return their ids, as `restore`."""
-        source, used = self.find(recording).id, self.bundle_hash()
-        return self.restore(
-            n.id
-            for n in self.normals(removed=True)
-            if n.recording_id == source and n.removed_ms is not None and used in {None, n.bundle_hash}
-        )
-
     def remove(self, ids: Iterable[int]) -> tuple[int, ...]:
         """Take normals out of use; return those that were in it. Generations that froze them keep working."""
         with transaction(self.connection):

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor.encode.beam import Offers, offers_of, search
-from tests.encode.toy_decoder import CASES, RECORDED, STOP, Toy, ToyDecoding, most_tokens, prefix, written
+from edge_monitor.encode.beam import Offers, search
+from tests.encode.toy_decoder import (
+    CASES,
+    RECORDED,
+    STOP,
+    Toy,
+    ToyDecoding,
+    most_tokens,
+    offers_of,
+    prefix,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

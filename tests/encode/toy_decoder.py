@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor.encode.beam import MOST_TOKENS, Continuation, Offers, offers_of
+from edge_monitor.encode.beam import BEAMS, MOST_TOKENS, Continuation, Offers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,17 @@ class Toy:
         for column in texts.T:
             row = (row * 31 + column + 7) % 1_000_003
         return self.table[row % _ROWS]
+
+
+def offers_of(logits: NDArray[np.float32], choices: int = BEAMS) -> Offers:
+    """Return the offers that logits (beam, vocabulary) amount to, at temperature 1."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    likely = np.argpartition(-shifted, choices - 1, axis=1)[:, :choices]  # (beam, choice), in no order
+    values = np.take_along_axis(shifted, likely, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    totals = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_probs = np.take_along_axis(values, order, axis=1) - totals
+    return Offers(np.take_along_axis(likely, order, axis=1).astype(np.int64), log_probs.astype(np.float32))
 
 
 @dataclass

@@ -58,7 +58,7 @@ def test_removal_can_be_undone(store: NormalStore, enrol: Enrol) -> None:
     assert store.ids() == (5, 6)
     assert len(store.vectors([1])) == 1
     assert [(r.normals, r.removed) for r in store.recordings()] == [(0, 3), (2, 1)]
-    assert store.restore_recording("#1") == (1, 2, 3)
+    assert store.restore([1, 2, 3]) == (1, 2, 3)
     assert store.restore([4]) == (4,)
     assert store.ids() == (1, 2, 3, 4, 5, 6)
 

@@ -36,8 +36,6 @@ def test_a_switch_replaces_what_is_in_use(store: NormalStore, enrol: Enrol) -> N
         (1, "00.wav", 2, 0),
         (2, "01.wav", 1, 0),
     ]
-    store.remove_recording("00.wav")
-    assert store.restore_recording("00.wav") == (7, 8)
 
 
 def test_switching_back_takes_the_old_normals_into_use(store: NormalStore, enrol: Enrol) -> None:
