@@ -282,7 +282,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever ends the body, a signal too: nothing of it is written
         if connection.in_transaction:  # a failed COMMIT may have rolled back, or not
             connection.execute("ROLLBACK")
         raise

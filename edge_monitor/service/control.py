@@ -94,7 +94,7 @@ def _serve(request: socketserver.StreamRequestHandler, answer: Callable[[str, di
             send({"error": _fields(error)})
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             raise
-        except Exception as error:
+        except Exception as error:  # a request that fails costs its asker an answer, not the daemon its thread
             log.exception("service.request_failed")
             send({"error": _fields(ControlError(f"the daemon failed: {error!r}", hint="its log says more"))})
         else:

@@ -114,7 +114,7 @@ class Narrator:
                 left = True
             except sqlite3.Error:
                 raise
-            except Exception as error:
+            except Exception as error:  # one job that fails must not cost the next ones
                 log.exception("explain.wording_failed", alarm_id=job.alarm_id)
                 self._end(job, f"wording failed: {error}")
         if not left:

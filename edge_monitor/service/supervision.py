@@ -67,7 +67,7 @@ class SupervisedThread:
             began_s = clock.now().monotonic_s
             try:
                 self._work()
-            except Exception as error:
+            except Exception as error:  # whatever a thread dies of, its work is begun anew
                 if clock.now().monotonic_s - began_s > STABLE_S:
                     pause_s = self._pause_s
                 self._last_error = str(error).partition("\n")[0] or type(error).__name__
