@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import sqlite3
+import subprocess
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -52,27 +53,58 @@ def queued(product: Product) -> list[bytes]:
     return [payload for (payload,) in found]
 
 
+def run_until_measuring(product: Product) -> None:
+    """Run the daemon and SIGKILL it between the alarm's commit and that of what is measured.
+
+    From the first commit on the disk takes nothing more: what is measured cannot be committed.
+    """
+    with (
+        closing(sqlite3.connect(product.state / "edge-monitor.db", isolation_level=None)) as connection,
+        subprocess.Popen(product.argv("run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as daemon,
+    ):
+        try:
+            wait_until(lambda: connection.execute("SELECT 1 FROM alarms").fetchone(), LIVE_S, "an alarm")
+            connection.execute("BEGIN IMMEDIATE")
+            assert connection.execute(FINISHED).fetchall() == [], "the lock came too late"
+            time.sleep(random.Random(7).uniform(0.0, 0.3))  # noqa: S311 - a moment to kill at is no secret
+        finally:
+            daemon.kill()
+
+
 @pytest.mark.parametrize(
     ("step", "seed"),
-    [("alarm", 0), ("alarm", 1), ("alarm", 2), ("measured", 0), ("request", 0), ("draft", 0), ("finished", 0)],
+    [
+        ("alarm", 0),
+        ("alarm", 1),
+        ("alarm", 2),
+        ("measuring", 0),
+        ("measured", 0),
+        ("request", 0),
+        ("draft", 0),
+        ("finished", 0),
+    ],
 )
 def test_a_kill_at_any_step_loses_no_explanation(enrolled: Make, tmp_path: Path, step: str, seed: int) -> None:
-    """Killed after the alarm, when measured, while asking, between two answers or when all is committed: told once."""
+    """Killed after the alarm, while it is measured, then, while asking, between two answers or after all: told once."""
     port = silent_port()  # nobody listens there until the node was killed
     script = {"request": (stalls(LIVE_S),), "draft": (says(WRONG), stalls(LIVE_S))}.get(step, (says(GOOD),))
     with LlmServer(*script) as llm:
         product = enrolled(GOES_ON, mqtt_port=port, extra=explain(tmp_path, llm.base_url, timeout_s=30.0))
         reached = {
+            "measuring": lambda: False,
             "alarm": lambda: rows(product, "SELECT 1 FROM alarms"),
             "measured": lambda: rows(product, f"{FINISHED} AND seq = 0"),
             "request": lambda: llm.requests,
             "draft": lambda: len(llm.requests) == 2,
             "finished": lambda: len(rows(product, FINISHED)) == 2,
         }[step]
-        with product.daemon() as daemon:
-            wait_until(reached, LIVE_S, step)
-            time.sleep(random.Random(seed).uniform(0.0, 0.2) * min(seed, 1))  # noqa: S311 - a moment to kill at is no secret
-            daemon.kill()
+        if step == "measuring":
+            run_until_measuring(product)
+        else:
+            with product.daemon() as daemon:
+                wait_until(reached, LIVE_S, step)
+                time.sleep(random.Random(seed).uniform(0.0, 0.2) * min(seed, 1))  # noqa: S311 - a moment to kill at is no secret
+                daemon.kill()
         assert product.intact()
         [(alarm_id,)] = product.rows("SELECT alarm_id FROM alarms")
         assert product.rows("SELECT method FROM explanations ORDER BY seq") == [("measured",), ("measured-worded",)]
@@ -86,10 +118,11 @@ def test_a_kill_at_any_step_loses_no_explanation(enrolled: Make, tmp_path: Path,
             payloads = [message.payload for message in scada.on(EXPLANATION)]
     assert payloads[: len(committed)] == committed
     assert [(each["alarm_id"], each["seq"]) for each in (measured, worded)] == [(alarm_id, 0), (alarm_id, 1)]
+    assert (step, measured["status"]) != ("measuring", "ok")
     if measured["status"] == "ok":
         assert worded["text"] == GOOD
     else:
-        assert step == "alarm"
+        assert step in {"alarm", "measuring"}
         assert measured["reason"] == "the node stopped before the sound was measured"
         assert worded["reason"] == "pump: nothing was measured that could be worded"
     asked = [len(request.body["messages"]) for request in llm.requests]
