@@ -46,10 +46,10 @@ def alarm(at_ms: int) -> AlarmEvent:
     )  # fmt: skip
 
 
-def store(connection: sqlite3.Connection, event: AlarmEvent) -> None:
+def store(connection: sqlite3.Connection, event: AlarmEvent, methods: tuple[str, ...] = ("measured",)) -> None:
     """Write an alarm with its jobs as the desk does, and end it."""
     history.record(connection, event)
-    jobs.create(connection, event.alarm_id, ("measured",), event.at_ms)
+    jobs.create(connection, event.alarm_id, methods, event.at_ms)
     connection.execute("UPDATE alarms SET ended_ms = ? WHERE alarm_id = ?", (event.at_ms, event.alarm_id))
 
 
