@@ -1,0 +1,145 @@
+"""Thresholds from normal sound alone: false alarms asked for against false alarms observed, method by method.
+
+    python bench/calibration.py [--seeds 200] [--dataset DATASET]
+
+Simulated score streams with three kinds of tail, each window like its neighbours for minutes, and two more processes
+that no method was developed on. A threshold is set on an hour, a day or a week; the product's alarm then runs at it over
+half a year of the same process. With DATASET (DCASE 2020 layout) the same is done on recordings, window by window.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.alarm.rules import AlarmRules
+from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
+from edge_monitor.memory.calibration import Calibration, CalibrationSettings, describe_scores
+from edge_monitor.memory.leaveout import Layout, block_of
+from edge_monitor.records import EventKind, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+WINDOW_S = 10.0
+PER_DAY = 8640  # windows
+RULES = AlarmRules(
+    raise_m=3, raise_n=5, window_s=WINDOW_S, clear_ratio=0.9, off_delay_s=30.0, update_interval_s=300.0, cooldown_s=0.0
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A stationary process of healthy windows' scores."""
+
+    name: str
+    simulate: Callable[[np.random.Generator, int, int], Array]  # windows, streams -> (streams, windows)
+
+
+def waves(draw: np.random.Generator, windows: int, streams: int, minutes: float) -> Array:
+    """Return Gaussian noise whose correlation falls to 1/e in `minutes`, (streams, windows), stationary from the start."""
+    kept = math.exp(-WINDOW_S / (60 * minutes))
+    series = draw.standard_normal((windows, streams))  # (windows, streams): each step is one row
+    series[1:] *= math.sqrt(1 - kept**2)
+    for before, now in zip(series[:-1], series[1:], strict=True):
+        now += kept * before
+    return np.ascontiguousarray(series.T)
+
+
+def gamma(draw: np.random.Generator, windows: int, streams: int) -> Array:
+    """Return 1 + 0.15 x a gamma variable of shape 2: the squares of four Gaussian processes, two minutes long."""
+    squares = sum(waves(draw, windows, streams, 2.0) ** 2 for _ in range(4))
+    return np.asarray(1 + 0.15 * squares / 2)
+
+
+def log_normal(draw: np.random.Generator, windows: int, streams: int) -> Array:
+    """Return log-normal scores, spread 0.25, five minutes long."""
+    return np.asarray(np.exp(0.25 * waves(draw, windows, streams, 5.0)))
+
+
+def pareto(draw: np.random.Generator, windows: int, streams: int) -> Array:
+    """Return Pareto scores of tail index 4 (fourth moments do not exist), three minutes long."""
+    exponential = sum(waves(draw, windows, streams, 3.0) ** 2 for _ in range(2)) / 2
+    return np.asarray(np.exp(exponential / 4))
+
+
+def regimes(draw: np.random.Generator, windows: int, streams: int) -> Array:
+    """Return a machine with two loads (an hour and ten minutes on average), each with Student-t noise (5)."""
+    level = np.empty((windows, streams))
+    high = draw.random(streams) < 1 / 7
+    for row in level:
+        high = np.where(high, draw.random(streams) > 1 / 60, draw.random(streams) < 1 / 360)
+        row[:] = np.where(high, 1.3, 1.0)
+    return np.asarray(level.T * np.exp(0.08 * draw.standard_t(5, (streams, windows))))
+
+
+def slow_and_fast(draw: np.random.Generator, windows: int, streams: int) -> Array:
+    """Return log-Laplace-like scores that vary within seconds, minutes and two hours at once."""
+    slow = waves(draw, windows, streams, 120.0)
+    middle = waves(draw, windows, streams, 4.0)
+    fast = draw.standard_exponential((streams, windows))
+    return np.asarray(np.exp(0.1 * slow + 0.12 * middle + 0.1 * fast))
+
+
+DEVELOPED_ON = (Process("gamma", gamma), Process("log-normal", log_normal), Process("Pareto", pareto))
+KEPT_BACK = (Process("two loads", regimes), Process("slow and fast", slow_and_fast))
+
+
+def layout_of(windows: int) -> Layout:
+    """Return the layout of one unbroken stream."""
+    start_s = WINDOW_S * np.arange(windows)
+    block = np.array([block_of(start) for start in start_s])
+    return Layout(np.zeros(windows, dtype=np.int64), block, start_s)
+
+
+def calibrated(score: Array, false_alarms_per_day: float, layout: Layout | None = None) -> Calibration:
+    """Return what the product calibrates from the scores of one stream, (windows,)."""
+    settings = CalibrationSettings(WINDOW_S, false_alarms_per_day, RULES.raise_m, RULES.raise_n)
+    return describe_scores(score, layout or layout_of(len(score)), settings)
+
+
+def alarms(score: Array, threshold: float) -> int:
+    """Return how often the product's alarm starts on a stream, (windows,), at a threshold.
+
+    Windows far from any that exceed are not played: nothing can happen there.
+    """
+    machine = AlarmStateMachine("machine", RULES, lambda: "alarm", Restored())
+    window = np.arange(-RULES.raise_n, RULES.raise_n + math.ceil(RULES.off_delay_s / WINDOW_S) + 2)
+    near = np.unique(np.clip(np.flatnonzero(score > RULES.clear_ratio * threshold)[:, None] + window, 0, len(score) - 1))
+    started = 0
+    for i in near.tolist():
+        heard = Score("machine", float(score[i]), threshold, 1, (), WINDOW_S * i, WINDOW_S * (i + 1), -20.0)
+        event = machine.on_score(heard, 0)
+        started += event is not None and event.kind is EventKind.START
+    return started
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Alarms per day of a process at any threshold, from a long stream by the product's own alarm."""
+
+    thresholds: Array  # ascending
+    per_day: Array
+
+    def at(self, threshold: float | Array) -> Array:
+        """Return alarms per day at a threshold, between those that were played."""
+        return np.interp(threshold, self.thresholds, self.per_day)
+
+
+def truth(process: Process, days: int, seed: int = 1, streams: int = 10) -> Truth:
+    """Play `days` of a process at forty thresholds."""
+    score = process.simulate(np.random.default_rng(seed), days * PER_DAY // streams, streams)
+    alarm_level = np.sort(np.lib.stride_tricks.sliding_window_view(score, 5, axis=1), axis=2)[:, :, 2].ravel()
+    # from a window in ten in the alarm condition to the highest ever seen
+    parts = np.concatenate([[0.1], np.geomspace(0.05, 1 / len(alarm_level), 38)])
+    thresholds = np.unique(np.append(np.quantile(alarm_level, 1 - parts), alarm_level.max()))
+    rate = [sum(alarms(stream, threshold) for stream in score) / days for threshold in thresholds]
+    return Truth(thresholds, np.array(rate))
