@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from edge_monitor.records import Embedding, Window
 
 
+def spec_of(encoder: Encoder) -> MetricSpec:
+    """Return how a bundle's manifest says its vectors are compared."""
+    return MetricSpec(encoder.metric, encoder.scoring_normalize, encoder.standardization_floor)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
     """One window of a clip."""
@@ -54,7 +59,7 @@ class Ear:
     @property
     def spec(self) -> MetricSpec:
         """Return the bundle's own metric."""
-        return MetricSpec(self._encoder.metric, self._encoder.scoring_normalize, self._encoder.standardization_floor)
+        return spec_of(self._encoder)
 
     def hear(self, clip: Clip) -> tuple[Heard, ...]:
         """Return a clip's windows that are the machine's sound. Raises AudioError when it cannot be heard."""

@@ -41,17 +41,23 @@ def spread(points: Points) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def interval(points: Points, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+def interval(
+    points: Points, weights: Points | None = None, *, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
     """Return the 95 % interval of the mean of `(ids, splits)` figures, or of paired differences of such.
 
+    `weights` (ids,) is what each id counts; None: all the same.
     A two-stage bootstrap: ids are drawn with replacement, then splits within each drawn id; 2.5 and 97.5 percentiles
     of the mean. It says how much the choice of machines and of learnt clips moves the mean.
     """
     generator = np.random.default_rng(seed)
     ids, count = points.shape
+    weights = np.ones(ids) if weights is None else weights
     drawn = generator.integers(ids, size=(draws, ids))
     means = np.empty(draws)
     for draw in range(draws):
         chosen = generator.integers(count, size=(ids, count))
-        means[draw] = np.take_along_axis(points[drawn[draw]], chosen, axis=1).mean()
+        means[draw] = np.average(
+            np.take_along_axis(points[drawn[draw]], chosen, axis=1).mean(axis=1), weights=weights[drawn[draw]]
+        )
     return spread(means)
