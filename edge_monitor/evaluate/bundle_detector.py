@@ -35,9 +35,10 @@ class BundleDetector:
     def __init__(self, encoder: Encoder, scorer: str | None = None) -> None:
         """`scorer` is a name of `memory.scorers`; None: the manifest's own metric, eq. 1."""
         self._encoder = encoder
-        self._scorer = scorer
-        self._spec = spec_of(encoder)
+        self.scorer = scorer
+        self.spec = spec_of(encoder)
         self.name = encoder.bundle.name if scorer is None else f"{encoder.bundle.name}+{scorer}"
+        self.bundle = encoder.bundle
         self.key = encoder.bundle_hash
         self.sample_rate_hz = encoder.sample_rate_hz
 
@@ -61,13 +62,13 @@ class BundleDetector:
         vectors = np.concatenate([clip.to_learn for clip in train])  # (n, dim)
         if len(vectors) <= K:
             raise DatasetError(f"{len(vectors)} normal windows to learn, needs {K + 1}")
-        scores = fit(self._scorer, vectors, self._spec).scores(np.concatenate([clip.vectors for clip in test]))
+        scores = fit(self.scorer, vectors, self.spec).scores(np.concatenate([clip.vectors for clip in test]))
         windows = np.array([len(clip.vectors) for clip in test])  # (test,)
         return np.asarray(np.add.reduceat(scores, np.cumsum(windows) - windows) / windows)
 
     def threshold(self, train: Sequence[Features]) -> float | None:
         """Return what enrolling these clips would set, at the default rate of false alarms; None for another scorer."""
-        if self._scorer is not None:
+        if self.scorer is not None:
             return None
         windows = [len(clip.to_learn) for clip in train]
         layout = Layout(
@@ -76,4 +77,4 @@ class BundleDetector:
             start_s=np.concatenate([np.arange(count) * self._encoder.window_s for count in windows]),
         )
         settings = CalibrationSettings(window_s=self._encoder.window_s)
-        return calibrate(np.concatenate([clip.to_learn for clip in train]), layout, self._spec, settings).threshold
+        return calibrate(np.concatenate([clip.to_learn for clip in train]), layout, self.spec, settings).threshold

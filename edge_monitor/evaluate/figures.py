@@ -89,6 +89,10 @@ class Figures:
         """Return a detector's rows (of one machine)."""
         return tuple(row for row in self.rows if row.detector == detector and machine in {None, row.machine})
 
+    def of_id(self, machine: str, machine_id: str) -> tuple[Row, ...]:
+        """Return a machine id's rows."""
+        return tuple(row for row in self.rows if (row.machine, row.machine_id) == (machine, machine_id))
+
     def mean(self, detector: str, machine: str | None = None) -> Mean | None:
         """Return the mean over a machine's ids; over the means of all machines, as Table I does, when none is named."""
         rows = self.of(detector, machine)
