@@ -76,8 +76,8 @@ def command(
     for line in dataset.warnings:
         complain(line)
     columns = choose(
-        bundles or (model.bundle,), scorers, baseline="autoencoder" in baselines,
-        state_dir=settings.node.state_dir if settings else None, seed=seed, tell=tell,
+        bundles or (model.bundle,), scorers, baseline="autoencoder" in baselines, own_scorer=model.scorer,
+        state_dir=settings.node.state_dir if settings else None, seed=seed, tell=tell, complain=complain,
     )  # fmt: skip
     hearing = Hearing(
         FeatureCache(cache_dir or default_cache()), tell, complain, channel=channel,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge_monitor.evaluate.figures import Figures, Mean, Row
+    from edge_monitor.evaluate.roc import OperatingPoint
 
 NOT_YET = "not available yet"
 
@@ -35,9 +37,8 @@ class Account:
         for row in figures.of(figures.detectors[0]):
             train, test = clips.get(row.machine, (0, 0))
             clips[row.machine] = (train + row.n_train, test + row.n_normal + row.n_anomaly)
-        if figures.resplits is not None:
-            return (f"means over {figures.resplits} random splits that learn 60 % of the normal clips",)
-        return table_i.differences(clips)
+        split = () if figures.resplits is None else ("random splits that learn 60 % of the normal clips",)
+        return split + table_i.differences(clips, own_split=figures.resplits is None)
 
     def notes(self) -> Iterator[str]:
         """Yield what must be known beside the tables, a sentence each."""
@@ -100,24 +101,27 @@ class Account:
 
     def thresholds(self) -> Table:
         """Return what two thresholds do to the test clips of the data set's own split."""
-        rows = []
+        rows: list[tuple[str, ...]] = []
+        rates: dict[str, list[tuple[float, ...]]] = defaultdict(list)
         for row in self.figures.rows:
             if row.curve is None:
                 continue
             normal, anomalous = row.curve.normal, row.curve.anomalous
-            best = nearest_to_corner(normal, anomalous)
-            cells = [f"{best.threshold:.4g}", f"{best.false_alarm:.1%}", f"{best.miss:.1%}"]
-            if row.curve.threshold is None:
-                cells += [NOTHING] * 3
-            else:
-                own = operating_point(normal, anomalous, row.curve.threshold)
-                cells += [f"{own.threshold:.4g}", f"{own.false_alarm:.1%}", f"{own.miss:.1%}"]
-            rows.append((f"{row.machine} {row.machine_id}", row.detector, *cells))
-        return Table(
-            ("machine id", "detector", "nearest to (0, 1)", "false alarms", "misses", "from normals alone",
-             "false alarms", "misses"),
-            tuple(rows),
-        )  # fmt: skip
+            points = [nearest_to_corner(normal, anomalous)]
+            if row.curve.threshold is not None:
+                points.append(operating_point(normal, anomalous, row.curve.threshold))
+            cells = [cell for point in points for cell in _operating(f"{point.threshold:.4g}", *_rates(point))]
+            rates[row.detector].append(tuple(rate for point in points for rate in _rates(point)))
+            rows.append(_thresholds(f"{row.machine} {row.machine_id}", row.detector, cells))
+        for detector, found in rates.items():
+            means = [sum(column) / len(column) for column in zip(*found, strict=True)]
+            pairs = zip(means[::2], means[1::2], strict=True)
+            rows.append(
+                _thresholds("all, average", detector, [cell for pair in pairs for cell in _operating("", *pair)])
+            )
+        head = ("nearest to (0, 1)", "from normals alone")
+        columns = [name for each in head for name in (each, "false alarms", "misses")]
+        return Table(("machine id", "detector", *columns), tuple(rows))
 
     def snr(self, row: Row) -> str:
         """Return a machine id's SNR for a person, dB."""
@@ -169,3 +173,16 @@ def _cell(row: Row | None) -> str:
         return text
     low, high = row.auc_spread
     return f"{text} [{low:.1f}, {high:.1f}]"
+
+
+def _rates(point: OperatingPoint) -> tuple[float, float]:
+    return point.false_alarm, point.miss
+
+
+def _operating(threshold: str, false_alarm: float, miss: float) -> tuple[str, str, str]:
+    return threshold, f"{false_alarm:.1%}", f"{miss:.1%}"
+
+
+def _thresholds(label: str, detector: str, cells: list[str]) -> tuple[str, ...]:
+    """Return a row of six figures, or of three and blanks where the detector has no threshold of its own."""
+    return (label, detector, *cells, *[NOTHING] * (6 - len(cells)))

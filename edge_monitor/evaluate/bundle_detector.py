@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,15 +33,18 @@ class BundleDetector:
 
     pooled = False
 
-    def __init__(self, encoder: Encoder, scorer: str | None = None) -> None:
-        """`scorer` is a name of `memory.scorers`; None: the manifest's own metric, eq. 1."""
+    def __init__(self, encoder: Encoder, scorer: str | None = None, *, name: str | None = None) -> None:
+        """`scorer` is a name of `memory.scorers`; None: the bundle's own."""
         self._encoder = encoder
-        self.scorer = scorer
-        self.spec = spec_of(encoder)
-        self.name = encoder.bundle.name if scorer is None else f"{encoder.bundle.name}+{scorer}"
+        self.spec = spec_of(encoder) if scorer is None else replace(spec_of(encoder), scorer=scorer)
+        self.name = name or encoder.bundle.name
         self.bundle = encoder.bundle
         self.key = encoder.bundle_hash
         self.sample_rate_hz = encoder.sample_rate_hz
+
+    def check(self) -> None:
+        """Raise NormalsError when the scorer does not suit the bundle's vectors, before hours of hearing."""
+        fit(None, np.random.default_rng(0).normal(size=(K + 1, self._encoder.dim)), self.spec)
 
     def features(self, samples: Samples) -> Features:
         """Return the raw embedding of each window, (windows, dim)."""
@@ -62,14 +66,12 @@ class BundleDetector:
         vectors = np.concatenate([clip.to_learn for clip in train])  # (n, dim)
         if len(vectors) <= K:
             raise DatasetError(f"{len(vectors)} normal windows to learn, needs {K + 1}")
-        scores = fit(self.scorer, vectors, self.spec).scores(np.concatenate([clip.vectors for clip in test]))
+        scores = fit(None, vectors, self.spec).scores(np.concatenate([clip.vectors for clip in test]))
         windows = np.array([len(clip.vectors) for clip in test])  # (test,)
         return np.asarray(np.add.reduceat(scores, np.cumsum(windows) - windows) / windows)
 
-    def threshold(self, train: Sequence[Features]) -> float | None:
-        """Return what enrolling these clips would set, at the default rate of false alarms; None for another scorer."""
-        if self.scorer is not None:
-            return None
+    def threshold(self, train: Sequence[Features]) -> float:
+        """Return what enrolling these clips would set, at the default rate of false alarms."""
         windows = [len(clip.to_learn) for clip in train]
         layout = Layout(
             recording=np.repeat(np.arange(len(train)), windows),

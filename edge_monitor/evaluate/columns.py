@@ -11,13 +11,15 @@ from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError, BundleMissingError, NormalsError
 from edge_monitor.evaluate.autoencoder import Autoencoder
 from edge_monitor.evaluate.bundle_detector import BundleDetector
-from edge_monitor.memory.scorers import SCORERS, own_name
+from edge_monitor.memory.scorers import SCORERS, scorer_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from edge_monitor.evaluate.detector import Detector
+
+    Tell = Callable[[str], None]
 
 AWAITED = {"panns": "PANNs", "laion-clap": "LAION-CLAP"}  # bundle -> column of Table I; none has been made yet
 _EVERY_S = 10.0  # between two lines of progress
@@ -37,14 +39,19 @@ def choose(
     scorers: Sequence[str],
     *,
     baseline: bool,
+    own_scorer: str | None,
     state_dir: Path | None,
     seed: int,
-    tell: Callable[[str], None],
+    tell: Tell,
+    complain: Tell,
 ) -> Columns:
-    """Return the detectors: the autoencoder first if asked for, then each bundle with its own metric and `scorers`.
+    """Return the detectors: the autoencoder first if asked for, then each bundle with its own scorer and `scorers`.
+
+    `own_scorer` is the configuration's, instead of the bundle's own.
 
     Raises BundleError for a bundle that cannot be used, NormalsError for an unknown scorer, EdgeMonitorError for a
-    baseline without torch. A bundle that Table I names and nobody has made is no error.
+    baseline without torch. A bundle that Table I names and nobody has made is no error, and a scorer that
+    does not suit a bundle is complained of.
     """
     for scorer in scorers:
         if scorer not in SCORERS:
@@ -61,10 +68,9 @@ def choose(
                 continue
             raise
         not_yet.pop(encoder.bundle.name, None)
-        for detector in (BundleDetector(encoder), *(BundleDetector(encoder, scorer) for scorer in scorers)):
-            if detector.name in found:
-                raise BundleError(f"two bundles are named {encoder.bundle.name!r}", where=name)
-            found[detector.name] = (detector, _title(detector))
+        if encoder.bundle.name in found:
+            raise BundleError(f"two bundles are named {encoder.bundle.name!r}", where=name)
+        found |= {one.name: (one, _title(one)) for one in _of_bundle(encoder, own_scorer, scorers, complain)}
     if not found:
         raise BundleMissingError(f"{', '.join(bundles)}: not available yet", hint="`edge-monitor models list`")
     return Columns(
@@ -74,15 +80,32 @@ def choose(
     )
 
 
+def _of_bundle(
+    encoder: Encoder, own_scorer: str | None, scorers: Sequence[str], complain: Tell
+) -> Iterator[BundleDetector]:
+    """Yield a bundle's detectors: with its own scorer, then with each of the others that suits it."""
+    own = BundleDetector(encoder, own_scorer)
+    own.check()
+    yield own
+    for scorer in scorers:
+        detector = BundleDetector(encoder, scorer, name=f"{own.name}+{scorer}")
+        try:
+            detector.check()
+        except NormalsError as error:
+            complain(f"{detector.name}: left out: {error.message}")
+        else:
+            yield detector
+
+
 def _title(detector: BundleDetector) -> str:
-    scorer = SCORERS[detector.scorer or own_name(detector.spec)]
+    scorer = SCORERS[scorer_name(detector.spec)]
     return f"{detector.bundle.name} {detector.bundle.manifest.version}, {detector.key[:12]}: {scorer.title}"
 
 
 class _Epochs:
     """Tells how far training is, now and then."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._next_s = time.monotonic() + _EVERY_S
 

@@ -104,7 +104,7 @@ def _axes(width: int, label: str, low: str, high: str) -> str:
     below = _TOP + _SIDE + 14
     return (
         f'<rect x="{_LEFT}" y="{_TOP}" width="{width}" height="{_SIDE}" fill="none" stroke="#333"/>'
-        + _text(_LEFT, below, low, "middle") + _text(_LEFT + width, below, high, "middle")
+        + _text(_LEFT, below, low, "start") + _text(_LEFT + width, below, high, "end")
         + _text(_LEFT + width / 2, below + 12, label, "middle")
     )  # fmt: skip
 

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 MARKDOWN, HTML, FIGURES = "report.md", "report.html", "figures.json"
 _THRESHOLDS = (
-    "Shares of the test clips of the data set's own split. The threshold nearest to (0, 1) of the ROC curve is the "
-    "paper's; it is chosen with the labels of these very clips. The one from normals alone is what enrolling the "
-    "training clips would set (`docs/calibration.md`); it judges windows, an alarm takes several."
+    "Shares of the test clips of the data set's own split. The threshold nearest to (0, 1) on the ROC curve is the "
+    "paper's: it is chosen with the labels of these very clips. The one from normals alone is what enrolling the "
+    "training clips sets for 0.1 false alarms per day; the less normal sound there is, the higher it must be."
 )
 _STYLE = """
 body{font:16px/1.5 sans-serif;margin:2em auto;max-width:75em;padding:0 1em}
 table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}
 th,td{border-bottom:1px solid #ccc;padding:.2em .7em;text-align:right;white-space:nowrap}
-tbody th{text-align:left;font-weight:normal}tbody th:first-child{text-align:left}
+tbody th,th:first-child{text-align:left}tbody th{font-weight:normal}
 section{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-end}figure{margin:0}figcaption{font-size:.85em}
 """
 

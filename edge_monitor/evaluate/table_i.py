@@ -91,10 +91,11 @@ def figures_of(machine: str, machine_id: str) -> Figures | None:
     return None if name is None else AUC[name].get(machine_id.removeprefix("id_"))
 
 
-def differences(clips: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
+def differences(clips: Mapping[str, tuple[int, int]], *, own_split: bool) -> tuple[str, ...]:
     """Return in what a data set is not the development set; empty: it may be.
 
-    `clips` are the numbers of training and of test clips that were measured, by the data set's machine names.
+    `clips` are the numbers of training and of test clips that were measured, by the data set's machine names; without
+    its own split only their sum is compared.
     """
     here = {machine_of(machine) or machine: counts for machine, counts in clips.items()}
     lines = []
@@ -102,9 +103,11 @@ def differences(clips: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
         lines.append(f"without {', '.join(missing)}")
     if other := [machine for machine in here if machine not in CLIPS]:
         lines.append(f"with {', '.join(other)}")
-    lines += [
-        f"{machine} has {train} training and {test} test clips, there {CLIPS[machine][0]} and {CLIPS[machine][1]}"
-        for machine, (train, test) in here.items()
-        if machine in CLIPS and CLIPS[machine] != (train, test)
-    ]
+    for machine, (train, test) in here.items():
+        if machine not in CLIPS:
+            continue
+        if sum(CLIPS[machine]) != train + test:
+            lines.append(f"{machine} has {train + test} clips, there {sum(CLIPS[machine])}")
+        elif own_split and CLIPS[machine] != (train, test):
+            lines.append(f"{machine} has {train} training clips, there {CLIPS[machine][0]}")
     return tuple(lines)
