@@ -27,8 +27,11 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     from edge_monitor.clock import rfc3339
     from edge_monitor.config_file import load_settings
     from edge_monitor.service.client import open_node
+    from edge_monitor.service.node import Node
 
-    with open_node(load_settings(config_path)) as ask:
+    settings = load_settings(config_path)
+    node = Node(settings)
+    with open_node(settings) as ask:
         generations = list(ask("generations.list", machine=machine))
     if as_json:
         click.echo(json.dumps(generations))
@@ -38,7 +41,27 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     for each in generations:
         mark = "*" if each["active"] else " "
         click.echo(f"{mark} {each['generation']}  {rfc3339(each['created_ms'])}  {each['normals']} normals"
-                   f"  threshold {each['threshold']:.4g}  {each['reason']}")  # fmt: skip
+                   f"  {each['scorer']}, threshold {each['threshold']:.4g}  {each['reason']}")  # fmt: skip
+        if each["active"] and (text := node.another_scorer(machine, each["scorer"])):
+            click.echo(text)
+
+
+@command.command("build")
+@config_option
+@machine_option
+@json_option
+def build(*, config_path: Path, machine: str, as_json: bool) -> None:
+    """Build the next generation from the normals in use, by the configured scorer and alarm settings."""
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+
+    with open_node(load_settings(config_path)) as ask:
+        answer = last(ask("generations.build", machine=machine, reason="build"))
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        click.echo(f"{machine}: generation {answer['generation']} is active, {answer['normals']} normals, scored with"
+                   f" {answer['scorer']}\n{answer['calibration']}")  # fmt: skip
 
 
 @command.command("activate")

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.covariance import shrunk_covariance
-from edge_monitor.memory.distance import K, distances, scores
+from edge_monitor.memory.distance import K, distances
 from edge_monitor.memory.scaler import MetricSpec, Scaler
 
 if TYPE_CHECKING:
@@ -57,9 +57,17 @@ SCORERS: dict[str, ScorerInfo] = {
     ),
     "sub-band": ScorerInfo(
         "mean over frequency bands of the mean distance to the k normals nearest in that band",
-        "Saengthong & Shinozaki, BEAM, arXiv 2603.13749",
+        "Saengthong & Shinozaki, BEAM, arXiv 2603.13749; built from its abstract",
+    ),
+    "sub-band-density": ScorerInfo(
+        "the same, each distance divided by how far that normal is from its own neighbours in that band",
+        "both of the above together",
     ),
 }
+
+EQUATION_1 = frozenset({"euclidean", "euclidean-unit", "standardized-euclidean"})  # the mean of the index's distances
+_SUB_BAND = frozenset({"sub-band", "sub-band-density"})
+_DENSITY = frozenset({"local-density", "sub-band-density"})
 
 
 class Judge(Protocol):
@@ -71,49 +79,31 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NearestNormals:
-    """Eq. 1: the mean distance to the k nearest normals. One window costs n dim products; the index saves most."""
+class Matching:
+    """Eq. 1, over all dimensions or in each frequency band by itself: the mean over bands of the mean over neighbours.
 
-    vectors: NDArray[np.float32]  # (n, dim)
-    k: int
-
-    def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the scores of (q, dim) vectors, (q,) float64."""
-        return scores(queries, self.vectors, self.k)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LocalDensity:
-    """Distances in units of each normal's own neighbourhood: an unusual normal vouches for more around it.
-
-    The score is the mean of the k least d(x, y) / r(y) over the normals y, r(y) the mean distance of y to its k
-    nearest other normals. The paper takes the least one; k of them as in eq. 1, so that one odd normal rules nothing.
-    One window costs n dim products.
+    With `radius` each distance is in units of that normal's own neighbourhood: an unusual normal vouches for more
+    around it. Wilkinghoff et al. take the least of d(x, y) / r(y) over the normals y; here it is the mean of the k
+    least, as in eq. 1. BEAM compares what an encoder says of a band by its cosine, this by distances in the scoring
+    space. One window costs n dim products.
     """
 
     vectors: NDArray[np.float32]  # (n, dim)
-    radius: NDArray[np.float64]  # (n,) > 0
+    bands: tuple[NDArray[np.int64], ...]  # the dimensions of each band; of one: all
+    radius: NDArray[np.float64] | None  # (bands, n) > 0: mean distance of each normal to its k nearest others
     k: int
-
-    @classmethod
-    def of(cls, vectors: NDArray[np.float32], k: int) -> LocalDensity:
-        """Return the scorer for n normals in the scoring space, (n, dim)."""
-        others = min(k, len(vectors) - 1)
-        radius = np.ones(len(vectors))
-        for part in _parts(len(vectors), len(vectors)):
-            apart = distances(vectors[part], vectors)  # (rows, n)
-            apart[np.arange(len(apart)), np.arange(len(vectors))[part]] = np.inf  # not itself, though copies count
-            radius[part] = np.partition(apart, others - 1, axis=1)[:, :others].mean(axis=1)
-        least = _LEAST_RADIUS * float(radius.mean())
-        return cls(vectors, np.maximum(radius, least) if least > 0 else np.ones(len(vectors)), k)
 
     def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the scores of (q, dim) vectors, (q,) float64."""
-        found = np.empty(len(queries))
-        for part in _parts(len(queries), len(self.vectors)):
-            ratio = distances(queries[part], self.vectors) / self.radius  # (rows, n)
-            found[part] = np.partition(ratio, self.k - 1, axis=1)[:, : self.k].mean(axis=1)
-        return found
+        found = np.empty((len(self.bands), len(queries)))
+        for number, dims in enumerate(self.bands):
+            normals = self.vectors[:, dims]
+            for part in _parts(len(queries), len(normals)):
+                apart = distances(queries[part][:, dims], normals)  # (rows, n)
+                if self.radius is not None:
+                    apart /= self.radius[number]
+                found[number, part] = np.partition(apart, self.k - 1, axis=1)[:, : self.k].mean(axis=1)
+        return np.asarray(found.mean(axis=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,24 +121,6 @@ class Mahalanobis:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SubBands:
-    """Eq. 1 in each frequency band by itself, each with its own nearest normals; the mean over the bands.
-
-    Built from BEAM's abstract: temporally pooled vectors per sub-band, neighbours per sub-band, uniform aggregation.
-    Its distance is cosine on an encoder's patches; here it is the scoring space's. One window costs n dim products.
-    """
-
-    vectors: NDArray[np.float32]  # (n, dim)
-    members: tuple[NDArray[np.int64], ...]  # the dimensions of each sub-band
-    k: int
-
-    def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the scores of (q, dim) vectors, (q,) float64."""
-        each = [scores(queries[:, dims], self.vectors[:, dims], self.k) for dims in self.members]
-        return np.asarray(np.mean(each, axis=0))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """A scorer that knows its normals."""
 
@@ -162,28 +134,29 @@ class Fitted:
 
 
 def fit(name: str | None, vectors: NDArray[np.floating], spec: MetricSpec, k: int = K) -> Fitted:
-    """Return the scorer of that name for n normals, (n, dim) raw, n >= k; None: the manifest's own metric, eq. 1.
+    """Return the scorer of that name for n normals, (n, dim) raw, n >= k; None: the one that `spec` names.
 
     Raises NormalsError for an unknown name, or one that the bundle's vectors are not made for.
     """
-    chosen = name or own_name(spec)
+    chosen = name or scorer_name(spec)
     scaler = _space(chosen, spec, vectors).fit(vectors)
     return Fitted(chosen, scaler, judge(chosen, scaler.apply(vectors), spec.bands, k))
 
 
 def judge(name: str, vectors: NDArray[np.float32], bands: int | None, k: int) -> Judge:
     """Return what scores by n normals that are in the scoring space already, (n, dim). Raises NormalsError as `fit`."""
-    if name == "local-density":
-        return LocalDensity.of(vectors, k)
     if name == "mahalanobis":
         return Mahalanobis(shrunk_covariance(vectors))
-    if name == "sub-band":
-        return SubBands(vectors, sub_bands(vectors.shape[1], bands), k)
-    return NearestNormals(vectors, k)
+    dim = vectors.shape[1]
+    parts = sub_bands(dim, bands) if name in _SUB_BAND else (np.arange(dim),)
+    radius = np.stack([_radius(vectors[:, dims], k) for dims in parts]) if name in _DENSITY else None
+    return Matching(vectors, parts, radius, k)
 
 
-def own_name(spec: MetricSpec) -> str:
-    """Return the name of eq. 1 as the bundle's manifest states it."""
+def scorer_name(spec: MetricSpec) -> str:
+    """Return the scorer that `spec` names: where it names none, eq. 1 in its metric."""
+    if spec.scorer is not None:
+        return spec.scorer
     return "euclidean-unit" if (spec.metric, spec.normalization) == ("euclidean", "unit") else spec.metric
 
 
@@ -195,9 +168,9 @@ def sub_bands(dim: int, bands: int | None) -> tuple[NDArray[np.int64], ...]:
     """
     if bands is None or dim % bands:
         raise NormalsError(
-            "the scorer sub-band needs to know which dimensions belong to which frequencies",
+            "sub-band scorers need to know which dimensions belong to which frequencies",
             where="model.scorer",
-            hint="it works with bundles whose manifest has [bands]; choose another scorer",
+            hint="they work with bundles whose manifest names its bands; choose another scorer",
         )
     band = np.arange(dim) % bands  # (dim,)
     return tuple(
@@ -225,6 +198,19 @@ def _floor(vectors: NDArray[np.floating]) -> float:
     """
     deviation = float(vectors.std(axis=0, dtype=np.float64).mean())
     return 0.1 * deviation if deviation > 0 else 1.0
+
+
+def _radius(vectors: NDArray[np.float32], k: int) -> NDArray[np.float64]:
+    """Return each normal's mean distance to its k nearest others, (n,) > 0; fewer where there are fewer."""
+    count = len(vectors)
+    others = min(k, count - 1)
+    radius = np.empty(count)
+    for part in _parts(count, count):
+        apart = distances(vectors[part], vectors)  # (rows, n)
+        apart[np.arange(len(apart)), np.arange(count)[part]] = np.inf  # not itself, though its copies count
+        radius[part] = np.partition(apart, others - 1, axis=1)[:, :others].mean(axis=1)
+    least = _LEAST_RADIUS * float(radius.mean())
+    return np.maximum(radius, least) if least > 0 else np.ones(count)
 
 
 def _parts(rows: int, columns: int) -> list[slice]:

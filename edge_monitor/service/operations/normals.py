@@ -133,6 +133,7 @@ def describe(generation: Generation) -> dict[str, Any]:
         "normals": len(generation.members),
         "bundle_hash": generation.bundle_hash,
         "metric": generation.metric,
+        "scorer": generation.scorer,
         "threshold": generation.threshold,
         "gate_dbfs": generation.gate_dbfs,
         "expected_false_alarms_per_day": calibration.expected_per_day,
