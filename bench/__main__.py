@@ -2,8 +2,8 @@
 
     python -m bench [--seconds 600] [--only NAME …] [--export-python PATH] [--results FOLDER]
 
-Every pair is measured in turns in one run. What cannot be measured here says why. The result is kept as JSON and compared
-with the last one of the same kind of machine. The exit code is 1 when a part broke.
+Every pair is measured in turns in one run. What cannot be measured here says why. The result is kept as JSON and
+compared with the last one of the same kind of machine. The exit code is 1 when a part broke.
 """
 
 from __future__ import annotations

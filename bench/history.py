@@ -1,4 +1,4 @@
-"""Results kept beside one another: what machine it was, without names, and the last result of the same kind of machine."""
+"""Results kept: on what machine, without names, and the last one of the same kind of machine."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ def beside_exact(size: int, seconds: float) -> Row:
         index.query(queries[next(turn) // 2], K)
 
     taken = in_turns(lambda: search(built), lambda: search(exact), seconds=seconds, most=QUERIES - 1)
-    error = max(abs(built.query(query, K).distance.mean() / scores(query[None], vectors, K)[0] - 1) for query in queries)
+    error = max(
+        abs(built.query(query, K).distance.mean() / scores(query[None], vectors, K)[0] - 1) for query in queries
+    )
     what, note = f"HNSW search, {size} x {DIM}", f"ef {built.ef}, largest score error {error:.1e}"
     return cost_row(what, taken[:, 0], "exact search", taken[:, 1], unit="ms", scale=1e3, note=note)
 

@@ -1,4 +1,4 @@
-"""Install size: the product and everything it needs at run time, beside the environment with torch that it does without.
+"""Install size: the product and everything it needs at run time, beside an environment with torch.
 
 python -m bench.install_size [--beside FOLDER]
 
@@ -53,7 +53,7 @@ def measure(seconds: float, beside: Path = EXPORT) -> list[Row]:
     packages = {name: package_mb(name) for name in needed("edge-monitor") - {"edge-monitor"}}
     total_mb = own_mb + sum(packages.values())
     largest = max(packages, key=lambda name: packages[name])
-    note = f"{len(packages)} packages, of which {largest} {packages[largest]:.0f} MB; the product itself {own_mb:.1f} MB"
+    note = f"{len(packages)} packages, of which {largest} {packages[largest]:.0f} MB; itself {own_mb:.1f} MB"
     if not beside.is_dir():
         return [Row("install size", total_mb, "MB", note=note)]
     torch_mb = folder_mb(beside / "lib")

@@ -183,7 +183,9 @@ def main() -> None:
     print(f"| windows scored | {found.windows} |")
     print(f"| alert latency p50 / p99 / max, {count} alerts | {p50:.0f} / {p99:.0f} / {max(found.alert_ms):.0f} ms |")
     print(f"| CPU, share of one core | {100 * sum(found.cpu_s) / seconds:.0f} % |")
-    print(f"| RSS with the capture child, at the start / at most | {found.rss_mb[0]:.0f} / {max(found.rss_mb):.0f} MB |")
+    print(
+        f"| RSS with the capture child, at the start / at most | {found.rss_mb[0]:.0f} / {max(found.rss_mb):.0f} MB |"
+    )
 
 
 if __name__ == "__main__":

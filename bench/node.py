@@ -1,4 +1,4 @@
-"""A node to measure: its configuration, its sounds, the running daemon with its capture child, and its alerts' latency."""
+"""A node to measure: its configuration, its sounds, the running daemon with its child, its alerts' latency."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from tests.service.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from tests.broker import Received
 

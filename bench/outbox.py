@@ -145,7 +145,7 @@ def latency(folder: Path) -> tuple[float, float, float]:
 
 
 def measure(seconds: float) -> list[Row]:
-    """Return what an alert costs from the outbox, and from paho's queue in memory: both QoS 1, acknowledged in order."""
+    """Return what an alert costs from the outbox, and from paho's queue in memory: both QoS 1, in order."""
     need("mosquitto")
     with tempfile.TemporaryDirectory() as name:
         return [beside_paho(Path(name), machines, seconds / 2.0) for machines in (1, 10)]
@@ -155,9 +155,7 @@ def beside_paho(folder: Path, machines: int, seconds: float) -> Row:
     """Return the row of so many machines, each with one message in flight; paho has as many in flight."""
     storage = Storage(folder / f"outbox-{machines}.db")
     with Broker(folder) as broker:
-        publisher = Publisher(
-            MqttSettings(host="127.0.0.1", port=broker.port), TOPICS, storage, lambda *_: b"{}"
-        )
+        publisher = Publisher(MqttSettings(host="127.0.0.1", port=broker.port), TOPICS, storage, lambda *_: b"{}")
         publisher.start()
         bare = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         bare.max_inflight_messages_set(machines)

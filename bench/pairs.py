@@ -56,7 +56,7 @@ def in_turns(
     """
     end_s = time.monotonic() + seconds
     rounds: list[list[float]] = []
-    for number in range(-1, most):
+    for number in range(-1, max(fewest, most)):
         if len(rounds) >= fewest and time.monotonic() > end_s:
             break
         taken = [0.0] * len(works)

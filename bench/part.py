@@ -40,17 +40,18 @@ def run(part: Part, seconds: float, limit_s: float, export_python: Path) -> tupl
     python = str(export_python) if part.needs_export else sys.executable
     with tempfile.TemporaryDirectory(prefix="em-bench-") as scratch:
         out = Path(scratch) / "rows.json"
-        process = subprocess.Popen(
-            [python, "-m", "bench.part", part.module, str(seconds), str(out)],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TMPDIR": scratch},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-        )
+        complaints = Path(scratch) / "complaints.txt"
+        with complaints.open("w", encoding="utf-8") as stderr:
+            process = subprocess.Popen(
+                [python, "-m", "bench.part", part.module, str(seconds), str(out)],
+                cwd=ROOT,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TMPDIR": scratch},
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
         try:
-            _, complaints = process.communicate(timeout=limit_s)
+            process.wait(limit_s)
         except subprocess.TimeoutExpired:
             return [Row(part.title, missing=f"took more than {limit_s:.0f} s")], False
         finally:  # also at Ctrl-C: what it had started goes with it
@@ -58,7 +59,7 @@ def run(part: Part, seconds: float, limit_s: float, export_python: Path) -> tupl
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if process.returncode or not out.exists():
-            last_line = (complaints.strip().splitlines() or ["no word"])[-1]
+            last_line = (complaints.read_text("utf-8", "replace").strip().splitlines() or ["no word"])[-1]
             return [Row(part.title, missing=f"failed: {last_line[:120].replace('|', '/')}")], True
         fields = json.loads(out.read_text("utf-8"))
     return [Row.from_json(row) for row in fields["rows"]] or [Row(part.title, missing=fields["missing"])], False

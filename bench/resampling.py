@@ -1,8 +1,8 @@
-"""Resampling a 10 s clip from 48 to 16 kHz: the product's soxr HQ beside soxr's best quality and SciPy's polyphase filter.
+"""Resampling a 10 s clip from 48 to 16 kHz: soxr HQ as in the product, soxr's best quality, SciPy's polyphase filter.
 
 python -m bench.resampling
 
-SciPy's default filter stops less of what would alias (about 60 dB against soxr's 120): it does less for its time.
+SciPy's default filter does less for its time: it stops a 9 kHz tone, which would alias, by 31 dB, soxr HQ by 144.
 """
 
 from __future__ import annotations

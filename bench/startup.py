@@ -2,8 +2,8 @@
 
 python -m bench.startup
 
-The daemon plays a recording as fast as it goes, so that the first window's ten seconds are not waited for; scored is what
-its log calls the state `normal`. Nobody answers at its broker's address, as on a box that is up before the network.
+The daemon plays a recording as fast as it goes, so that the first window's ten seconds are not waited for; scored is
+what its log calls the state `normal`. Nobody answers at its broker's address, as on a box that is up before the network.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ SCORED = b"normal"
 
 def measure(seconds: float) -> list[Row]:
     """Return the rows of the command line and of the daemon."""
-    quiet = {"check": True, "stdout": subprocess.DEVNULL}
     taken = in_turns(
-        lambda: subprocess.run([sys.executable, "-m", "edge_monitor", "--help"], **quiet),
-        lambda: subprocess.run([sys.executable, "-c", "import click"], **quiet),
+        lambda: python("-m", "edge_monitor", "--help"),
+        lambda: python("-c", "import click"),
         seconds=seconds / 3.0,
     )
     rows = [cost_row("start-up, `--help`", taken[:, 0], "Python and click alone", taken[:, 1], unit="ms", scale=1e3)]
@@ -40,11 +39,16 @@ def measure(seconds: float) -> list[Row]:
         enrol(config, clips, 1)
         taken = in_turns(
             lambda: first_scored(config),
-            lambda: subprocess.run([sys.executable, "-c", LIBRARIES], **quiet),
+            lambda: python("-c", LIBRARIES),
             seconds=2.0 * seconds / 3.0,
         )
     what = "start-up, daemon to the first scored window"
     return [*rows, cost_row(what, taken[:, 0], "its libraries alone", taken[:, 1], unit="ms", scale=1e3)]
+
+
+def python(*arguments: str) -> None:
+    """Run this Python with these arguments, to its end."""
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def first_scored(config: Path) -> None:
