@@ -65,7 +65,7 @@ class BundleDetector:
         """Return each test clip's score, the mean over its windows; as many normals are needed as for enrolling."""
         vectors = np.concatenate([clip.to_learn for clip in train])  # (n, dim)
         if len(vectors) <= K:
-            raise DatasetError(f"{len(vectors)} normal windows to learn, needs {K + 1}")
+            raise DatasetError(f"normal windows to learn: {len(vectors)}, needs {K + 1}")
         scores = fit(None, vectors, self.spec).scores(np.concatenate([clip.vectors for clip in test]))
         windows = np.array([len(clip.vectors) for clip in test])  # (test,)
         return np.asarray(np.add.reduceat(scores, np.cumsum(windows) - windows) / windows)

@@ -46,9 +46,9 @@ class FeatureCache:
     folder: Path
 
     def load(self, key: str, digest: str) -> Features | None:
-        """Return what is kept of a clip; None when there is nothing, or nothing whole."""
+        """Return what is kept of a clip; None when there is nothing, or nothing whole: each array has a checksum."""
         try:
-            with np.load(self._path(key, digest), allow_pickle=False) as stored:  # zip: every array has a CRC
+            with self._path(key, digest).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return Features(stored["vectors"], bool(stored["overlaps"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

@@ -52,12 +52,11 @@ def interval(
     """
     generator = np.random.default_rng(seed)
     ids, count = points.shape
-    weights = np.ones(ids) if weights is None else weights
     drawn = generator.integers(ids, size=(draws, ids))
+    weight = np.ones(ids)[drawn] if weights is None else weights[drawn]  # (draws, ids)
+    weight /= weight.sum(axis=1, keepdims=True)
     means = np.empty(draws)
     for draw in range(draws):
         chosen = generator.integers(count, size=(ids, count))
-        means[draw] = np.average(
-            np.take_along_axis(points[drawn[draw]], chosen, axis=1).mean(axis=1), weights=weights[drawn[draw]]
-        )
+        means[draw] = weight[draw] @ np.take_along_axis(points[drawn[draw]], chosen, axis=1).mean(axis=1)
     return spread(means)
