@@ -56,8 +56,8 @@ SCORERS: dict[str, ScorerInfo] = {
         "Chen, Wiesel, Eldar & Hero, IEEE Trans. Signal Processing 58(10), 2010",
     ),
     "sub-band": ScorerInfo(
-        "mean over frequency bands of the mean distance to the k normals nearest in that band",
-        "Saengthong & Shinozaki, BEAM, arXiv 2603.13749; built from its abstract",
+        "mean distance to the k normals nearest in each frequency band by itself; root mean square over 8 bands",
+        "after Saengthong & Shinozaki, BEAM, arXiv 2603.13749, from its abstract",
     ),
     "sub-band-density": ScorerInfo(
         "the same, each distance divided by how far that normal is from its own neighbours in that band",
@@ -80,30 +80,37 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matching:
-    """Eq. 1, over all dimensions or in each frequency band by itself: the mean over bands of the mean over neighbours.
+    """Eq. 1 in each frequency band by itself (or in one: all dimensions), and the root mean square over the bands.
 
+    BEAM takes the mean over the bands; the root mean square leaves more of a fault that is in one band alone, and is
+    eq. 1 again where every band has the same neighbours. BEAM compares what an encoder says of a band by its cosine,
+    this by distances in the scoring space.
     With `radius` each distance is in units of that normal's own neighbourhood: an unusual normal vouches for more
     around it. Wilkinghoff et al. take the least of d(x, y) / r(y) over the normals y; here it is the mean of the k
-    least, as in eq. 1. BEAM compares what an encoder says of a band by its cosine, this by distances in the scoring
-    space. One window costs n dim products.
+    least, as in eq. 1. One window costs n dim products.
     """
 
-    vectors: NDArray[np.float32]  # (n, dim)
-    bands: tuple[NDArray[np.int64], ...]  # the dimensions of each band; of one: all
-    radius: NDArray[np.float64] | None  # (bands, n) > 0: mean distance of each normal to its k nearest others
+    vectors: tuple[NDArray[np.float32], ...]  # of each band: (n, its dimensions)
+    bands: tuple[NDArray[np.int64], ...]  # the dimensions of each band
+    radius: tuple[NDArray[np.float64], ...] | None  # of each band: (n,) > 0, mean distance to the k nearest others
     k: int
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32], bands: tuple[NDArray[np.int64], ...], k: int, *, dense: bool) -> Matching:
+        """Return the scorer for n normals in the scoring space, (n, dim); `dense`: with their radii."""
+        parts = tuple(np.ascontiguousarray(vectors[:, dims]) for dims in bands)
+        return cls(parts, bands, tuple(_radius(part, k) for part in parts) if dense else None, k)
 
     def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the scores of (q, dim) vectors, (q,) float64."""
-        found = np.empty((len(self.bands), len(queries)))
-        for number, dims in enumerate(self.bands):
-            normals = self.vectors[:, dims]
+        squares = np.zeros(len(queries))
+        for number, (dims, normals) in enumerate(zip(self.bands, self.vectors, strict=True)):
             for part in _parts(len(queries), len(normals)):
                 apart = distances(queries[part][:, dims], normals)  # (rows, n)
                 if self.radius is not None:
                     apart /= self.radius[number]
-                found[number, part] = np.partition(apart, self.k - 1, axis=1)[:, : self.k].mean(axis=1)
-        return np.asarray(found.mean(axis=0))
+                squares[part] += np.partition(apart, self.k - 1, axis=1)[:, : self.k].mean(axis=1) ** 2
+        return np.asarray(np.sqrt(squares / len(self.bands)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,8 +156,7 @@ def judge(name: str, vectors: NDArray[np.float32], bands: int | None, k: int) ->
         return Mahalanobis(shrunk_covariance(vectors))
     dim = vectors.shape[1]
     parts = sub_bands(dim, bands) if name in _SUB_BAND else (np.arange(dim),)
-    radius = np.stack([_radius(vectors[:, dims], k) for dims in parts]) if name in _DENSITY else None
-    return Matching(vectors, parts, radius, k)
+    return Matching.of(vectors, parts, k, dense=name in _DENSITY)
 
 
 def scorer_name(spec: MetricSpec) -> str:
