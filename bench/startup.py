@@ -3,7 +3,7 @@
 python -m bench.startup
 
 The daemon plays a recording as fast as it goes, so that the first window's ten seconds are not waited for; scored is
-what its log calls the state `normal`. Nobody answers at its broker's address, as on a box that is up before the network.
+what its log calls the state `normal`. Nobody answers at its broker's address, as before the network is up.
 """
 
 from __future__ import annotations
