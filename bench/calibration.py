@@ -1,24 +1,27 @@
 """Thresholds from normal sound alone: false alarms asked for against false alarms observed, method by method.
 
-    python bench/calibration.py [--seeds 200] [--dataset DATASET]
+    python -m bench.calibration [--seeds 200] [--days 100] [--dataset DATASET]
 
 Simulated score streams with three kinds of tail, each window like its neighbours for minutes, and two more processes
 that no method was developed on. A threshold is set on an hour, a day or a week; then the product's alarm runs at it
-over half a year of the same process. With DATASET (DCASE 2020 layout) recordings are scored, window by window.
+over months of the same process. With DATASET (DCASE 2020 layout) recordings are scored, window by window.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.thresholds import METHODS, product
 from edge_monitor.alarm.rules import AlarmRules
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
-from edge_monitor.memory.calibration import Calibration, CalibrationSettings, calibrate_scores
-from edge_monitor.memory.coverage import Coverage
+from edge_monitor.memory.calibration import CalibrationSettings, allowed_exceedance
 from edge_monitor.memory.leaveout import Layout, block_of
 from edge_monitor.records import EventKind, Score
 
@@ -27,9 +30,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_monitor.memory.calibration import Calibration
+
     Array = NDArray[np.float64]
 
-ENOUGH = Coverage(enough=True, sentence="")  # scores are simulated, not what they come from
+LENGTHS = {"1 h": (1 / 24, 1), "1 day": (1.0, 1), "7 days": (7.0, 4)}  # days of normal sound; one seed in so many
+WANTED_PER_DAY = (10.0, 1.0, 0.1)
+COMPARED = 20  # streams on which all methods are fitted; the product's promise is checked on more
 WINDOW_S = 10.0
 PER_DAY = 8640  # windows
 RULES = AlarmRules(
@@ -101,10 +108,14 @@ def layout_of(windows: int) -> Layout:
     return Layout(np.zeros(windows, dtype=np.int64), block, start_s)
 
 
-def calibrated(score: Array, false_alarms_per_day: float, layout: Layout | None = None) -> Calibration:
-    """Return what the product calibrates from the scores of one stream, (windows,)."""
-    settings = CalibrationSettings(WINDOW_S, false_alarms_per_day, RULES.raise_m, RULES.raise_n)
-    return calibrate_scores(score, layout or layout_of(len(score)), settings, ENOUGH)
+def wanting(false_alarms_per_day: float) -> CalibrationSettings:
+    """Return the default alarm's settings."""
+    return CalibrationSettings(WINDOW_S, false_alarms_per_day, RULES.raise_m, RULES.raise_n)
+
+
+def calibrated(score: Array, false_alarms_per_day: float) -> Calibration:
+    """Return what the product calibrates from the scores of one unbroken stream, (windows,)."""
+    return product(score, layout_of(len(score)), wanting(false_alarms_per_day))
 
 
 def alarms(score: Array, threshold: float) -> int:
@@ -145,3 +156,82 @@ def truth(process: Process, days: int, seed: int = 1, streams: int = 10, thresho
     parts = np.concatenate([[0.1], np.geomspace(0.05, 1 / len(alarm_level), thresholds - 2)])
     played = np.unique(np.append(np.quantile(alarm_level, 1 - parts), alarm_level.max()))
     return Truth(played, np.array([sum(alarms(stream, each) for stream in score) / days for each in played.tolist()]))
+
+
+def compare(process: Process, seeds: int, days: int) -> None:
+    """Print the process's rows: mean alarms per day at each method's thresholds, then how the promise was kept."""
+    observed = truth(process, days, thresholds=25)
+    for length, (heard_days, share) in LENGTHS.items():
+        count = max(1, seeds // share)
+        windows = round(heard_days * PER_DAY)
+        layout = layout_of(windows)
+        settings = [wanting(rate) for rate in WANTED_PER_DAY]
+        thresholds: dict[str, list[list[float]]] = {name: [] for name in METHODS}
+        found: list[list[Calibration]] = []
+        streams = (
+            score for part in range(0, count, COMPARED)
+            for score in process.simulate(np.random.default_rng((2, part)), windows, min(COMPARED, count - part))
+        )  # fmt: skip
+        for seed, score in enumerate(streams):
+            found.append([product(score, layout, each) for each in settings])
+            if seed < COMPARED:
+                for name, method in METHODS.items():
+                    thresholds[name].append(method(score, layout, settings))
+        for i, rate in enumerate(WANTED_PER_DAY):
+            means = [observed.at(np.array(thresholds[name])[:, i]).mean() for name in METHODS]
+            stated = np.array([each[i].at_most_per_day for each in found])
+            held = observed.at(np.array([each[i].threshold for each in found])) <= stated
+            print(f"| {process.name} | {length} | {rate:g} | " + " | ".join(f"{mean:.2g}" for mean in means)
+                  + f" | {np.median(stated):.2g} | {100 * held.mean():.1f} % |", flush=True)  # fmt: skip
+
+
+def recordings(dataset: Path, splits: int = 40) -> None:
+    """Print how many of the normal clips that were kept back exceed, method by method, per id and split."""
+    from edge_monitor.encode.bundle import find_bundle
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.evaluate.datasets import read_dataset
+    from edge_monitor.evaluate.learnt import Ear
+    from edge_monitor.memory.distance import K
+    from edge_monitor.memory.leaveout import leave_block_out
+    from edge_monitor.memory.scorers import fit
+
+    ear = Ear(Encoder(find_bundle("spectral", None), 1))
+    settings = [wanting(rate) for rate in (*WANTED_PER_DAY, 100.0)]
+    shares: dict[str, list[list[float]]] = {name: [] for name in METHODS}
+    for one in read_dataset(dataset).individuals:
+        normal = [clip for clip in (*one.train, *one.test) if not clip.anomalous]
+        vectors = np.stack([ear.hear(clip)[0].embedding.vector for clip in normal])  # (clips, dim): one window each
+        for split in range(splits):
+            order = np.random.default_rng((3, split)).permutation(len(normal))
+            learnt, kept = np.split(vectors[order], [max(5, round(0.6 * len(normal)))])
+            layout = Layout(np.arange(len(learnt)), np.zeros(len(learnt), dtype=np.int64), np.zeros(len(learnt)))
+            score = leave_block_out(learnt, layout, ear.spec, k=K, window_s=WINDOW_S).score
+            new = fit(None, learnt, ear.spec, K).scores(kept)
+            for name, method in METHODS.items():
+                shares[name].append([float((new > each).mean()) for each in method(score, layout, settings)])
+    for i, each in enumerate(settings):
+        means = [100 * np.array(shares[name])[:, i].mean() for name in METHODS]
+        print(f"| {each.false_alarms_per_day:g} | {100 * allowed_exceedance(each):.2g} % | "
+              + " | ".join(f"{mean:.1f} %" for mean in means) + " |")  # fmt: skip
+
+
+def main() -> None:
+    """Print one Markdown table; with recordings a second one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=200, help="streams the promise is checked on")
+    parser.add_argument("--days", type=int, default=100, help="of each process that alarms are counted on")
+    parser.add_argument("--dataset", type=Path, default=os.environ.get("EDGE_MONITOR_RECORDINGS"))
+    arguments = parser.parse_args()
+    print("| scores | normal sound | wanted per day | " + " | ".join(METHODS) + " | stated at most | held |")
+    print("|---|---|---|" + "---|" * (len(METHODS) + 2))
+    for process in (*DEVELOPED_ON, *KEPT_BACK):
+        compare(process, arguments.seeds, arguments.days)
+    if arguments.dataset is None:
+        print("\nRecordings: not measured, no --dataset")
+        return
+    print("\n| wanted per day | a window may exceed | " + " | ".join(METHODS) + " |\n|---|---|" + "---|" * len(METHODS))
+    recordings(arguments.dataset)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import NormalsError
-from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile
+from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile, student_tail
 from edge_monitor.memory.coverage import MIN_BLOCKS, Coverage, judge
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.evidence import DAY_S, at_most_per_day, gather
@@ -106,26 +106,34 @@ class Calibration:
         except (ValueError, TypeError, KeyError) as error:
             raise NormalsError(f"a stored calibration cannot be read: {error}") from error
 
+    @property
+    def extrapolated(self) -> bool:
+        """Return whether the expected rate is lower than what was heard can promise."""
+        return self.expected_per_day < self.cannot_promise_below_per_day
+
     def sentence(self) -> str:
         """Return two plain lines for a person: what the threshold is, and what nobody can promise."""
         related = f"successive windows correlated by {self.dependence:.2f}"
         if self.dependence == 0.0:
             related = "successive windows taken as independent"
         heard = f"{self.seconds:.0f} s" if self.seconds < 600 else f"{self.seconds / 3600:.1f} h"  # noqa: PLR2004 - 10 min
-        live = f" and {self.operation_days:.1f} days of operation" if self.operation_days else ""
+        aim = f"aim at {_rate(self.wanted_per_day)} false alarms per day"
+        if self.method == LABELLED:
+            aim = "raise an alarm, as labelled sound chose"
+        live = ""
+        if self.operation_days:
+            live = f" and {self.operation_days:.1f} days of operation, where alarms that nobody rejected count as true,"
         blocks = self.independent_blocks or self.blocks
         promise = "" if self.at_most_per_day is None else f"promise at most {_rate(self.at_most_per_day)} and "
         model = (
             f"; {_rate(self.expected_per_day)} (95 % interval {_rate(self.expected_low_per_day)} to "
             f"{_rate(self.expected_high_per_day)}, if log scores are normal) is the model's extrapolation ({related})"
         )
-        reached = self.expected_per_day >= self.cannot_promise_below_per_day
         return (
             f"Threshold {self.threshold:.4g}: healthy windows score {self.median_score:.4g} in the middle and up to "
-            f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it aim at "
-            f"{_rate(self.wanted_per_day)} false alarms per day.\n"
+            f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it {aim}.\n"
             f"{heard} of normal sound ({blocks} independent blocks){live} {promise}cannot promise fewer than "
-            f"{_rate(self.cannot_promise_below_per_day)} per day (95 %){'' if reached else model}."
+            f"{_rate(self.cannot_promise_below_per_day)} per day (95 %){model if self.extrapolated else ''}."
         )
 
     def caution(self) -> str:
@@ -172,6 +180,7 @@ def calibrate_scores(
             value = each.decide(value, settings.false_alarms_per_day)
     else:
         method, value = LABELLED, settings.threshold
+        p = fit.exceedance(value)
     low, high = fit.exceedance_interval(value)
     m, n = settings.raise_m, settings.raise_n
     expected, low, high = (at_least(m, n, q, fit.dependence) * per_day for q in (p, low, high))
@@ -224,6 +233,12 @@ class TailFit:
     def quantile(self, p: float) -> float:
         """Return the score that a new normal window exceeds with probability p (Student-t prediction bound)."""
         return math.exp(self.centre + student_quantile(p, self.dof) * self.spread * math.sqrt(1 + 1 / self.blocks))
+
+    def exceedance(self, score: float) -> float:
+        """Return the probability that a new normal window exceeds `score`: what `quantile` inverts."""
+        t = (math.log(score) - self.centre) / (self.spread * math.sqrt(1 + 1 / self.blocks))
+        tail = student_tail(abs(t), self.dof)
+        return tail if t >= 0 else 1.0 - tail
 
     def exceedance_interval(self, score: float) -> tuple[float, float]:
         """Return the 95 % interval of the probability that a normal window exceeds `score`."""
