@@ -73,7 +73,7 @@ class Autoencoder:
     def features(self, samples: Samples) -> Features:
         """Return a clip's log-mel spectrogram; see `Detector.features`."""
         if len(samples) < SHORTEST:
-            raise AudioError(f"too short for the autoencoder: {len(samples) / RATE_HZ:.3f} s, needs 0.128 s")
+            raise AudioError(f"too short for the autoencoder: {len(samples)} samples at 16 kHz, needs {SHORTEST}")
         if not np.isfinite(samples).all():
             raise AudioError("some samples are not numbers")
         return Features(log_mel(samples))
