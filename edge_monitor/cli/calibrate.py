@@ -53,11 +53,12 @@ def command(
     settings = load_settings(config_path)
     with open_node(settings) as ask:
         request = {"machine": machine, "false_alarms_per_day": false_alarms_per_day}
-        answer = last(ask("calibrate", **request, threshold=None, dry_run=dry_run or use == "labelled"))
+        # with labels it is only planned at first, so that a data set that cannot be used changes nothing
+        answer = last(ask("calibrate", **request, threshold=None, dry_run=dry_run or dataset is not None))
         if dataset is not None:
             labelled = _labelled(settings, ask, machine, (dataset, wanted, channel), answer["threshold"])
-            if use == "labelled":
-                answer = last(ask("calibrate", **request, threshold=labelled["threshold"], dry_run=dry_run))
+            chosen = labelled["threshold"] if use == "labelled" else None
+            answer = last(ask("calibrate", **request, threshold=chosen, dry_run=dry_run))
             answer["labelled"] = labelled
     if as_json:
         click.echo(json.dumps(answer))

@@ -181,6 +181,7 @@ def calibrate_scores(
     else:
         method, value = LABELLED, settings.threshold
         p = fit.exceedance(value)
+    heard = [each for each in heard if value >= each.lowest]  # lower, nothing is known of what was judged live
     low, high = fit.exceedance_interval(value)
     m, n = settings.raise_m, settings.raise_n
     expected, low, high = (at_least(m, n, q, fit.dependence) * per_day for q in (p, low, high))

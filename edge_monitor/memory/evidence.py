@@ -66,13 +66,12 @@ class Evidence:
 def at_most_per_day(heard: Sequence[Evidence], threshold: float) -> float:
     """Return the upper 95 % bound on false alarms per day at a threshold, > 0: stretches counted, no model.
 
-    At an infinite threshold it is the rule of three, 3 / days (Hanley & Lippman-Hand, JAMA 1983): no less can be
-    promised.
+    The threshold is not below any `lowest`. At an infinite one it is the rule of three, 3 / days (Hanley &
+    Lippman-Hand, JAMA 1983): no less can be promised.
     """
-    known = [each for each in heard if threshold >= each.lowest]
-    disturbed = sum(each.disturbed(threshold) for each in known)
-    grouped = max(each.alarms_per_stretch for each in known)
-    return poisson_upper(disturbed) * grouped / sum(each.days for each in known)
+    disturbed = sum(each.disturbed(threshold) for each in heard)
+    grouped = max(each.alarms_per_stretch for each in heard)
+    return poisson_upper(disturbed) * grouped / sum(each.days for each in heard)
 
 
 def in_operation(alarm_peaks: Sequence[float], seconds: float, threshold: float) -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING
 
@@ -186,6 +187,16 @@ def test_calibration_survives_json() -> None:
     assert Calibration.from_json(found.to_json()) == found
     with pytest.raises(NormalsError, match="stored calibration cannot be read"):
         Calibration.from_json('{"threshold": 1}')
+
+
+def test_calibration_of_an_earlier_version_is_read() -> None:
+    """Generations outlive versions: what was not counted then is not promised now."""
+    fields = json.loads(calibrate(sound(0, 20), clips(20), PLAIN, TEN_S).to_json())
+    for new in ("at_most_per_day", "independent_blocks", "operation_days"):
+        del fields[new]
+    found = Calibration.from_json(json.dumps(fields))
+    assert found.at_most_per_day is None
+    assert "200 s of normal sound (20 independent blocks) cannot promise fewer than 1294 per day" in found.sentence()
 
 
 def test_few_blocks_are_not_enough() -> None:

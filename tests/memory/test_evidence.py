@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from bench.calibration import DEVELOPED_ON, PER_DAY, RULES, Process, Truth, alarms, calibrated, layout_of, truth
+from bench.thresholds import ENOUGH
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
+from edge_monitor.memory.calibration import CalibrationSettings, calibrate_scores
 from edge_monitor.memory.evidence import Evidence, at_most_per_day, gather, in_operation, stretch_blocks
 from edge_monitor.memory.leaveout import Layout
 from edge_monitor.records import EventKind, Score
@@ -96,7 +99,18 @@ def test_operation_counts_beside_the_normals() -> None:
     live = in_operation([1.5, 1.2], 9 * 86_400, 1.1)
     assert at_most_per_day([normals, live], 1.15) == pytest.approx(0.630, abs=0.001)
     assert at_most_per_day([normals, live], 1.3) == pytest.approx(0.474, abs=0.001)
-    assert at_most_per_day([normals, live], 1.0) == pytest.approx(2.996, abs=0.001)  # what 1.0 would raise was not seen
+
+
+def test_operation_says_nothing_of_a_lower_threshold() -> None:
+    """What 2.0 kept quiet, 1.5 might not have: those days neither promise nor count as heard."""
+    score = np.random.default_rng(5).lognormal(0, 0.1, 600)
+    days = in_operation([], 10 * 86_400, 2.0)
+    settings = CalibrationSettings(10.0, 10.0, operation=days)
+    above = calibrate_scores(score, layout_of(600), replace(settings, threshold=2.5), ENOUGH)
+    below = calibrate_scores(score, layout_of(600), replace(settings, threshold=1.9), ENOUGH)
+    assert (above.operation_days, below.operation_days) == (10.0, 0.0)
+    assert above.at_most_per_day == pytest.approx(2.996 / (10 + 600 / 8640), abs=0.001)
+    assert below.cannot_promise_below_per_day == pytest.approx(2.996 * 8640 / 600, abs=0.01)
 
 
 @pytest.mark.parametrize(
