@@ -98,8 +98,8 @@ def _of_bundle(
 
 
 def _title(detector: BundleDetector) -> str:
-    scorer = SCORERS[scorer_name(detector.spec)]
-    return f"{detector.bundle.name} {detector.bundle.manifest.version}, {detector.key[:12]}: {scorer.title}"
+    bundle = detector.bundle
+    return f"{bundle.name} {bundle.manifest.version} ({detector.key[:12]}), scorer {scorer_name(detector.spec)}"
 
 
 class _Epochs:
