@@ -66,7 +66,7 @@ SCORERS: dict[str, ScorerInfo] = {
 }
 
 EQUATION_1 = frozenset({"euclidean", "euclidean-unit", "standardized-euclidean"})  # the mean of the index's distances
-_SUB_BAND = frozenset({"sub-band", "sub-band-density"})
+SUB_BAND = frozenset({"sub-band", "sub-band-density"})
 _DENSITY = frozenset({"local-density", "sub-band-density"})
 
 
@@ -155,7 +155,7 @@ def judge(name: str, vectors: NDArray[np.float32], bands: int | None, k: int) ->
     if name == "mahalanobis":
         return Mahalanobis(shrunk_covariance(vectors))
     dim = vectors.shape[1]
-    parts = sub_bands(dim, bands) if name in _SUB_BAND else (np.arange(dim),)
+    parts = sub_bands(dim, bands) if name in SUB_BAND else (np.arange(dim),)
     return Matching.of(vectors, parts, k, dense=name in _DENSITY)
 
 

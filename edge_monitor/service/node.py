@@ -11,7 +11,7 @@ from edge_monitor.encode.bundle import Bundle, find_bundle
 from edge_monitor.errors import ConfigError, DiskError
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.memory.scorers import scorer_name
+from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
 from edge_monitor.service.briefing import Briefing
 from edge_monitor.service.salvage import snapshot
 from edge_monitor.service.state_dir import StateDir
@@ -34,6 +34,8 @@ class Node:
         self.settings = settings
         self.state_dir = StateDir.of(settings.node)
         self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
+        if settings.model.scorer in SUB_BAND:  # said before anything is listened to
+            sub_bands(self.bundle.manifest.audio.dim, self.bundle.manifest.scorer.bands)
         self.briefing = Briefing(self)
 
     def machine(self, name: str) -> MachineSettings:

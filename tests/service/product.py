@@ -25,6 +25,7 @@ name = "edge"
 state_dir = "state"
 [model]
 bundle = "{bundle}"
+{model}
 {mqtt}
 {tables}
 [[machine]]
@@ -48,6 +49,7 @@ class Product:
     mqtt: str = ""  # more lines of the [mqtt] table
     tables: str = ""  # more tables of the file
     bundle: str = "spectral"
+    model: str = ""  # more lines of the [model] table
     machine: str = "pump"
     environment: Mapping[str, str] = field(default_factory=dict)
     run_options: tuple[str, ...] = ()  # of `edge-monitor run`
@@ -62,6 +64,7 @@ class Product:
         path.write_text(
             _CONFIG.format(
                 bundle=self.bundle,
+                model=self.model,
                 mqtt=mqtt,
                 tables=self.tables,
                 machine=self.machine,
