@@ -19,10 +19,10 @@ def work(times: int = 1) -> None:
 
 
 def test_two_equal_works_are_equally_fast() -> None:
-    """The ratio of a function to itself is 1 within a few percent, whatever else the box does."""
+    """The ratio of a function to itself is 1 whatever else the box does."""
     taken = in_turns(work, work, seconds=0.0, fewest=201, most=201)
     ratio = Ratio.of(taken[:, 1], taken[:, 0])
-    assert ratio.median == pytest.approx(1.0, abs=0.1)
+    assert ratio.median == pytest.approx(1.0, abs=0.15)
     assert ratio.low <= ratio.median <= ratio.high
     assert ratio.pairs == 201
 
