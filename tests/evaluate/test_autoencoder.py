@@ -136,10 +136,11 @@ def sound(seed: int, gain: float = 1.0, seconds: float = 2.0) -> Samples:
 @pytest.mark.torch
 @pytest.mark.timeout(600)
 def test_the_loss_falls_as_the_description_s_does(toy: list[Array]) -> None:
-    """Over 30 epochs both losses stay within 5 % of another implementation's with its own random numbers.
+    """Over 30 epochs the loss stays within 5 % of another implementation's with random numbers of its own.
 
-    Two networks each, averaged. Measured: 1 % while learning, 3 % held out. Batch normalization left out, its momentum,
-    a bottleneck of 4, layers of 64, half the batch or twice the learning rate are 10 % off and more.
+    Two networks each, averaged. Measured: within 1 % while learning and 4 % held out, where 8 % are allowed. Without
+    batch normalization 22 % off, with torch's momentum 30 %, twice the learning rate 19 %, layers of 64 21 %, a
+    bottleneck of 4 9 %.
     """
     expected = np.mean([Reference(seed).curves(toy, epochs=30) for seed in (0, 1)], axis=0)
     trained = [fit(toy, seed=seed, epochs=30) for seed in (2, 3)]
