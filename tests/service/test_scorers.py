@@ -66,8 +66,8 @@ def test_sub_bands_of_a_bundle_that_has_none_are_refused(tmp_path: Path, healthy
     drop_in(product)
     done = product.command("enroll", str(healthy_clips))
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
+    assert done.stderr == (
         "edge-monitor: model.scorer: sub-band scorers need to know which dimensions belong to which frequencies"
-        " (they work with bundles whose manifest names its bands; choose another scorer)"
-    ]
+        " (they work with bundles whose manifest names its bands; choose another scorer)\n"
+    )
     assert not (product.state / "edge-monitor.db").exists()
