@@ -76,18 +76,18 @@ def test_a_part_that_overruns_is_ended_with_what_it_had_started(
 
 
 def test_the_suite_keeps_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four parts of a minute each in four seconds: the first takes them all, the others find no time left."""
+    """Four parts of a minute each in four seconds: each is ended when its share of them is over."""
     monkeypatch.setenv("SLEEPER", str(tmp_path / "pid"))
     begun_s = time.monotonic()
     rows, broken = suite.measure((Part("sleeper", "tests.bench.sleeper", 60.0, 1.0),) * 4, 4.0, NOWHERE)
     assert time.monotonic() - begun_s < 15.0
-    assert [row.missing for row in rows] == ["took more than 4 s", *["no time was left"] * 3]
+    assert [row.missing for row in rows] == ["took more than 1 s"] * 4
     assert not broken
 
 
 def test_the_parts_ask_for_less_than_ten_minutes() -> None:
     """What is left is for a box that is not quiet."""
-    assert sum(part.whole_s for part in suite.PARTS) <= 500.0
+    assert sum(part.whole_s for part in suite.PARTS) <= 0.9 * suite.MOST_S
 
 
 def test_a_part_that_breaks_is_told_apart_from_one_that_cannot_run() -> None:
