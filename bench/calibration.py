@@ -186,7 +186,10 @@ def compare(process: Process, seeds: int, days: int) -> None:
 
 
 def recordings(dataset: Path, splits: int = 40) -> None:
-    """Print how many of the normal clips that were kept back exceed, method by method, per id and split."""
+    """Print how many normal clips that were kept back exceed, how many anomalous ones, and the normal ones' alarms.
+
+    Alarms are counted with each split's normal clips played in a row, clips being windows.
+    """
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.evaluate.datasets import read_dataset
@@ -197,22 +200,34 @@ def recordings(dataset: Path, splits: int = 40) -> None:
 
     ear = Ear(Encoder(find_bundle("spectral", None), 1))
     settings = [wanting(rate) for rate in (*WANTED_PER_DAY, 100.0)]
-    shares: dict[str, list[list[float]]] = {name: [] for name in METHODS}
+    shares: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in METHODS}  # [id and split][wanted]
+    started: dict[str, list[list[int]]] = {name: [] for name in METHODS}  # the same
+    played_s = 0.0
     for one in read_dataset(dataset).individuals:
-        normal = [clip for clip in (*one.train, *one.test) if not clip.anomalous]
-        vectors = np.stack([ear.hear(clip)[0].embedding.vector for clip in normal])  # (clips, dim): one window each
+        clips = sorted((*one.train, *one.test), key=lambda clip: clip.anomalous)
+        heard = np.stack([ear.hear(clip)[0].embedding.vector for clip in clips])  # (clips, dim): one window each
+        vectors, anomalous = np.split(heard, [sum(not clip.anomalous for clip in clips)])
         for split in range(splits):
-            order = np.random.default_rng((3, split)).permutation(len(normal))
-            learnt, kept = np.split(vectors[order], [max(5, round(0.6 * len(normal)))])
+            order = np.random.default_rng((3, split)).permutation(len(vectors))
+            learnt, kept = np.split(vectors[order], [max(5, round(0.6 * len(vectors)))])
             layout = Layout(np.arange(len(learnt)), np.zeros(len(learnt), dtype=np.int64), np.zeros(len(learnt)))
             score = leave_block_out(learnt, layout, ear.spec, k=K, window_s=WINDOW_S).score
-            new = fit(None, learnt, ear.spec, K).scores(kept)
+            fitted = fit(None, learnt, ear.spec, K)
+            new, faulty = fitted.scores(kept), fitted.scores(anomalous)
+            played_s += len(new) * WINDOW_S
             for name, method in METHODS.items():
-                shares[name].append([float((new > each).mean()) for each in method(score, layout, settings)])
+                thresholds = method(score, layout, settings)
+                shares[name].append(
+                    [(float((new > each).mean()), float((faulty > each).mean())) for each in thresholds]
+                )
+                started[name].append([alarms(new, each) for each in thresholds])
     for i, each in enumerate(settings):
-        means = [100 * np.array(shares[name])[:, i].mean() for name in METHODS]
-        print(f"| {each.false_alarms_per_day:g} | {100 * allowed_exceedance(each):.2g} % | "
-              + " | ".join(f"{mean:.1f} %" for mean in means) + " |")  # fmt: skip
+        share = [100 * np.array(shares[name])[:, i].mean(axis=0) for name in METHODS]  # false alarms, hits
+        per_day = [np.array(started[name])[:, i].sum() / (played_s / 86_400) for name in METHODS]
+        cells = " | ".join(
+            f"{part[0]:.1f} %, {rate:.0f} / {part[1]:.0f} %" for part, rate in zip(share, per_day, strict=True)
+        )
+        print(f"| {each.false_alarms_per_day:g} | {100 * allowed_exceedance(each):.2g} % | {cells} |")
 
 
 def main() -> None:
