@@ -1,13 +1,14 @@
 # make demo   see it work: a simulated machine, a fault, an alert over MQTT
 # make test   all tests, two files at a time: they wait more than they work
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
+# make bench  what it costs beside what one knows: one table, ten minutes; more of it where .venv-export is
 # make soak   7 days of sound with outages, at 60 times real time: about 3 hours
 # All set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
 
 PYTHON ?= python3
 export PYTHON
 SOURCES = edge_monitor tests $(wildcard bench)
-TORCH_TESTS = tests/export tests/service/test_msclap_bundle.py
+TORCH_TESTS = tests/export tests/service/test_msclap_bundle.py tests/evaluate/test_autoencoder.py
 
 .PHONY: demo test test-export soak lint format bench docs clean
 
@@ -41,7 +42,7 @@ format:
 
 bench:
 	@scripts/setup.sh test
-	@for script in bench/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
+	@.venv/bin/python -m bench $(ARGS)
 
 docs:
 	@scripts/setup.sh test

@@ -3,7 +3,7 @@
 Seconds of CPU time on one thread, in turns, so that other work on the box counts for less; and whether the tokens are
 the same.
 
-python bench/captioner.py [--groups 3] [--tokens 20]
+python -m bench.captioner [--groups 3] [--tokens 20]
 
 Needs torch and msclap (`make test-export` sets up an environment with them). The architecture is the real one, the
 weights are random: seeded, and with output scales of either sign, for a plain random GPT-2 repeats one word for ever.
@@ -15,18 +15,22 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
+from bench.pairs import in_turns
+from bench.rows import NotMeasuredError, Row, cost_row
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.captioner import Captioner
 from edge_monitor.encode.vocabulary import byte_alphabet
@@ -36,9 +40,10 @@ from edge_monitor.export.quantization import quantize
 from edge_monitor.records import Embedding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 DIM, STOP = 1024, 220
+SUITE_TOKENS = 6  # of a caption in the suite: msclap takes half a second for each
 TOGETHER = 5  # an alarm's window and its four nearest normal ones
 MANIFEST = """\
 schema_version = 1
@@ -133,12 +138,6 @@ def msclap_caption(captioner: Any, vector: np.ndarray, tokens: int) -> tuple[int
     return best
 
 
-def rss_mb() -> float:
-    """Return the resident memory now, MB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
 def random_embeddings(captioner: Captioner, seed: int) -> list[Embedding]:
     """Return TOGETHER seeded vectors as the captioner's bundle would have made them."""
     vectors = np.random.default_rng(seed).normal(size=(TOGETHER, DIM)).astype(np.float32)
@@ -149,21 +148,15 @@ def measure_memory(folder: Path, tokens: int) -> None:
     """Print the memory of a process that captions, as JSON: before, at its peak, and after it has let go."""
     captioner = Captioner(open_bundle(folder))
     embeddings = random_embeddings(captioner, seed=0)
-    before = rss_mb()
+    process = psutil.Process()
+    before = process.memory_info().rss / 1e6
     for _ in range(2):
         captioner.captions(embeddings, begin="", most_tokens=tokens)
-    during = rss_mb()
+    during = process.memory_info().rss / 1e6
     captioner.release()
     status = Path("/proc/self/status").read_text(encoding="ascii")  # getrusage would tell the parent process's peak
     peak = int(status.partition("VmHWM:")[2].split()[0]) / 1e3 * 1.024
-    print(json.dumps({"before": before, "during": during, "peak": peak, "after": rss_mb()}))
-
-
-def seconds(work: Callable[[], list[tuple[int, ...]]]) -> tuple[float, list[tuple[int, ...]]]:
-    """Return how long `work` takes, seconds of CPU time, and what it returns."""
-    begun = time.process_time()
-    found = work()
-    return time.process_time() - begun, found
+    print(json.dumps({"before": before, "during": during, "peak": peak, "after": process.memory_info().rss / 1e6}))
 
 
 def ways(
@@ -192,6 +185,52 @@ def ways(
     return found
 
 
+@contextmanager
+def exported(reference: Any) -> Iterator[dict[str, Captioner]]:  # noqa: ANN401 - as above
+    """Provide the captioner's float and int8 bundles, loaded."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = {
+            name: write_bundle(Path(scratch) / name, reference, int8=name == "int8") for name in ("fp32", "int8")
+        }
+        captioners = {name: Captioner(open_bundle(folder), idle_s=3600.0) for name, folder in folders.items()}
+        for captioner in captioners.values():  # loading is not timed
+            captioner.captions(random_embeddings(captioner, seed=0), begin="", most_tokens=2)
+        yield captioners
+        for captioner in captioners.values():
+            captioner.release()
+
+
+def measure(seconds: float) -> list[Row]:
+    """Return the rows of one caption beside msclap's, by CPU time: alone, and as one of five decoded together."""
+    if find_spec("torch") is None or find_spec("msclap") is None:
+        raise NotMeasuredError("needs torch and msclap: see the head of bench/captioner.py")
+    reference = random_captioner()
+    with exported(reference) as captioners:
+        embeddings = random_embeddings(captioners["fp32"], seed=1)
+
+        def one(captioner: Captioner) -> None:
+            found = Embedding(embeddings[0].vector, captioner.bundle.bundle_hash)
+            captioner.caption(found, begin="", most_tokens=SUITE_TOKENS)
+
+        def together(captioner: Captioner) -> None:
+            captioner.captions(random_embeddings(captioner, seed=1), begin="", most_tokens=SUITE_TOKENS)
+
+        works = [partial(work, captioner) for captioner in captioners.values() for work in (one, together)]
+        taken = in_turns(
+            lambda: msclap_caption(reference, embeddings[0].vector, SUITE_TOKENS), *works,
+            seconds=seconds, clock=time.process_time,
+        )  # fmt: skip
+    taken[:, (2, 4)] /= TOGETHER
+    names = [f"{name}, {way}" for name in captioners for way in ("alone", f"one of {TOGETHER} together")]
+    return [
+        cost_row(
+            f"caption of {SUITE_TOKENS} tokens, {name}", taken[:, column], "msclap, torch", taken[:, 0],
+            unit="ms", scale=1e3, note="CPU time",
+        )
+        for column, name in enumerate(names, start=1)
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -205,35 +244,28 @@ def main() -> None:
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     reference = random_captioner()
-    with tempfile.TemporaryDirectory() as scratch:
-        folders = {
-            name: write_bundle(Path(scratch) / name, reference, int8=name == "int8") for name in ("fp32", "int8")
-        }
-        captioners = {name: Captioner(open_bundle(folder), idle_s=3600.0) for name, folder in folders.items()}
-        took: dict[str, list[float]] = {}  # seconds for TOGETHER captions
-        same: dict[str, int] = {}
-        words: set[int] = set()
-        for captioner in captioners.values():  # loading is not timed
-            captioner.captions(random_embeddings(captioner, seed=0), begin="", most_tokens=2)
+    took: dict[str, list[float]] = {}  # seconds for TOGETHER captions
+    same: dict[str, int] = {}
+    words: set[int] = set()
+    with exported(reference) as captioners:
         for group in range(options.groups):
             expected: list[tuple[int, ...]] = []
             for name, work in ways(reference, captioners, group, options.tokens).items():
-                passed, found = seconds(work)
-                took.setdefault(name, []).append(passed)
+                begun_s = time.process_time()
+                found = work()
+                took.setdefault(name, []).append(time.process_time() - begun_s)
                 expected = expected or found  # msclap's come first
                 same[name] = same.get(name, 0) + sum(map(tuple.__eq__, found, expected))
             words |= {token for tokens in expected for token in tokens}
         for captioner in captioners.values():
             captioner.release()
+        own = [sys.executable, "-m", "bench.captioner", "--tokens", str(options.tokens), "--memory-of"]
         memory = {
             name: json.loads(
-                subprocess.run(
-                    [sys.executable, __file__, "--memory-of", str(folder), "--tokens", str(options.tokens)],
-                    capture_output=True, check=True, text=True,
-                ).stdout
+                subprocess.run([*own, str(captioner.bundle.folder)], capture_output=True, check=True, text=True).stdout
             )
-            for name, folder in folders.items()
-        }  # fmt: skip
+            for name, captioner in captioners.items()
+        }
 
     captions = TOGETHER * options.groups
     each = {name: float(np.median(times)) / TOGETHER for name, times in took.items()}

@@ -1,39 +1,27 @@
 """Encoding cost: milliseconds per window and microphones per core, beside a plain NumPy computation of the same size.
 
-python bench/encoder.py [--bundle spectral] [--hop-s 1.0]
+python -m bench.encoder [--bundle spectral] [--hop-s 1.0]
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
+from bench.pairs import Ratio, in_turns
+from bench.rows import Row, cost_row
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 _SHARE = 0.8  # of a core that encoding may take; the rest is capture, scoring and the system
-
-
-def seconds_each(work: Callable[[], object], rounds: int) -> NDArray[np.float64]:
-    """Return the wall time of each call, seconds, after a short warm-up."""
-    for _ in range(5):
-        work()
-    times = np.empty(rounds)
-    for i in range(rounds):
-        begun = time.perf_counter()
-        work()
-        times[i] = time.perf_counter() - begun
-    return times
 
 
 def numpy_spectrogram(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -43,10 +31,18 @@ def numpy_spectrogram(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     return (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
 
 
-def rss_mb() -> float:
-    """Return the resident memory now, MB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 1e6
+def noise(encoder: Encoder) -> NDArray[np.float32]:
+    """Return a window of noise, (1, samples)."""
+    return np.random.default_rng(0).normal(0.0, 0.1, (1, encoder.window_samples)).astype(np.float32)
+
+
+def measure(seconds: float) -> list[Row]:
+    """Return the embedded bundle's row."""
+    encoder = Encoder(find_bundle("spectral", base=Path.cwd()), threads=1)
+    window = noise(encoder)
+    taken = in_turns(lambda: encoder.embed(window), lambda: numpy_spectrogram(window[0]), seconds=seconds)
+    what, beside = "spectral encoder, one window", "a bare NumPy spectrogram"
+    return [cost_row(what, taken[:, 0], beside, taken[:, 1], unit="ms", scale=1e3)]
 
 
 def main() -> None:
@@ -57,15 +53,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300)
     options = parser.parse_args()
 
-    before_mb = rss_mb()
+    process = psutil.Process()
+    before_mb = process.memory_info().rss / 1e6
     begun = time.perf_counter()
     encoder = Encoder(find_bundle(options.bundle, base=Path.cwd()), threads=1)
     loading_s = time.perf_counter() - begun
-    generator = np.random.default_rng(0)
-    window = generator.normal(0.0, 0.1, (1, encoder.window_samples)).astype(np.float32)
-    single = seconds_each(lambda: encoder.embed(window), options.rounds)
-    added_mb = rss_mb() - before_mb
-    plain = seconds_each(lambda: numpy_spectrogram(window[0]), max(10, options.rounds // 4))
+    window = noise(encoder)
+    encoder.embed(window)
+    added_mb = process.memory_info().rss / 1e6 - before_mb
+    rounds = options.rounds
+    taken = in_turns(lambda: encoder.embed(window), lambda: numpy_spectrogram(window[0]), seconds=0.0, fewest=rounds)
+    single, plain = taken.T
+    beside = Ratio.of(single, plain).median
     p50, p99 = np.percentile(single, [50, 99])
 
     print(f"{encoder.bundle.name}: windows of {encoder.window_s:g} s at {encoder.sample_rate_hz} Hz, one thread\n")
@@ -78,7 +77,7 @@ def main() -> None:
     print(
         f"| microphones per core at hop {options.hop_s:g} s, {_SHARE:.0%} busy | {_SHARE * options.hop_s / p50:.0f} |"
     )
-    print(f"| time / a bare NumPy spectrogram's ({1e3 * np.median(plain):.2f} ms) | {p50 / np.median(plain):.2f} |")
+    print(f"| time / a bare NumPy spectrogram's ({1e3 * np.median(plain):.2f} ms) | {beside:.2f} |")
     print(f"| memory the encoder adds, ONNX Runtime included | {added_mb:.0f} MB |")
 
 

@@ -1,6 +1,6 @@
 """Query time and score error of the HNSW index beside exact search; prints a Markdown table.
 
-Run `python bench/index.py` (1k and 10k vectors), `--large` adds 100k. One thread. The vectors are hard ones: isotropic
+Run `python -m bench.index` (1k and 10k vectors), `--large` adds 100k. One thread. The vectors are hard ones: isotropic
 noise, in which every distance is alike, and a mixture of machine states, which is closer to sound.
 """
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.pairs import in_turns
+from bench.rows import NotMeasuredError, Row, cost_row
 from edge_monitor.memory.distance import K, scores
 from edge_monitor.memory.index import ExactIndex, HnswIndex, Index
 
@@ -44,6 +46,31 @@ def times_ms(index: Index, queries: NDArray[np.float32]) -> tuple[NDArray[np.flo
         found[i] = index.query(query, K).distance.mean()
         taken[i] = 1000 * (time.perf_counter() - begin)
     return taken, found
+
+
+def measure(seconds: float) -> list[Row]:
+    """Return HNSW's rows beside exact search, each query answered by both."""
+    return [beside_exact(size, seconds / 2.0) for size in (1_000, 10_000)]
+
+
+def beside_exact(size: int, seconds: float) -> Row:
+    """Return the row of so many vectors of machine states."""
+    draw = np.random.default_rng(size)
+    vectors, queries = states(size, draw), states(QUERIES, draw)
+    built, exact = HnswIndex.build(vectors, K), ExactIndex(vectors)
+    if built is None:
+        raise NotMeasuredError("no graph within 1 % of exact search")
+    turn = iter(range(2 * QUERIES))  # both works take one query before the next
+
+    def search(index: Index) -> None:
+        index.query(queries[next(turn) // 2], K)
+
+    taken = in_turns(lambda: search(built), lambda: search(exact), seconds=seconds, most=QUERIES - 1)
+    error = max(
+        abs(built.query(query, K).distance.mean() / scores(query[None], vectors, K)[0] - 1) for query in queries
+    )
+    what, note = f"HNSW search, {size} x {DIM}", f"ef {built.ef}, largest score error {error:.1e}"
+    return cost_row(what, taken[:, 0], "exact search", taken[:, 1], unit="ms", scale=1e3, note=note)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """MS-CLAP's audio encoder: msclap in torch, the float graph and the int8 graph, side by side, one thread each.
 
 make test-export ARGS=--collect-only          # makes .venv-export, which has torch and msclap
-PYTHONPATH=. .venv-export/bin/python bench/msclap_encoder.py [--rounds 20]
+.venv-export/bin/python -m bench.msclap_encoder [--rounds 20]
 
 The weights are random: as fast as the published ones. Rounds take turns, so that a busy box slows all three alike.
 """
@@ -9,14 +9,18 @@ The weights are random: as fast as the published ones. Rounds take turns, so tha
 from __future__ import annotations
 
 import argparse
-import time
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.pairs import FEWEST, in_turns
+from bench.rows import NotMeasuredError, Row, cost_row
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -62,27 +66,21 @@ def session(content: bytes) -> Any:  # noqa: ANN401 - onnxruntime ships no types
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def medians_ms(works: Sequence[Callable[[], object]], rounds: int) -> NDArray[np.float64]:
-    """Return the median time of each, ms; they take turns."""
-    times_s = np.empty((rounds, len(works)))
-    for row in [None, None, *times_s]:  # two rounds to warm up
-        for column, work in enumerate(works):
-            begun = time.perf_counter()
-            work()
-            if row is not None:
-                row[column] = time.perf_counter() - begun
-    return np.asarray(1e3 * np.median(times_s, axis=0))
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The three encoders on the same sounds: msclap in torch, the float graph, the int8 graph."""
+
+    taken_s: NDArray[np.float64]  # (rounds, 3)
+    cosine: tuple[float, ...]  # (3,) the smallest with msclap's vector
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
-    options = parser.parse_args()
+NAMES = ("msclap, torch", "float graph", "int8 graph")
+
+
+def compare(seconds: float, rounds: int = FEWEST) -> Compared:
+    """Let the three take turns for `seconds` and at least so many rounds."""
     if find_spec("torch") is None or find_spec("msclap") is None:
-        print("needs torch and msclap: see the head of this file")
-        return
-
+        raise NotMeasuredError("needs torch and msclap: see the head of bench/msclap_encoder.py")
     import torch
 
     encoder = torch_encoder()
@@ -100,13 +98,40 @@ def main() -> None:
         *(lambda sound, s=s: s.run(None, {"waveform": sound})[0] for s in sessions),
     ]
     vectors = [np.concatenate([run(sound) for sound in sounds]) for run in runs]
-    times = medians_ms([lambda run=run: run(sounds[0]) for run in runs], options.rounds)  # type: ignore[misc]  # as above
+    lengths = [np.linalg.norm(rows, axis=1) * np.linalg.norm(vectors[0], axis=1) for rows in vectors]
+    cosine = [((rows * vectors[0]).sum(axis=1) / length).min() for rows, length in zip(vectors, lengths, strict=True)]
+    taken = in_turns(*(partial(run, sounds[0]) for run in runs), seconds=seconds, fewest=rounds)
+    return Compared(taken, tuple(map(float, cosine)))
+
+
+def measure(seconds: float) -> list[Row]:
+    """Return the rows of the two graphs beside msclap."""
+    found = compare(seconds)
+    beside, theirs = NAMES[0], found.taken_s[:, 0]
+    return [
+        cost_row(
+            f"MS-CLAP encoder, {NAMES[column]}, one window", found.taken_s[:, column], beside, theirs,
+            unit="ms", scale=1e3, note=f"cosine {found.cosine[column]:.4f}",
+        )
+        for column in (1, 2)
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    try:
+        found = compare(0.0, rounds)
+    except NotMeasuredError as error:
+        print(error)
+        return
+    times_ms = 1e3 * np.median(found.taken_s, axis=0)
     print("| encoder | one window, p50 | times msclap | smallest cosine with msclap |")
     print("|---|--:|--:|--:|")
-    for name, spent, rows in zip(("msclap, torch", "float graph", "int8 graph"), times, vectors, strict=True):
-        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(vectors[0], axis=1)
-        cosine = ((rows * vectors[0]).sum(axis=1) / lengths).min()
-        print(f"| {name} | {spent:.1f} ms | {times[0] / spent:.2f} | {cosine:.6f} |")
+    for name, spent, cosine in zip(NAMES, times_ms, found.cosine, strict=True):
+        print(f"| {name} | {spent:.1f} ms | {times_ms[0] / spent:.2f} | {cosine:.6f} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Outbox to broker: rows per second while a backlog drains, and the time from a commit to its PUBLISH.
 
-`python bench/outbox.py [ROWS]` starts a mosquitto on a free loopback port. A storage thread deletes acknowledged rows
+`python -m bench.outbox [ROWS]` starts a mosquitto on a free loopback port. A storage thread deletes acknowledged rows
 in batches, as the service does; every commit is `synchronous=FULL`.
 """
 
@@ -15,8 +15,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import numpy as np
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from bench.node import ALERT
+from bench.pairs import in_turns
+from bench.part import need
+from bench.rows import Row, cost_row
 from edge_monitor import database
 from edge_monitor.config import MqttSettings
 from edge_monitor.deliver.outbox import Outbox
@@ -29,9 +35,9 @@ if TYPE_CHECKING:
 
     from edge_monitor.deliver.outbox import OutboxCounts, OutboxRow
 
-ALERT = b'{"alarm_id":"0b9d3c1e-6f0a-4a53-9c1b-2f6a3f0f7a11","pad":"' + b"x" * 1400 + b'"}'  # a real alert's size
 TOPICS = Topics("edge-monitor/v1", "bench", "edge-01")
 LATENCIES = 500
+BATCH = 500  # alerts of one turn
 
 
 class Storage:
@@ -136,6 +142,48 @@ def latency(folder: Path) -> tuple[float, float, float]:
     storage.close()
     percentiles = statistics.quantiles(took_ms, n=100)
     return percentiles[49], percentiles[98], statistics.median(commit_ms)
+
+
+def measure(seconds: float) -> list[Row]:
+    """Return what an alert costs from the outbox, and from paho's queue in memory: both QoS 1, in order."""
+    need("mosquitto")
+    with tempfile.TemporaryDirectory() as name:
+        return [beside_paho(Path(name), machines, seconds / 2.0) for machines in (1, 10)]
+
+
+def beside_paho(folder: Path, machines: int, seconds: float) -> Row:
+    """Return the row of so many machines, each with one message in flight; paho has as many in flight."""
+    storage = Storage(folder / f"outbox-{machines}.db")
+    with Broker(folder) as broker:
+        publisher = Publisher(MqttSettings(host="127.0.0.1", port=broker.port), TOPICS, storage, lambda *_: b"{}")
+        publisher.start()
+        bare = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        bare.max_inflight_messages_set(machines)
+        bare.connect("127.0.0.1", broker.port)
+        bare.loop_start()
+        wait_until(lambda: publisher.health().connected and bare.is_connected())
+
+        def durable() -> None:
+            wanted = publisher.health().sent + BATCH
+            for machine in range(machines):
+                storage.enqueue(f"m{machine}", range(BATCH // machines))
+            publisher.wake()
+            wait_until(lambda: publisher.health().sent >= wanted, 60.0)
+
+        def in_memory() -> None:
+            sent = [bare.publish(TOPICS.alert("bare"), ALERT, qos=1) for _ in range(BATCH)]
+            for message in sent:
+                message.wait_for_publish(60.0)
+
+        taken = in_turns(durable, in_memory, seconds=seconds) / BATCH
+        bare.disconnect()
+        bare.loop_stop()
+        publisher.stop()
+    storage.close()
+    what = f"outbox, an alert of {len(ALERT)} B, {machines} machine{'s' if machines > 1 else ''}"
+    rate = 1.0 / float(np.median(taken[:, 0]))
+    note = f"committed, published, acknowledged; {rate:.0f} rows/s"
+    return cost_row(what, taken[:, 0], "paho from memory", taken[:, 1], unit="ms", scale=1e3, note=note)
 
 
 def main() -> None:

@@ -23,6 +23,16 @@ def _not_the_nodes(text: str) -> str:
     return text
 
 
+# The ways to score a window; memory/scorers.py says what each is.
+ScorerName = Literal[
+    "euclidean",
+    "euclidean-unit",
+    "standardized-euclidean",
+    "local-density",
+    "mahalanobis",
+    "sub-band",
+    "sub-band-density",
+]
 Segment = Annotated[str, AfterValidator(_segment)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -47,6 +57,9 @@ class ModelSettings(_Settings):
     """`[model]`: which encoder listens."""
 
     bundle: str = Field(default="spectral", min_length=1, description="a bundle's name, or a path to its folder")
+    scorer: ScorerName | None = Field(
+        default=None, description="how windows are compared with the normals; default: the bundle's own way"
+    )
     hop_s: Annotated[float, Field(ge=0.1, le=60)] = Field(
         default=1.0, description="seconds from one window to the next"
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "edge-monitor.db"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _CHECKPOINT_PAGES = 256  # the log stays near 1 MB: on a small or full disk that is room for alarms
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
@@ -184,7 +184,12 @@ _KINDS = """
 INSERT OR REPLACE INTO counters SELECT 'outbox_due_explanations', count(*) FROM outbox
   WHERE parked_reason IS NULL AND substr(topic, -12) = '/explanation';
 """
-_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH, _KINDS)  # step i leads from schema i to schema i + 1
+# Schema 6: what scores a generation's windows; before, that was eq. 1 in its metric.
+_SCORER = """
+ALTER TABLE generations ADD COLUMN scorer TEXT;   -- a name of memory/scorers.py; NULL: eq. 1 in the metric
+ALTER TABLE generations ADD COLUMN bands INTEGER; -- frequency bands per block of a vector; NULL: not made of bands
+"""
+_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH, _KINDS, _SCORER)  # step i leads from schema i to schema i + 1
 
 
 def connect(path: Path, *, read_only: bool = False, version: int = SCHEMA_VERSION) -> sqlite3.Connection:

@@ -65,6 +65,7 @@ def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> 
         words = shlex.split(line, comments=True)[1:]
         while words and isinstance(command, click.Group) and not words[0].startswith("-"):
             found = command.get_command(click.Context(command), words.pop(0))
+            found = found or command.get_command(click.Context(command), getattr(command, "default", ""))
             assert found is not None, line
             command = found
         options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}

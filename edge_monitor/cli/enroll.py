@@ -95,6 +95,7 @@ def command(
         active = [each for each in ask("generations.list", machine=machine) if each["active"]]
         in_use = sum(each["normals"] for each in ask("normals.list", machine=machine))
         stale = anew or not active or active[0]["normals"] != in_use
+        stale = stale or bool(node.another_scorer(machine, active[0]["scorer"]))
         if not re_embed and (added or stale):
             active = [last(ask("generations.build", machine=machine, reason="enroll"))]
     if as_json:

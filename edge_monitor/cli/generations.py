@@ -26,6 +26,8 @@ def command() -> None:
 def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     """List a machine's generations: the set of normals, the threshold and why each was built."""
     from edge_monitor.clock import rfc3339
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.node import Node
 
     generations = listed(config_path, "generations.list", machine=machine)
     if as_json:
@@ -33,10 +35,27 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
         return
     if not generations:
         click.echo(f"{machine}: not enrolled. `edge-monitor enroll` builds the first generation.")
+    node = Node(load_settings(config_path))
     for each in generations:
         mark = "*" if each["active"] else " "
         click.echo(f"{mark} {each['generation']}  {rfc3339(each['created_ms'])}  {each['normals']} normals"
-                   f"  threshold {each['threshold']:.4g}  {each['reason']}")  # fmt: skip
+                   f"  {each['scorer']}, threshold {each['threshold']:.4g}  {each['reason']}")  # fmt: skip
+        if each["active"] and (text := node.another_scorer(machine, each["scorer"])):
+            click.echo(text)
+
+
+@command.command("build")
+@config_option
+@machine_option
+@json_option
+def build(*, config_path: Path, machine: str, as_json: bool) -> None:
+    """Build the next generation from the normals in use, by the configured scorer and alarm settings."""
+    answer = summed_up(config_path, "generations.build", machine=machine, reason="build")
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        click.echo(f"{machine}: generation {answer['generation']} is active, {answer['normals']} normals, scored with"
+                   f" {answer['scorer']}\n{answer['calibration']}")  # fmt: skip
 
 
 @command.command("activate")

@@ -32,6 +32,7 @@ def _entry(module: str, help_line: str, name: str = "command") -> _Entry:
 COMMANDS = {
     "alarms": _entry("alarms", "List, show, export or reject alarms."),
     "backup": _entry("backup", "Write what was learnt, and the configuration, into one file."),
+    "calibrate": _entry("calibrate", "Find a machine's threshold anew, and say what it promises."),
     "caption": _entry("caption", "Describe recordings in a bundle's own words."),
     "completion": _entry("completion", "Print the completion script for a shell."),
     "config": _entry("config", "Write, check or show the configuration."),

@@ -13,6 +13,8 @@ from edge_monitor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_monitor.config import Settings
+
 CONFIG_VARIABLE = "EDGE_MONITOR_CONFIG"
 CONFIG_PLACES = (Path("edge-monitor.toml"), Path("/etc/edge-monitor/edge-monitor.toml"))
 
@@ -33,6 +35,17 @@ def find_config(given: Path | None) -> Path:
             return place
     raise ConfigError("no configuration", where=" or ".join(map(str, CONFIG_PLACES)),
                       hint="`edge-monitor config init` writes one, --config names another")  # fmt: skip
+
+
+def optional_settings(given: Path | None) -> Settings | None:
+    """Return the configuration that `find_config` finds; None when there is none. Raises ConfigError for mistakes."""
+    from edge_monitor.config_file import load_settings
+
+    try:
+        path = find_config(given)
+    except ConfigError:
+        return None
+    return load_settings(path)
 
 
 def config_option(command: _Command) -> _Command:

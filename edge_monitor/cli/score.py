@@ -43,6 +43,7 @@ def command(
     found = find_files(files, pattern)
     encoder = Encoder(node.bundle, settings.model.threads)
     failed = anomalous = 0
+    used = None
     with open_node(settings) as ask:
         for path in found:
             try:
@@ -59,9 +60,12 @@ def command(
             answers = list(ask("score", machine=machine, vectors=vectors, bundle_hash=encoder.bundle_hash))
             summary = _summary(clip, answers)
             anomalous += summary["anomalous"]
+            used = summary["scorer"]
             _show(summary, as_json=as_json)
     if not as_json and len(found) > 1:
         click.echo(f"{anomalous} of {len(found) - failed} files are anomalous")
+    if text := node.another_scorer(machine, used):
+        click.echo(text, err=True)
     if failed:
         raise SystemExit(1)
 
@@ -80,6 +84,7 @@ def _summary(clip: Clip, answers: list[dict[str, Any]]) -> dict[str, Any]:
         "windows_above": sum(answer["score"] > threshold for answer in answers),
         "windows_faulty": len(clip.faults),
         "generation": worst["generation"],
+        "scorer": worst["scorer"],
         "neighbours": worst["neighbours"],
     }
 
@@ -91,6 +96,7 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
     verdict = "ANOMALOUS" if summary["anomalous"] else "normal"
     nearest = summary["neighbours"][0]
     click.echo(
-        f"{summary['file']}: {verdict}  score {summary['score']:.3g} = {summary['ratio']:.2f} of the threshold"
+        f"{summary['file']}: {verdict}  score {summary['score']:.3g} ({summary['scorer']})"
+        f" = {summary['ratio']:.2f} of the threshold"
         f"  nearest: {nearest['recording']} at {nearest['recording_start_s']:.0f} s"
     )

@@ -13,6 +13,8 @@ from edge_monitor.cli.options import config_option, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge_monitor.service.node import Node
+
 WATCH_S = 1.0
 
 
@@ -36,7 +38,7 @@ def command(*, config_path: Path, as_json: bool, watch: bool) -> None:
         else:
             if watch:
                 click.clear()  # nothing where the output is no terminal
-            _show(answer)
+            _show(answer, node)
         if not answer["running"]:
             raise SystemExit(3)  # as `systemctl status` does
         if not watch:
@@ -44,7 +46,7 @@ def command(*, config_path: Path, as_json: bool, watch: bool) -> None:
         time.sleep(WATCH_S)  # until Ctrl-C
 
 
-def _show(answer: dict[str, Any]) -> None:
+def _show(answer: dict[str, Any], node: Node) -> None:
     if not answer["running"]:
         click.echo("edge-monitor does not run here. `edge-monitor run` starts it.")
         return
@@ -80,12 +82,15 @@ def _show(answer: dict[str, Any]) -> None:
     for machine in answer["machines"]:
         alarm = f"  alarm {machine['alarm_id']}" if machine["alarm_id"] else ""
         level = "" if machine["level_dbfs"] is None else f"  {machine['level_dbfs']:.1f} dBFS"
-        generation = "" if machine["generation"] is None else f"  generation {machine['generation']}"
+        number, scorer = machine["generation"], machine["scorer"]
+        generation = "" if number is None else f"  generation {number} ({scorer})"
         lag = "" if machine["lag_s"] is None else f"  lag {machine['lag_s']:.1f} s"
         click.echo(
             f"{machine['machine']}: {machine['state']}  {machine['text']}{level}{generation}"
             f"  {machine['windows']} windows, last {machine['heard_ago_s']:.0f} s ago{lag}{alarm}"
         )
+        if text := node.another_scorer(machine["machine"], scorer):
+            click.echo(text)
 
 
 def _span(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from edge_monitor.config import ScorerName
 from edge_monitor.encode.origin import Origin
 from edge_monitor.encode.table import FileName, Sha256, Table, tuple_of
 from edge_monitor.errors import BundleError, BundleMissingError
@@ -89,6 +90,13 @@ class Scoring(Table):
         return self
 
 
+class Scorer(Table):
+    """Which scorer is this bundle's own, and what scorers must know of its vectors. It decides no vector."""
+
+    name: ScorerName | None = None  # None: eq. 1 in the metric
+    bands: int | None = Field(default=None, ge=1)  # vectors are blocks of that many frequency bands, low to high
+
+
 class Captions(Table):
     """How a vector becomes words: mapper and decoder graphs, and the decoder's vocabulary (docs/msclap.md)."""
 
@@ -128,6 +136,7 @@ class Manifest(Table):
     get: str | None = Field(default=None, max_length=200)  # the command that makes missing files
     audio: AudioPart
     scoring: Scoring
+    scorer: Scorer = Scorer()
     captions: Captions | None = None
     similarity: Similarity | None = None
     origin: Origin | None = None  # where built files come from; decides nothing
@@ -156,6 +165,15 @@ class Manifest(Table):
         floor = self.scoring.standardization_floor
         if isinstance(floor, tuple) and sum(block.dims for block in floor) != self.audio.dim:
             raise ValueError(f"the dims of standardization_floor must add up to {self.audio.dim}")
+        return self
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> Self:
+        name, bands = self.scorer.name, self.scorer.bands
+        if bands is not None and self.audio.dim % bands:
+            raise ValueError(f"scorer.bands must divide {self.audio.dim}, the dimension")
+        if bands is None and name in {"sub-band", "sub-band-density"}:
+            raise ValueError(f"scorer.name = '{name}' needs scorer.bands")
         return self
 
     def files_of(self, part: Part) -> tuple[BundleFile, ...]:

@@ -15,14 +15,20 @@ from edge_monitor.errors import AudioError, DatasetError
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
 from edge_monitor.memory.scaler import MetricSpec
+from edge_monitor.memory.scorers import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.evaluate.datasets import Clip
-    from edge_monitor.memory.index import Found
     from edge_monitor.records import Embedding, Window
+
+
+def spec_of(encoder: Encoder) -> MetricSpec:
+    """Return how a bundle's manifest says its vectors are compared."""
+    own = encoder.bundle.manifest.scorer
+    return MetricSpec(encoder.metric, encoder.scoring_normalize, encoder.standardization_floor, own.bands, own.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +45,7 @@ class Scored:
     """A test clip beside the normals."""
 
     clip: Clip
-    score: float  # eq. 1, mean over its windows: a mean distance, >= 0, higher = more anomalous
+    score: float  # mean over its windows, >= 0, higher = more anomalous
     worst: Heard  # its window of the highest score
     neighbours: tuple[Heard, ...]  # the k normals nearest to that window, nearest first
 
@@ -54,7 +60,7 @@ class Ear:
     @property
     def spec(self) -> MetricSpec:
         """Return the bundle's own metric."""
-        return MetricSpec(self._encoder.metric, self._encoder.scoring_normalize, self._encoder.standardization_floor)
+        return spec_of(self._encoder)
 
     def hear(self, clip: Clip) -> tuple[Heard, ...]:
         """Return a clip's windows that are the machine's sound. Raises AudioError when it cannot be heard."""
@@ -93,18 +99,14 @@ class Learnt:
             raise DatasetError(f"left out: {len(normals)} normal windows to learn, needs {K + 1}", where=label)
         self.normals = tuple(normals)
         raw = np.stack([normal.embedding.vector for normal in normals])  # (normal, dim)
-        self._scaler = spec.fit(raw)
-        self._index = ExactIndex(self._scaler.apply(raw))
+        self._fitted = fit(None, raw, spec)
+        self._index = ExactIndex(self._fitted.scaler.apply(raw))
 
     def score(self, windows: Sequence[Heard]) -> Scored:
         """Return the score of a clip, given all its windows."""
-        found = [self._index.query(self._scaler.apply(window.embedding.vector), K) for window in windows]
-        scores = [_score(one) for one in found]  # (window,)
+        raw = np.stack([window.embedding.vector for window in windows])  # (window, dim)
+        scores = self._fitted.scores(raw)  # (window,)
         worst = int(np.argmax(scores))
-        neighbours = tuple(self.normals[position] for position in found[worst].position)
+        found = self._index.query(self._fitted.scaler.apply(raw[worst]), K)
+        neighbours = tuple(self.normals[position] for position in found.position)
         return Scored(windows[worst].clip, float(np.mean(scores)), windows[worst], neighbours)
-
-
-def _score(found: Found) -> float:
-    """Return eq. 1 of the paper."""
-    return float(found.distance.mean())

@@ -58,6 +58,10 @@ metric = "standardized-euclidean"
 standardization_floor = {floor}   # dB, added to each dimension's standard deviation over the normals
 normalize = "none"
 
+[scorer]
+name = "sub-band-density"
+bands = {bands}                    # each block of the embedding has so many, low to high
+
 [[file]]
 path = "model.onnx"
 part = "audio"

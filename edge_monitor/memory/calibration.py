@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import NormalsError
-from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile
+from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile, student_tail
 from edge_monitor.memory.coverage import MIN_BLOCKS, Coverage, judge
 from edge_monitor.memory.distance import K
+from edge_monitor.memory.evidence import DAY_S, at_most_per_day, gather
 from edge_monitor.memory.leaveout import Layout, leave_block_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_monitor.memory.evidence import Evidence
     from edge_monitor.memory.scaler import MetricSpec
 
-METHOD = "log-normal tail, leave-block-out, Student-t prediction"
-DAY_S = 86_400.0
+METHOD = "log-normal tail, leave-block-out, Student-t prediction, unless the alarms heard refute it"
+LABELLED = "ROC point nearest (0, 1) of labelled clips"
 
 # What a few blocks cannot say about the spread of log scores: measured on the 8 MIMII machine ids (7 to 18 clips of
 # 10 s) their standard deviation is 0.17 to 0.60, median 0.28. It counts as much as two blocks, so it fades quickly.
@@ -38,7 +40,6 @@ _LEAST = 0.1  # of the median: scores below (stored twice after all) must not wi
 _MIN_GROUPS = MIN_BLOCKS
 _MAX_DEPENDENCE = 0.9  # beyond, five windows are one, and no m of n helps
 _DRAWS = 20_000
-_RULE_OF_THREE = 3.0  # upper 95 % bound on the expected count after none was seen (Hanley & Lippman-Hand, JAMA 1983)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class CalibrationSettings:
     false_alarms_per_day: float = 0.1
     raise_m: int = 3  # an alarm is raised when m ...
     raise_n: int = 5  # ... of the last n disjoint windows exceed
+    operation: Evidence | None = None  # what healthy sound judged live says beside the normals
+    threshold: float | None = None  # chosen by labelled sound, in the score's unit; None: found from normal sound
 
     def __post_init__(self) -> None:
         """Refuse what no threshold can be found for."""
@@ -58,6 +61,8 @@ class CalibrationSettings:
             raise NormalsError("false alarms per day must be above 0", hint="no threshold promises none")
         if not 1 <= self.raise_m <= self.raise_n:
             raise NormalsError("raise = [m, n] needs 1 <= m <= n")
+        if self.threshold is not None and not (math.isfinite(self.threshold) and self.threshold > 0):
+            raise NormalsError("a threshold must be above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Calibration:
     expected_per_day: float  # by the fitted model
     expected_low_per_day: float  # 95 % interval of the same: the fit's own uncertainty
     expected_high_per_day: float
-    cannot_promise_below_per_day: float  # rule of three over the normal sound heard
+    cannot_promise_below_per_day: float  # rule of three over the normal sound heard: the bound when no alarm was seen
     p: float  # fraction of normal windows that may exceed
     dependence: float  # correlation of successive windows' log scores, 0 to 0.9; 0 also where blocks are single windows
     raise_m: int
@@ -82,6 +87,11 @@ class Calibration:
     max_score: float
     method: str
     coverage: Coverage
+    # The stated upper 95 % bound on false alarms per day, counted in independent stretches of normal sound, no model:
+    # >= cannot_promise_below_per_day. None: calibrated by an earlier version.
+    at_most_per_day: float | None = None
+    independent_blocks: int | None = None  # stretches of blocks that do not resemble each other; None: as above
+    operation_days: float = 0.0  # of healthy sound judged live that were counted too
 
     def to_json(self) -> str:
         """Return the record as JSON, exactly restorable."""
@@ -96,20 +106,34 @@ class Calibration:
         except (ValueError, TypeError, KeyError) as error:
             raise NormalsError(f"a stored calibration cannot be read: {error}") from error
 
+    @property
+    def extrapolated(self) -> bool:
+        """Return whether the expected rate is lower than what was heard can promise."""
+        return self.expected_per_day < self.cannot_promise_below_per_day
+
     def sentence(self) -> str:
         """Return two plain lines for a person: what the threshold is, and what nobody can promise."""
         related = f"successive windows correlated by {self.dependence:.2f}"
         if self.dependence == 0.0:
             related = "successive windows taken as independent"
         heard = f"{self.seconds:.0f} s" if self.seconds < 600 else f"{self.seconds / 3600:.1f} h"  # noqa: PLR2004 - 10 min
+        aim = f"aim at {_rate(self.wanted_per_day)} false alarms per day"
+        if self.method == LABELLED:
+            aim = "raise an alarm, as labelled sound chose"
+        live = ""
+        if self.operation_days:
+            live = f" and {self.operation_days:.1f} days of operation, where alarms that nobody rejected count as true,"
+        blocks = self.independent_blocks or self.blocks
+        promise = "" if self.at_most_per_day is None else f"promise at most {_rate(self.at_most_per_day)} and "
+        model = (
+            f"; {_rate(self.expected_per_day)} (95 % interval {_rate(self.expected_low_per_day)} to "
+            f"{_rate(self.expected_high_per_day)}, if log scores are normal) is the model's extrapolation ({related})"
+        )
         return (
             f"Threshold {self.threshold:.4g}: healthy windows score {self.median_score:.4g} in the middle and up to "
-            f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it aim at "
-            f"{_rate(self.wanted_per_day)} false alarms per day.\n"
-            f"{heard} of normal sound ({self.blocks} independent blocks) cannot promise fewer than "
-            f"{_rate(self.cannot_promise_below_per_day)} per day; {_rate(self.expected_per_day)} (95 % interval "
-            f"{_rate(self.expected_low_per_day)} to {_rate(self.expected_high_per_day)}) is the model's extrapolation "
-            f"({related})."
+            f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it {aim}.\n"
+            f"{heard} of normal sound ({blocks} independent blocks){live} {promise}cannot promise fewer than "
+            f"{_rate(self.cannot_promise_below_per_day)} per day (95 %){model if self.extrapolated else ''}."
         )
 
     def caution(self) -> str:
@@ -137,16 +161,27 @@ def calibrate(
     Raises NormalsError for fewer than k + 1 normals.
     """
     left_out = leave_block_out(vectors, layout, spec, k=k, window_s=settings.window_s)
-    return _describe(left_out.score, layout.unit, settings, judge(left_out, layout.unit))
+    return calibrate_scores(left_out.score, layout, settings, judge(left_out, layout.unit))
 
 
-def _describe(
-    score: NDArray[np.float64], unit: NDArray[np.int64], settings: CalibrationSettings, coverage: Coverage
+def calibrate_scores(
+    score: NDArray[np.float64], layout: Layout, settings: CalibrationSettings, coverage: Coverage
 ) -> Calibration:
+    """Return the threshold for leave-block-out scores, (n,), of disjoint windows in `layout`."""
+    unit = layout.unit
+    normals = gather(score, layout, settings.raise_m, settings.raise_n, settings.window_s)
+    heard = [normals] if settings.operation is None else [normals, settings.operation]
     per_day = DAY_S / settings.window_s
-    fit = fit_tail(score, unit)
+    fit = fit_tail(score, unit, independent=len(normals.level))
     p = allowed_exceedance(settings, fit.dependence)
-    value = max(fit.quantile(p), not_refuted(score, p))
+    if settings.threshold is None:
+        method, value = METHOD, max(fit.quantile(p), not_refuted(score, p))
+        for each in heard:
+            value = each.decide(value, settings.false_alarms_per_day)
+    else:
+        method, value = LABELLED, settings.threshold
+        p = fit.exceedance(value)
+    heard = [each for each in heard if value >= each.lowest]  # lower, nothing is known of what was judged live
     low, high = fit.exceedance_interval(value)
     m, n = settings.raise_m, settings.raise_n
     expected, low, high = (at_least(m, n, q, fit.dependence) * per_day for q in (p, low, high))
@@ -157,18 +192,21 @@ def _describe(
         expected_per_day=expected,
         expected_low_per_day=min(low, expected),
         expected_high_per_day=max(high, expected),
-        cannot_promise_below_per_day=_RULE_OF_THREE / (seconds / DAY_S),
+        cannot_promise_below_per_day=at_most_per_day(heard, math.inf),
+        at_most_per_day=at_most_per_day(heard, value),
+        independent_blocks=len(normals.level),
+        operation_days=sum(each.days for each in heard[1:]),
         p=p,
         dependence=fit.dependence,
         raise_m=m,
         raise_n=n,
         window_s=settings.window_s,
-        blocks=fit.blocks,
+        blocks=len(np.unique(unit)),
         windows=len(score),
         seconds=seconds,
         median_score=float(np.median(score)),
         max_score=float(score.max()),
-        method=METHOD,
+        method=method,
         coverage=coverage,
     )
 
@@ -197,6 +235,12 @@ class TailFit:
         """Return the score that a new normal window exceeds with probability p (Student-t prediction bound)."""
         return math.exp(self.centre + student_quantile(p, self.dof) * self.spread * math.sqrt(1 + 1 / self.blocks))
 
+    def exceedance(self, score: float) -> float:
+        """Return the probability that a new normal window exceeds `score`: what `quantile` inverts."""
+        t = (math.log(score) - self.centre) / (self.spread * math.sqrt(1 + 1 / self.blocks))
+        tail = student_tail(abs(t), self.dof)
+        return tail if t >= 0 else 1.0 - tail
+
     def exceedance_interval(self, score: float) -> tuple[float, float]:
         """Return the 95 % interval of the probability that a normal window exceeds `score`."""
         draw = np.random.default_rng(0)
@@ -210,8 +254,11 @@ def _normal_tail(z: float) -> float:
     return math.erfc(z / math.sqrt(2)) / 2
 
 
-def fit_tail(score: NDArray[np.float64], unit: NDArray[np.int64]) -> TailFit:
-    """Fit n leave-block-out scores, (n,), from blocks `unit`, (n,): windows of a block share one vote."""
+def fit_tail(score: NDArray[np.float64], unit: NDArray[np.int64], *, independent: int | None = None) -> TailFit:
+    """Fit n leave-block-out scores, (n,), from blocks `unit`, (n,): windows of a block share one vote.
+
+    Where blocks resemble the next ones only so many stretches of them are `independent`, and count as observations.
+    """
     median = float(np.median(score))
     if not median > 0:
         raise NormalsError("most normal windows are identical", hint="enrol real sound, not one stretch repeated")
@@ -220,7 +267,7 @@ def fit_tail(score: NDArray[np.float64], unit: NDArray[np.int64]) -> TailFit:
     weight = 1.0 / (size[unit] * len(size))  # (n,), sums to 1
     centre = float((weight * log).sum())
     square = float((weight * (log - centre) ** 2).sum())
-    blocks = len(size)
+    blocks = independent or len(size)
     dof = blocks - 1 + PRIOR_BLOCKS
     spread = math.sqrt((blocks * square + PRIOR_BLOCKS * PRIOR_SPREAD**2) / dof)
     return TailFit(centre, spread, blocks, dof, _dependence(log, unit))

@@ -1,4 +1,4 @@
-"""The two laws of chance behind a threshold: the binomial for m of n windows, Student's t for a fitted tail."""
+"""The laws of chance behind a threshold: binomial for m of n windows, Poisson for alarms, Student's t for a tail."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from statistics import NormalDist
 _BISECTIONS = 60  # halvings: 1 to 1e-18
 # The shared cause in steps of a tenth of its standard deviation, with its normal probability.
 _SHARED = tuple((i / 10, math.exp(-((i / 10) ** 2) / 2) / math.sqrt(2 * math.pi) / 10) for i in range(-80, 81))
+_DOUBT = 0.05  # what a 95 % bound leaves
 _MAX_DOF = 1000  # beyond, Student's t and the normal differ by less than 0.2 % at one in 100 000
 
 
@@ -46,6 +47,24 @@ def plausible_count(n: int, p: float, doubt: float) -> int:
             break
         count += 1
     return count
+
+
+def least_plausible_count(n: int, p: float, doubt: float) -> int:
+    """Return the smallest count such that n independent trials of probability 0 < p < 1 stay within it >= `doubt`."""
+    return n - plausible_count(n, 1.0 - p, doubt)
+
+
+def poisson_upper(count: int) -> float:
+    """Return the upper 95 % bound on the expected count after `count` were seen; 3.0 for none: the rule of three.
+
+    Solves P(at most `count`) = 5 % (Garwood, Biometrika 28, 1936). `count` >= 0.
+    """
+    low, high = float(count), count + 10.0 + 10.0 * math.sqrt(count)
+    for _ in range(_BISECTIONS):
+        mean = (low + high) / 2
+        log_terms = (i * math.log(mean) - mean - math.lgamma(i + 1) for i in range(count + 1))
+        low, high = (mean, high) if math.fsum(map(math.exp, log_terms)) > _DOUBT else (low, mean)
+    return high
 
 
 def student_tail(t: float, dof: int) -> float:

@@ -14,14 +14,13 @@ from edge_monitor.memory.calibration import Calibration, CalibrationSettings, ca
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import NormalStore
-from edge_monitor.memory.scaler import Metric, Scaler
+from edge_monitor.memory.scaler import Metric, MetricSpec, Scaler
+from edge_monitor.memory.scorers import fit, scorer_name
 
 if TYPE_CHECKING:
     import sqlite3
 
     from numpy.typing import NDArray
-
-    from edge_monitor.memory.scaler import MetricSpec
 
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
 _ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
@@ -36,6 +35,8 @@ class Generation:
     created_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
     bundle_hash: str
     metric: Metric
+    scorer: str  # a name of scorers.py
+    bands: int | None  # frequency bands per block of a vector; None: it is not made of bands
     k: int
     scaler: Scaler
     threshold: float  # > 0, in the score's unit
@@ -74,7 +75,7 @@ def build_generation(
             raise bundle_mismatch(machine, (found, bundle_hash))
         vectors = store.vectors(members)  # (n, dim)
         calibration = calibrate(vectors, store.layout(members), spec, settings, k=k)
-        scaler = spec.fit(vectors)
+        fitted = fit(None, vectors, spec, k)
         with transaction(connection):
             if store.ids() == members:
                 generation = Generation(
@@ -82,9 +83,11 @@ def build_generation(
                     number=_next_number(connection, machine),
                     created_ms=clock.now().wall_ms,
                     bundle_hash=bundle_hash,
-                    metric=spec.metric,
+                    metric="euclidean" if fitted.scaler.scale is None else "standardized-euclidean",
+                    scorer=fitted.name,
+                    bands=spec.bands,
                     k=k,
-                    scaler=scaler,
+                    scaler=fitted.scaler,
                     threshold=calibration.threshold,
                     calibration=calibration,
                     gate_dbfs=gate_dbfs,
@@ -105,11 +108,12 @@ def _next_number(connection: sqlite3.Connection, machine: str) -> int:
 def _write(connection: sqlite3.Connection, new: Generation) -> None:
     connection.execute("UPDATE generations SET active = 0 WHERE machine = ?", (new.machine,))
     connection.execute(
-        "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, k, mean, scale,"
-        " threshold, calibration, gate_dbfs, reason, active) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (new.machine, new.number, new.created_ms, new.bundle_hash, new.metric, new.scaler.normalization, new.k,
-         _bytes(new.scaler.mean), _bytes(new.scaler.scale), new.threshold, new.calibration.to_json(), new.gate_dbfs,
-         new.reason, new.active),
+        "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, scorer, bands, k,"
+        " mean, scale, threshold, calibration, gate_dbfs, reason, active)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (new.machine, new.number, new.created_ms, new.bundle_hash, new.metric, new.scaler.normalization, new.scorer,
+         new.bands, new.k, _bytes(new.scaler.mean), _bytes(new.scaler.scale), new.threshold,
+         new.calibration.to_json(), new.gate_dbfs, new.reason, new.active),
     )  # fmt: skip
     connection.executemany(
         "INSERT INTO generation_members (machine, number, normal_id) VALUES (?, ?, ?)",
@@ -151,6 +155,8 @@ def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:
         created_ms=row["created_ms"],
         bundle_hash=row["bundle_hash"],
         metric=row["metric"],
+        scorer=row["scorer"] or scorer_name(MetricSpec(row["metric"], row["normalization"])),
+        bands=row["bands"],
         k=row["k"],
         scaler=Scaler(row["normalization"], _array(row["mean"]), _array(row["scale"])),
         threshold=row["threshold"],

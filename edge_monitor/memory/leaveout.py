@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import NormalsError
-from edge_monitor.memory.distance import scores
+from edge_monitor.memory.scorers import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,14 +47,14 @@ class Layout:
 class LeftOut:
     """Every normal's score as if its block had never been heard."""
 
-    score: NDArray[np.float64]  # (n,) eq. 1, >= 0
+    score: NDArray[np.float64]  # (n,) >= 0
     halved: NDArray[np.float64]  # (n,) the same with every other block forgotten too; NaN where too few remain
 
 
 def leave_block_out(
     vectors: NDArray[np.float32], layout: Layout, spec: MetricSpec, *, k: int, window_s: float
 ) -> LeftOut:
-    """Score each of n raw normals, (n, dim), against the other blocks, the scaler refitted in every fold.
+    """Score each of n raw normals, (n, dim), against the other blocks, the scorer refitted in every fold.
 
     Windows of the same recording nearer than one window to a held-out one are left out too (the guard). Up to
     20 blocks each is a fold of its own; beyond, block i is in fold i modulo 20. Where fewer than k normals would
@@ -88,8 +88,7 @@ def leave_block_out(
 def _score(
     vectors: NDArray[np.float32], memory: NDArray[np.bool_], queries: NDArray[np.generic], spec: MetricSpec, k: int
 ) -> NDArray[np.float64]:
-    scaler = spec.fit(vectors[memory])
-    return scores(scaler.apply(vectors[queries]), scaler.apply(vectors[memory]), k)
+    return fit(None, vectors[memory], spec, k).scores(vectors[queries])
 
 
 def _position(unit: NDArray[np.int64], folds: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""The anomaly score of a window: eq. 1 over one frozen generation."""
+"""The anomaly score of a window by one frozen generation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.index import ExactIndex, HnswIndex
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.scorers import EQUATION_1, judge
 from edge_monitor.records import Neighbour
 
 if TYPE_CHECKING:
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 
     from edge_monitor.memory.generations import Generation
     from edge_monitor.memory.index import Index
+    from edge_monitor.memory.scorers import Judge
     from edge_monitor.records import Embedding
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A window's anomaly score: a mean distance, >= 0, higher = more anomalous."""
+    """A window's anomaly score, >= 0, higher = more anomalous, in the unit of the generation's scorer."""
 
     value: float
-    neighbours: tuple[Neighbour, ...]  # the k nearest normals, nearest first
+    neighbours: tuple[Neighbour, ...]  # the k nearest normals, nearest first, at their distances in the metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,15 @@ class Scorer:
 
     generation: Generation
     index: Index
+    judge: Judge | None  # what scores; None: eq. 1, for which the neighbours are enough
     places: tuple[Place, ...]  # one per row of the index
     dimension: int  # of an embedding
     index_source: str  # 'cache', 'built (why the cache was not used)' or 'exact (why)': for the log
 
     def score(self, embedding: Embedding) -> Scored:
-        """Return eq. 1 of the paper: the mean L2 distance to the k nearest normals, in the generation's metric.
+        """Return the score by the generation's scorer, and the k nearest normals, which the index finds in any case.
 
+        Eq. 1 of the paper is the mean of their distances; other scorers look at all normals themselves.
         Raises BundleMismatchError for another model's embedding, NormalsError for one that is not a finite vector of
         the normals' dimension.
         """
@@ -65,10 +69,12 @@ class Scorer:
             raise NormalsError(
                 f"an embedding is not a finite vector of {self.dimension}", where=self.generation.machine
             )  # fmt: skip
-        found = self.index.query(self.generation.scaler.apply(embedding.vector), self.generation.k)
+        vector = self.generation.scaler.apply(embedding.vector)  # (dim,)
+        found = self.index.query(vector, self.generation.k)
+        value = found.distance.mean() if self.judge is None else self.judge.scores(vector[None, :])[0]
         places = (self.places[position] for position in found.position)
         return Scored(
-            value=float(found.distance.mean()),
+            value=float(value),
             neighbours=tuple(
                 Neighbour(place.normal_id, float(distance), place.recording, place.start_s)
                 for place, distance in zip(places, found.distance, strict=True)
@@ -91,8 +97,11 @@ def load_scorer(connection: sqlite3.Connection, machine: str, state_dir: Path, *
     by_id = {normal.id: normal for normal in store.normals(removed=True) if normal.id in wanted}
     places = tuple(Place(i, by_id[i].recording, by_id[i].start_s) for i in generation.members)
     file = IndexFile(state_dir / "index", machine, generation.number)
-    index, source = _index(generation.scaler.apply(raw), generation.k, file, build=build)
-    return Scorer(generation, index, places, raw.shape[1], source)
+    vectors = generation.scaler.apply(raw)
+    index, source = _index(vectors, generation.k, file, build=build)
+    own = generation.scorer not in EQUATION_1
+    judged = judge(generation.scorer, vectors, generation.bands, generation.k) if own else None
+    return Scorer(generation, index, judged, places, raw.shape[1], source)
 
 
 def _index(vectors: NDArray[np.float32], k: int, file: IndexFile, *, build: bool) -> tuple[Index, str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_monitor.config import MachineSettings, NodeSettings
+    from edge_monitor.memory.generations import Generation
     from edge_monitor.records import Score
     from edge_monitor.service.pipeline import Heard
 
@@ -41,6 +42,7 @@ class View:
     text: str = "waiting for the first window"
     alarm_id: str | None = None  # of the active alarm, once it is committed
     generation: int | None = None
+    scorer: str | None = None  # of that generation
     score: Score | None = None
     level_dbfs: float | None = None
     windows: int = 0
@@ -91,10 +93,11 @@ class Board:
             view = self._views[machine]
             self._change(machine, replace(view, alarm_id=alarm_id, state=_shown(view.state, alarm_id)))
 
-    def set_generation(self, machine: str, generation: int | None) -> None:
+    def set_generation(self, machine: str, generation: Generation | None) -> None:
         """Take note of what the machine is scored with."""
+        number, scorer = (generation.number, generation.scorer) if generation else (None, None)
         with self._lock:
-            self._change(machine, replace(self._views[machine], generation=generation))
+            self._change(machine, replace(self._views[machine], generation=number, scorer=scorer))
 
     def deaf(self, machine: str, text: str) -> None:
         """Take note that no window has come for too long."""
@@ -175,6 +178,7 @@ class Board:
             "text": text,
             "alarm_id": view.alarm_id,
             "generation": view.generation,
+            "scorer": view.scorer,
             "score": view.score.value if view.score else None,
             "threshold": view.score.threshold if view.score else None,
             "ratio": view.score.ratio if view.score else None,

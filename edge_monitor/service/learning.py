@@ -40,10 +40,13 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
             generation=generation.number,
             used="the calibrated threshold",
         )
+    if text := node.another_scorer(machine, generation.scorer):
+        log.warning("memory.scorer_not_used", machine=machine, generation=generation.number, text=text)
     log.info(
         "memory.generation_loaded",
         machine=machine,
         generation=generation.number,
+        scorer=generation.scorer,
         normals=len(generation.members),
         threshold=round(generation.threshold, 3),
         index=scorer.index_source,

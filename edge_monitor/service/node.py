@@ -11,6 +11,7 @@ from edge_monitor.encode.bundle import Bundle, find_bundle
 from edge_monitor.errors import ConfigError, DiskError
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
 from edge_monitor.service.briefing import Briefing
 from edge_monitor.service.salvage import snapshot
 from edge_monitor.service.state_dir import StateDir
@@ -33,6 +34,8 @@ class Node:
         self.settings = settings
         self.state_dir = StateDir.of(settings.node)
         self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
+        if settings.model.scorer in SUB_BAND:  # said before anything is listened to
+            sub_bands(self.bundle.manifest.audio.dim, self.bundle.manifest.scorer.bands)
         self.briefing = Briefing(self)
 
     def machine(self, name: str) -> MachineSettings:
@@ -50,13 +53,25 @@ class Node:
 
     @property
     def metric(self) -> MetricSpec:
-        """Return how the bundle's vectors are compared."""
-        scoring = self.bundle.manifest.scoring
+        """Return how the bundle's vectors are compared, by the configured scorer or else the bundle's own."""
+        scoring, scorer = self.bundle.manifest.scoring, self.bundle.manifest.scorer
         given = scoring.standardization_floor
-        if isinstance(given, tuple):
-            each = tuple(block.floor for block in given for _ in range(block.dims))
-            return MetricSpec(scoring.metric, scoring.normalize, each)
-        return MetricSpec(scoring.metric, scoring.normalize, given or 0.0)
+        each = tuple(block.floor for block in given for _ in range(block.dims)) if isinstance(given, tuple) else given
+        name = self.settings.model.scorer or scorer.name
+        return MetricSpec(scoring.metric, scoring.normalize, each, scorer.bands, name)
+
+    def another_scorer(self, machine: str, used: str | None) -> str:
+        """Return one line when a machine's generation is scored with another scorer than the configured; else ''.
+
+        A generation keeps its scorer, for its threshold is in that scorer's unit.
+        """
+        wanted = scorer_name(self.metric)
+        if used in (None, wanted):
+            return ""
+        return (
+            f"{machine}: scored with {used}, as its generation was built; the configuration now says {wanted}:"
+            f" `edge-monitor generations build --machine {machine}` goes over to it"
+        )
 
     @contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:

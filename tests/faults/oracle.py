@@ -61,7 +61,7 @@ class Plant:
     broker_options: Iterable[str] = ()
     broker_starts: bool = True
     score_interval_s: float = 0.0
-    hop_s: float = 1.0
+    model: str = ""
     mqtt: str = ""
     tables: str = ""
     extra: str = _QUICK_END
@@ -84,7 +84,7 @@ class Plant:
             self.source or f'{{ kind = "recording", path = "{self.turns}", pace = {PACE}, loop = true }}',
             mqtt_port=self.broker.port,
             score_interval_s=self.score_interval_s,
-            hop_s=self.hop_s,
+            model=self.model,
             mqtt=self._mqtt(broker),
             tables=self.tables,
             extra=self.extra,

@@ -25,7 +25,7 @@ name = "edge"
 state_dir = "state"
 [model]
 bundle = "{bundle}"
-hop_s = {hop_s}
+{model}
 {mqtt}
 {tables}
 [[machine]]
@@ -49,7 +49,7 @@ class Product:
     mqtt: str = ""  # more lines of the [mqtt] table
     tables: str = ""  # more tables of the file
     bundle: str = "spectral"
-    hop_s: float = 1.0
+    model: str = ""  # more lines of the [model] table
     machine: str = "pump"
     environment: Mapping[str, str] = field(default_factory=dict)
     run_options: tuple[str, ...] = ()  # of `edge-monitor run`
@@ -64,7 +64,7 @@ class Product:
         path.write_text(
             _CONFIG.format(
                 bundle=self.bundle,
-                hop_s=self.hop_s,
+                model=self.model,
                 mqtt=mqtt,
                 tables=self.tables,
                 machine=self.machine,

@@ -53,9 +53,7 @@ def test_msclap_runs_from_enrolment_to_an_alert(full_size: FullSize, tmp_path: P
     soundfile.write(one, hiss[: 7 * 16_000], 16_000)
     words = [json.loads(line) for line in product.command("similarity", one, "--json").stdout.splitlines()]
     assert len(words[0]["similarities"]) == 9  # the paper's eight, and one given to the build
-    captions = [
-        json.loads(line)["caption"] for line in product.command("caption", one, "--json").stdout.splitlines()
-    ]
+    captions = [json.loads(line)["caption"] for line in product.command("caption", one, "--json").stdout.splitlines()]
     assert captions[0].startswith("Sounds like")
     check_explanations(product, one, captions, [each["similarities"] for each in words])
 

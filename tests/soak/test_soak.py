@@ -33,8 +33,9 @@ def test_days_of_sound_with_outages_lose_nothing_and_grow_nothing(
     source = f'{{ kind = "recording", path = "{long_turns}", pace = {PACE}, loop = true }}'
     with LlmServer(says("This sound is rougher than the normal ones.")) as llm:
         tables = _EXPLAIN.format(url=llm.base_url)
+        model = f"hop_s = {HOP_S}"
         plant = Plant(
-            tmp_path, enrolled_state, long_turns, source=source, score_interval_s=10.0, hop_s=HOP_S, tables=tables
+            tmp_path, enrolled_state, long_turns, source=source, score_interval_s=10.0, model=model, tables=tables
         )
         with plant:
             report = soak(plant, llm, stream_s=DAYS * DAY_S, outage_s=30.0 if DAYS >= LONG else 5.0)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from edge_monitor.memory.evidence import Evidence
     from edge_monitor.memory.generations import Generation
     from edge_monitor.memory.normal import Recording
     from edge_monitor.service.node import Node
@@ -89,13 +90,33 @@ def build(node: Node, *, machine: str, reason: str) -> Answer:
     yield describe(generation)
 
 
-def rebuild(node: Node, connection: sqlite3.Connection, machine: str, reason: str) -> Generation:
-    """Build the next generation through an open connection and tell the node.
-
-    Raises NormalsError when too few normals are in use; the running generation then stays.
-    """
+def settings_of(
+    node: Node,
+    machine: str,
+    *,
+    false_alarms_per_day: float | None = None,
+    operation: Evidence | None = None,
+    threshold: float | None = None,
+) -> CalibrationSettings:
+    """Return what a machine's threshold is for; without `false_alarms_per_day` the configuration's rate is wanted."""
     alarm = node.machine(machine).alarm
     m, n = alarm.raise_
+    wanted = alarm.false_alarms_per_day if false_alarms_per_day is None else false_alarms_per_day
+    return CalibrationSettings(node.window_s, wanted, m, n, operation, threshold)
+
+
+def rebuild(
+    node: Node,
+    connection: sqlite3.Connection,
+    machine: str,
+    reason: str,
+    settings: CalibrationSettings | None = None,
+) -> Generation:
+    """Build the next generation through an open connection and tell the node.
+
+    Without `settings` its threshold is for what the configuration says.
+    Raises NormalsError when too few normals are in use; the running generation then stays.
+    """
     store = NormalStore(connection, machine)
     require_bundle(node, machine, store.bundle_hash())
     number = build_generation(
@@ -103,9 +124,7 @@ def rebuild(node: Node, connection: sqlite3.Connection, machine: str, reason: st
         machine,
         bundle_hash=node.bundle.bundle_hash,
         spec=node.metric,
-        settings=CalibrationSettings(
-            window_s=node.window_s, false_alarms_per_day=alarm.false_alarms_per_day, raise_m=m, raise_n=n
-        ),
+        settings=settings or settings_of(node, machine),
         gate_dbfs=learn_gate(_quietest(store, store.ids())),
         reason=reason,
     )
@@ -133,6 +152,7 @@ def describe(generation: Generation) -> dict[str, Any]:
         "normals": len(generation.members),
         "bundle_hash": generation.bundle_hash,
         "metric": generation.metric,
+        "scorer": generation.scorer,
         "threshold": generation.threshold,
         "gate_dbfs": generation.gate_dbfs,
         "expected_false_alarms_per_day": calibration.expected_per_day,

@@ -37,5 +37,6 @@ def score(node: Node, *, machine: str, vectors: list[str], bundle_hash: str) -> 
             "threshold": threshold,
             "ratio": scored.value / threshold,
             "generation": scorer.generation.number,
+            "scorer": scorer.generation.scorer,
             "neighbours": [asdict(neighbour) for neighbour in scored.neighbours],
         }

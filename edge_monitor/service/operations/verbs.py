@@ -9,6 +9,7 @@ from edge_monitor.errors import ControlError
 from edge_monitor.service.operations import (
     alarms,
     backup,
+    calibrating,
     explaining,
     live,
     normals,
@@ -30,6 +31,7 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "backup.audio": backup.audio,
     "backup.memory": backup.memory,
     "backup.sound": backup.sound,
+    "calibrate": calibrating.calibrate,
     "enroll.live": live.enroll_live,
     "explain.alarm": explaining.alarm,
     "explain.sound": explaining.sound,

@@ -1,0 +1,111 @@
+"""`edge-monitor calibrate`: a machine's threshold found anew, and what it promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_monitor.cli.options import config_option, dry_run_option, json_option, machine_option
+
+if TYPE_CHECKING:
+    from edge_monitor.config import Settings
+    from edge_monitor.service.client import Ask
+
+
+@click.command("calibrate")
+@config_option
+@machine_option
+@click.option("--false-alarms-per-day", type=click.FloatRange(min=0, min_open=True), metavar="X",
+              help="What the threshold aims at; default: the configuration's.")  # fmt: skip
+@click.option("--labelled", "dataset", metavar="DATASET", type=click.Path(path_type=Path),
+              help="Normal and anomalous clips of this machine: what the best threshold would do.")  # fmt: skip
+@click.option("--id", "wanted", metavar="ID", help="Which machine of DATASET, e.g. 'pump id_00'.")
+@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of DATASET's files.")
+@click.option("--use", type=click.Choice(["normals", "labelled"]), default="normals", show_default=True,
+              help="Which threshold to take.")  # fmt: skip
+@dry_run_option
+@json_option
+def command(
+    *,
+    config_path: Path,
+    machine: str,
+    false_alarms_per_day: float | None,
+    dataset: Path | None,
+    wanted: str | None,
+    channel: int,
+    use: str,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Find a machine's threshold anew from its normals and its days of operation, and use it from now on.
+
+    It makes the next generation; `edge-monitor generations activate` goes back. With --labelled the threshold nearest
+    to the ROC curve's corner is shown beside it, and taken with --use labelled only.
+    """
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import last, open_node
+
+    if dataset is None and (use == "labelled" or wanted is not None):
+        raise click.UsageError("--use labelled and --id need --labelled DATASET.")
+    settings = load_settings(config_path)
+    with open_node(settings) as ask:
+        request = {"machine": machine, "false_alarms_per_day": false_alarms_per_day}
+        # with labels it is only planned at first, so that a data set that cannot be used changes nothing
+        answer = last(ask("calibrate", **request, threshold=None, dry_run=dry_run or dataset is not None))
+        if dataset is not None:
+            labelled = _labelled(settings, ask, machine, (dataset, wanted, channel), answer["threshold"])
+            chosen = labelled["threshold"] if use == "labelled" else None
+            answer = last(ask("calibrate", **request, threshold=chosen, dry_run=dry_run))
+            answer["labelled"] = labelled
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        _show(answer)
+
+
+def _labelled(
+    settings: Settings, ask: Ask, machine: str, source: tuple[Path, str | None, int], threshold: float
+) -> dict[str, Any]:
+    """Return what the labels say of their own best threshold and of the one from normal sound."""
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.evaluate.labelled import compare, find_individual, score
+    from edge_monitor.evaluate.learnt import Ear
+    from edge_monitor.service.node import Node
+    from edge_monitor.service.operations.wire import pack_vector
+
+    node = Node(settings)
+    dataset, wanted, channel = source
+    individual, warnings = find_individual(dataset, wanted)
+    ear = Ear(Encoder(node.bundle, settings.model.threads), channel)
+
+    def score_window(vector: Any) -> float:  # noqa: ANN401 - records.Vector, which the help must not import
+        answers = ask("score", machine=machine, vectors=[pack_vector(vector)], bundle_hash=node.bundle.bundle_hash)
+        return float(next(answers)["score"])
+
+    normal, anomalous, unheard = score(individual, ear, score_window)
+    for line in (*warnings, *unheard):
+        click.echo(f"edge-monitor: {line}", err=True)
+    return compare(individual, normal, anomalous, threshold)
+
+
+def _show(answer: dict[str, Any]) -> None:
+    done = "nothing was changed" if answer["dry_run"] else f"generation {answer['generation']} is active"
+    click.echo(f"{answer['machine']}: threshold {answer['old_threshold']:.4g} -> {answer['threshold']:.4g}, {done}.")
+    if "labelled" in answer:
+        labelled = answer["labelled"]
+        click.echo(f"{labelled['id']}: {labelled['normal_clips']} normal and {labelled['anomalous_clips']} anomalous"
+                   f" clips, AUC {labelled['auc']:.1f} %")  # fmt: skip
+        for name, point in (("labels", labelled), ("normal sound", labelled["normal_only"])):
+            click.echo(f"  threshold from {name} {point['threshold']:.4g}: {point['false_alarm_percent']:.0f} % false"
+                       f" alarms, {point['miss_percent']:.0f} % missed")  # fmt: skip
+        click.echo("  The labels' threshold was chosen on these very clips: on others it does worse.")
+    click.echo(answer["calibration"])
+    for line in (None if answer["enough"] else answer["coverage"], answer["caution"]):
+        if line:
+            click.echo(line)
+    if answer["wanted_per_day"] != answer["configured_per_day"]:
+        click.echo(f"Later generations aim at {answer['configured_per_day']:g} per day again unless [machine.alarm] has"
+                   f" false_alarms_per_day = {answer['wanted_per_day']:g}.")  # fmt: skip

@@ -1,0 +1,149 @@
+"""`edge-monitor evaluate captions`: what explanations are worth to people who listen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.options import json_option, optional_settings
+
+if TYPE_CHECKING:
+    from edge_monitor.config import Settings
+    from edge_monitor.evaluate.opinion import Opinion, Tally
+
+
+@click.command("captions")
+@click.argument("paths", metavar="DATASET | --tally CSV...", nargs=-1, required=True,
+                type=click.Path(path_type=Path))  # fmt: skip
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False),
+              help="The sheet's folder.")  # fmt: skip
+@click.option("--tally", "is_tally", is_flag=True, help="Count filled CSVs of the sheet in --out.")
+@click.option("--bundle", "bundle_name", metavar="NAME",
+              help="A bundle's name, or a path with a slash; default: the configuration's.")  # fmt: skip
+@click.option("--config", "config_path", type=click.Path(path_type=Path),
+              help="The configuration, if any; its [explain] says which LLM words captions.")  # fmt: skip
+@click.option("--machine", "machines", multiple=True, help="Only this machine of the data set; may be repeated.")
+@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the captions' blind order.")
+@json_option
+def command(
+    *,
+    paths: tuple[Path, ...],
+    out: Path,
+    is_tally: bool,
+    bundle_name: str | None,
+    config_path: Path | None,
+    machines: tuple[str, ...],
+    channel: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Make a listening sheet of a data set, for people to rate what the explanations are worth.
+
+    It has the three test clips of each machine id that stand out most, their nearest normals and the caption of each
+    method in blind order. With --tally: mean opinion scores from the CSVs that raters sent back.
+    """
+    if is_tally:
+        _tally(paths, out, as_json=as_json)
+        return
+    if len(paths) > 1:
+        raise click.UsageError("One DATASET at a time; --tally counts CSV files.")
+    settings = optional_settings(config_path)
+    _make(paths[0], out, settings, bundle_name, machines, channel=channel, seed=seed, as_json=as_json)
+
+
+def _make(
+    folder: Path,
+    out: Path,
+    settings: Settings | None,
+    bundle_name: str | None,
+    machines: tuple[str, ...],
+    *,
+    channel: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from edge_monitor.config import ExplainSettings, ModelSettings
+    from edge_monitor.encode.bundle import find_bundle
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.evaluate.captions import Captions
+    from edge_monitor.evaluate.datasets import read_dataset
+    from edge_monitor.evaluate.learnt import Ear
+    from edge_monitor.evaluate.listening import PAGE, Progress, make
+    from edge_monitor.explain.prompts import PROMPT_VERSION
+
+    model = settings.model if settings else ModelSettings()
+    explain = settings.explain if settings else ExplainSettings()
+    state_dir = settings.node.state_dir if settings else None
+    bundle = find_bundle(bundle_name or model.bundle, state_dir)
+    dataset = read_dataset(folder, machines)
+    progress = Progress(
+        tell=lambda line: click.echo(line, err=True),
+        complain=lambda line: click.echo(f"edge-monitor: {line}", err=True),
+    )
+    for line in dataset.warnings:
+        progress.complain(line)
+    captions = Captions(bundle, model, explain, state_dir)
+    for method, why in captions.missing.items():
+        progress.tell(f"not on the sheet: {method}: {why}")
+    encoder = Encoder(bundle, model.threads)
+    made_with = {"bundle": bundle.name, "bundle_hash": bundle.bundle_hash, "prompt_version": PROMPT_VERSION}
+    if explain.llm != "off":
+        made_with["model"] = explain.model
+    sheet = make(dataset, Ear(encoder, channel), captions, out, seed=seed, window_s=encoder.window_s,
+                 made_with=made_with, progress=progress)  # fmt: skip
+    count = sum(len(item.captions) for item in sheet.items)
+    if as_json:
+        facts = {"page": str(out / PAGE), "sheet": sheet.name, "items": len(sheet.items), "captions": count}
+        click.echo(json.dumps({**facts, "missing": sheet.missing}))
+    else:
+        click.echo(f"{out / PAGE}: {len(sheet.items)} items with {count} captions to rate")
+
+
+def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
+    from edge_monitor.errors import DatasetError
+    from edge_monitor.evaluate.answers import read_answers, read_key
+    from edge_monitor.evaluate.listening import KEY
+    from edge_monitor.evaluate.opinion import tally
+
+    answers = read_answers(paths, read_key(out / KEY))
+    for line in answers.complaints:
+        click.echo(f"edge-monitor: {line}", err=True)
+    if not answers.ratings:
+        raise DatasetError("nothing to count: no rating belongs to this sheet", where=str(out))
+    counted = tally(answers.ratings)
+    if as_json:
+        rows = [_flat(row.opinion, machine=row.machine, id=row.machine_id, method=row.method) for row in counted.rows]
+        methods = [_flat(row.opinion, method=row.method, ids=row.ids, ids_above_3=row.ids_above)
+                   for row in counted.methods]  # fmt: skip
+        click.echo(json.dumps({"methods": methods, "rows": rows}))
+    else:
+        _show(counted)
+
+
+def _flat(opinion: Opinion, **facts: str | int) -> dict[str, object]:
+    return {**facts, **asdict(opinion)}
+
+
+def _show(counted: Tally) -> None:
+    from edge_monitor.evaluate.opinion import PAPER_ABOVE, PAPER_IDS
+
+    wide = max(len(f"{row.machine} {row.machine_id}") for row in counted.rows)
+    click.echo(f"{'machine id':{wide}}  {'method':15}  mean opinion score, 95 % interval")
+    for row in counted.rows:
+        click.echo(f"{f'{row.machine} {row.machine_id}':{wide}}  {row.method:15}  {_figures(row.opinion)}")
+    click.echo()
+    for method in counted.methods:
+        click.echo(f"{method.method}: {_figures(method.opinion)}")
+        paper = f" (the paper: {PAPER_ABOVE[method.method]} of {PAPER_IDS})" if method.method in PAPER_ABOVE else ""
+        click.echo(f"  above 3: {method.ids_above} of {method.ids} ids{paper}")
+
+
+def _figures(opinion: Opinion) -> str:
+    interval = "" if opinion.low is None or opinion.high is None else f"  {opinion.low:.2f} to {opinion.high:.2f}"
+    raters = f"{opinion.raters} rater{'s' * (opinion.raters > 1)}"
+    return f"{opinion.mos:.2f}{interval}  ({opinion.ratings} ratings, {raters})"

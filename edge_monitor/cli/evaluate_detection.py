@@ -1,0 +1,101 @@
+"""`edge-monitor evaluate DATASET`: how well bundles tell anomalous sounds from normal ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from edge_monitor.cli.options import json_option, optional_settings
+
+
+@click.command("detection")
+@click.argument("folder", metavar="DATASET", type=click.Path(path_type=Path))
+@click.option("--bundle", "bundles", multiple=True, metavar="NAME",
+              help="Its name, or a path with a slash; may be repeated; default: the configuration's.")  # fmt: skip
+@click.option("--scorer", "scorers", multiple=True, metavar="NAME",
+              help="This scorer too, beside each bundle's own; may be repeated.")  # fmt: skip
+@click.option("--baseline", "baselines", multiple=True, type=click.Choice(["autoencoder"]),
+              help="The challenge's baseline too; it needs torch.")  # fmt: skip
+@click.option("--resplit", "resplits", type=click.IntRange(1), metavar="N",
+              help="Mean over N random splits of the normal clips, with intervals.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write a report into this folder.")
+@click.option("--machine", "machines", multiple=True, help="Only this machine of the data set; may be repeated.")
+@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random splits.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Clips heard at once; default: one for each core.")
+@click.option("--cache", "cache_dir", type=click.Path(path_type=Path, file_okay=False),
+              help="Where embeddings are kept; default: the user's cache folder.")  # fmt: skip
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="The configuration, if any.")
+@json_option
+def command(
+    *,
+    folder: Path,
+    bundles: tuple[str, ...],
+    scorers: tuple[str, ...],
+    baselines: tuple[str, ...],
+    resplits: int | None,
+    out: Path | None,
+    machines: tuple[str, ...],
+    channel: int,
+    seed: int,
+    jobs: int | None,
+    cache_dir: Path | None,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how well bundles tell anomalous sounds from normal ones.
+
+    DATASET is a folder in a layout of the DCASE challenge's Task 2 or of MIMII. AUC and partial AUC of each machine id
+    and on average, beside the paper's Table I. Embeddings are kept: after an interrupt the same command goes on.
+    """
+    from edge_monitor.config import ModelSettings
+    from edge_monitor.evaluate.account import Account
+    from edge_monitor.evaluate.columns import choose
+    from edge_monitor.evaluate.datasets import read_dataset
+    from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
+    from edge_monitor.evaluate.measure import measure
+    from edge_monitor.evaluate.report import check_free, for_programs, summary, write_report
+
+    settings = optional_settings(config_path)
+    model = settings.model if settings else ModelSettings()
+    if out:
+        check_free(out)
+    dataset = read_dataset(folder, machines)
+    left_out: list[str] = []
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    def complain(line: str) -> None:
+        left_out.append(line)
+        click.echo(f"edge-monitor: {line}", err=True)
+
+    for line in dataset.warnings:
+        complain(line)
+    columns = choose(
+        bundles or (model.bundle,), scorers, baseline="autoencoder" in baselines, own_scorer=model.scorer,
+        state_dir=settings.node.state_dir if settings else None, seed=seed, tell=tell, complain=complain,
+    )  # fmt: skip
+    hearing = Hearing(
+        FeatureCache(cache_dir or default_cache()), tell, complain, channel=channel,
+        jobs=jobs or len(os.sched_getaffinity(0)),
+    )  # fmt: skip
+    try:
+        figures = measure(dataset, columns.detectors, hearing, complain, resplits=resplits, seed=seed)
+    except KeyboardInterrupt:
+        tell("stopped; what was heard is kept, and the same command goes on from there")
+        raise
+    account = Account(
+        dataset=folder.resolve().name,
+        figures=figures,
+        titles=columns.titles,
+        not_yet=columns.not_yet,
+        snr_db={(one.machine, one.machine_id): one.train[0].snr_db for one in dataset.individuals if one.train},
+        left_out=tuple(left_out),
+    )
+    if out:
+        write_report(account, out)
+    click.echo(json.dumps(for_programs(account)) if as_json else summary(account), nl=as_json)

@@ -1,0 +1,188 @@
+"""What a measurement says, in tables and sentences: the same on the terminal, in Markdown and in HTML; pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_monitor.evaluate import table_i
+from edge_monitor.evaluate.roc import nearest_to_corner, operating_point
+from edge_monitor.evaluate.table import NOTHING, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge_monitor.evaluate.figures import Figures, Mean, Row
+    from edge_monitor.evaluate.roc import OperatingPoint
+
+NOT_YET = "not available yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Figures with what they were measured on."""
+
+    dataset: str  # the folder's name
+    figures: Figures
+    titles: Mapping[str, str]  # detector -> what it is
+    not_yet: tuple[str, ...]  # columns of Table I that no bundle brings
+    snr_db: Mapping[tuple[str, str], float | None]  # (machine, id) -> of the machine over the factory's noise
+    left_out: tuple[str, ...]  # one line for each thing that could not be measured
+
+    def incomparable(self) -> tuple[str, ...]:
+        """Return why the figures are no counterparts of the paper's; empty when they are."""
+        figures = self.figures
+        clips: dict[str, tuple[int, int]] = {}
+        for row in figures.of(figures.detectors[0]):
+            train, test = clips.get(row.machine, (0, 0))
+            clips[row.machine] = (train + row.n_train, test + row.n_normal + row.n_anomaly)
+        split = () if figures.resplits is None else ("random splits that learn 60 % of the normal clips",)
+        return split + table_i.differences(clips, own_split=figures.resplits is None)
+
+    def notes(self) -> Iterator[str]:
+        """Yield what must be known beside the tables, a sentence each."""
+        figures = self.figures
+        cell = "AUC (pAUC up to a false positive rate of 0.1), percent; 50 is chance"
+        if figures.resplits is None:
+            yield f"{cell}. By the data set's own split."
+        else:
+            yield (
+                f"{cell}. Mean over {figures.resplits} random splits of the normal clips, 60 % learnt; in brackets "
+                "what 95 % of the splits' AUCs lie between."
+            )
+        yield "Averages: over the ids of a machine, then over the machines, as in the paper's Table I."
+        yield from (f"{name}: {title}." for name, title in self.titles.items())
+        if not self._beside():
+            return
+        paper = "Columns with a star: the paper's Table I, all clips of the DCASE 2020 Task 2 development set"
+        reasons = self.incomparable()
+        yield f"{paper}. Not to be compared with the others: {'; '.join(reasons)}." if reasons else f"{paper}."
+        if any(table_i.machine_of(row.machine) == table_i.DERIVED[0] for row in figures.rows):
+            yield "The paper's MS-CLAP figure for Fan 00 is derived from the printed average of Fan."
+
+    def main(self) -> Table:
+        """Return the table by machine id, with the paper's columns where it has the machine."""
+        figures = self.figures
+        head = ("machine id", "SNR dB", "train", "normal", "anomaly", *figures.detectors)
+        rows: list[tuple[str, ...]] = []
+        machines = dict.fromkeys(row.machine for row in figures.rows)
+        for machine in machines:
+            ids = dict.fromkeys(row.machine_id for row in figures.rows if row.machine == machine)
+            rows += [self._row(machine, machine_id) for machine_id in ids]
+            means = [self._mean(figures.mean(detector, machine)) for detector in figures.detectors]
+            rows.append((f"{machine}, average", "", "", "", "", *means, *self._paper_average(machine)))
+        means = [self._mean(figures.mean(detector)) for detector in figures.detectors]
+        rows.append(("all, average", "", "", "", "", *means, *self._paper_overall()))
+        head = (*head, *(f"{name}*" for name in table_i.COLUMNS))
+        width = len(head) if self._beside() else len(head) - len(table_i.COLUMNS)
+        return Table(head[:width], tuple(row[:width] for row in rows))
+
+    def overview(self) -> Table:
+        """Return a line for each detector: its averages, and how it compares with the first on the same splits."""
+        figures = self.figures
+        differences = {one.detector: one for one in figures.differences()}
+        rows: list[tuple[str, ...]] = []
+        for detector in figures.detectors:
+            mean, between, other = figures.mean(detector), figures.interval(detector), differences.get(detector)
+            rows.append((
+                detector,
+                f"{mean.auc:.2f}" if mean else NOTHING,
+                f"{between[0]:.1f} to {between[1]:.1f}" if between else NOTHING,
+                f"{mean.pauc:.2f}" if mean else NOTHING,
+                str(mean.ids if mean else 0),
+                f"{other.auc:+.2f}, {other.low:+.1f} to {other.high:+.1f}" if other else NOTHING,
+            ))  # fmt: skip
+        rows += [(name, NOT_YET, *([NOTHING] * 4)) for name in self.not_yet]
+        return Table(
+            ("detector", "AUC", "95 % interval", "pAUC", "ids", f"AUC over {figures.detectors[0]}"),
+            tuple(rows),
+        )
+
+    def thresholds(self) -> Table:
+        """Return what two thresholds do to the test clips of the data set's own split."""
+        rows: list[tuple[str, ...]] = []
+        rates: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+        for row in self.figures.rows:
+            if row.curve is None:
+                continue
+            normal, anomalous = row.curve.normal, row.curve.anomalous
+            points = [nearest_to_corner(normal, anomalous)]
+            if row.curve.threshold is not None:
+                points.append(operating_point(normal, anomalous, row.curve.threshold))
+            cells = [cell for point in points for cell in _operating(f"{point.threshold:.4g}", *_rates(point))]
+            rates[row.detector].append(tuple(rate for point in points for rate in _rates(point)))
+            rows.append(_thresholds(f"{row.machine} {row.machine_id}", row.detector, cells))
+        for detector, found in rates.items():
+            means = [sum(column) / len(column) for column in zip(*found, strict=True)]
+            pairs = zip(means[::2], means[1::2], strict=True)
+            rows.append(
+                _thresholds("all, average", detector, [cell for pair in pairs for cell in _operating("", *pair)])
+            )
+        head = ("nearest to (0, 1)", "from normals alone")
+        columns = [name for each in head for name in (each, "false alarms", "misses")]
+        return Table(("machine id", "detector", *columns), tuple(rows))
+
+    def snr(self, row: Row) -> str:
+        """Return a machine id's SNR for a person, dB."""
+        found = self.snr_db.get((row.machine, row.machine_id))
+        return "not stated" if found is None else f"{found:g}"
+
+    def _row(self, machine: str, machine_id: str) -> tuple[str, ...]:
+        rows = {row.detector: row for row in self.figures.of_id(machine, machine_id)}
+        first = next(iter(rows.values()))
+        cells = [_cell(rows.get(detector)) for detector in self.figures.detectors]
+        counts = (str(first.n_train), str(first.n_normal), str(first.n_anomaly))
+        paper = table_i.figures_of(machine, machine_id)
+        shown = [NOTHING] * len(table_i.COLUMNS) if paper is None else [f"{figure:.2f}" for figure in paper]
+        if (table_i.machine_of(machine), machine_id.removeprefix("id_")) == table_i.DERIVED[:2]:
+            shown[table_i.COLUMNS.index(table_i.DERIVED[2])] += " (derived)"
+        return (f"{machine} {machine_id}", self.snr(first), *counts, *cells, *shown)
+
+    def _beside(self) -> bool:
+        """Return whether the paper has any of the machine ids."""
+        return any(table_i.figures_of(row.machine, row.machine_id) for row in self.figures.rows)
+
+    def _paper_average(self, machine: str) -> tuple[str, ...]:
+        """Return the paper's averages of a machine, unless ids of it are missing here: those would be of other ids."""
+        name = table_i.machine_of(machine)
+        if name is None or self._ids(machine) != set(table_i.AUC[name]):
+            return (NOTHING,) * len(table_i.COLUMNS)
+        return tuple(f"{figure:.2f}" for figure in table_i.AVERAGE[name])
+
+    def _paper_overall(self) -> tuple[str, ...]:
+        machines = {row.machine for row in self.figures.rows}
+        whole = {table_i.machine_of(machine) for machine in machines} == set(table_i.AUC) and all(
+            self._ids(machine) == set(table_i.AUC[table_i.machine_of(machine) or ""]) for machine in machines
+        )
+        return tuple(f"{figure:.2f}" if whole else NOTHING for figure in table_i.OVERALL)
+
+    def _ids(self, machine: str) -> set[str]:
+        return {row.machine_id.removeprefix("id_") for row in self.figures.rows if row.machine == machine}
+
+    @staticmethod
+    def _mean(mean: Mean | None) -> str:
+        return f"{mean.auc:.2f} ({mean.pauc:.2f})" if mean else NOTHING
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return NOTHING
+    text = f"{row.auc:.2f} ({row.pauc:.2f})"
+    if len(row.aucs) == 1:
+        return text
+    low, high = row.auc_spread
+    return f"{text} [{low:.1f}, {high:.1f}]"
+
+
+def _rates(point: OperatingPoint) -> tuple[float, float]:
+    return point.false_alarm, point.miss
+
+
+def _operating(threshold: str, false_alarm: float, miss: float) -> tuple[str, str, str]:
+    return threshold, f"{false_alarm:.1%}", f"{miss:.1%}"
+
+
+def _thresholds(label: str, detector: str, cells: list[str]) -> tuple[str, ...]:
+    """Return a row of six figures, or of three and blanks where the detector has no threshold of its own."""
+    return (label, detector, *cells, *[NOTHING] * (6 - len(cells)))

@@ -1,0 +1,131 @@
+"""What was measured of each detector, by machine id and on average; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor.evaluate.resplit import interval, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """The test clips' scores by the data set's own split."""
+
+    normal: Scores  # (n,) higher = more anomalous
+    anomalous: Scores  # (m,)
+    n_train: int  # clips
+    threshold: float | None  # from the training clips alone; None: the detector gives none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One machine id and one detector."""
+
+    machine: str
+    machine_id: str
+    detector: str
+    aucs: Scores  # (splits,) percent; one for the data set's own split
+    paucs: Scores  # (splits,) percent
+    n_train: int  # clips, as all of these
+    n_normal: int
+    n_anomaly: int
+    curve: Curve | None  # None: the data set's own split lacks a class
+
+    @property
+    def auc(self) -> float:
+        """Return the AUC, mean over the splits, percent."""
+        return float(self.aucs.mean())
+
+    @property
+    def pauc(self) -> float:
+        """Return the standardized partial AUC up to a false positive rate of 0.1, mean over the splits, percent."""
+        return float(self.paucs.mean())
+
+    @property
+    def auc_spread(self) -> tuple[float, float]:
+        """Return what 95 % of the splits' AUCs lie between, percent."""
+        return spread(self.aucs)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A figure over several machine ids, percent."""
+
+    auc: float
+    pauc: float
+    ids: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better a detector is than the first one, on the same splits of the same machine ids."""
+
+    detector: str
+    reference: str
+    auc: float  # detector - reference, points
+    low: float  # 95 % interval
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that was measured; rows by machine id, then detector."""
+
+    detectors: tuple[str, ...]
+    rows: tuple[Row, ...]
+    resplits: int | None  # None: the data set's own split
+
+    def of(self, detector: str, machine: str | None = None) -> tuple[Row, ...]:
+        """Return a detector's rows (of one machine)."""
+        return tuple(row for row in self.rows if row.detector == detector and machine in {None, row.machine})
+
+    def of_id(self, machine: str, machine_id: str) -> tuple[Row, ...]:
+        """Return a machine id's rows."""
+        return tuple(row for row in self.rows if (row.machine, row.machine_id) == (machine, machine_id))
+
+    def mean(self, detector: str, machine: str | None = None) -> Mean | None:
+        """Return the mean over a machine's ids; over the means of all machines, as Table I does, when none is named."""
+        rows = self.of(detector, machine)
+        if not rows:
+            return None
+        weight = _weights(rows)
+        return Mean(
+            auc=float(weight @ [row.auc for row in rows]), pauc=float(weight @ [row.pauc for row in rows]),
+            ids=len(rows),
+        )  # fmt: skip
+
+    def interval(self, detector: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of the overall mean AUC; None without re-splits."""
+        rows = self.of(detector)
+        if self.resplits is None or not rows:
+            return None
+        return interval(np.stack([row.aucs for row in rows]), _weights(rows))
+
+    def differences(self) -> Iterator[Difference]:
+        """Yield the paired differences to the first detector; none without re-splits."""
+        reference, *others = self.detectors
+        first = {(row.machine, row.machine_id): row for row in self.of(reference)}
+        for detector in others:
+            rows = [row for row in self.of(detector) if (row.machine, row.machine_id) in first]
+            if self.resplits is None or not rows:
+                continue
+            points = np.stack([row.aucs - first[row.machine, row.machine_id].aucs for row in rows])  # (ids, splits)
+            weight = _weights(rows)
+            low, high = interval(points, weight)
+            yield Difference(detector, reference, float(weight @ points.mean(axis=1)), low, high)
+
+
+def _weights(rows: Sequence[Row]) -> Scores:
+    """Return what each row counts, (rows,), sum 1: every machine the same, and its ids the same within it."""
+    machines = [row.machine for row in rows]
+    return np.array([1.0 / (machines.count(machine) * len(set(machines))) for machine in machines])

@@ -1,0 +1,160 @@
+"""The report of a measurement: a folder with Markdown, HTML and the figures for programs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from html import escape
+from typing import TYPE_CHECKING
+
+from edge_monitor.errors import DatasetError
+from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge_monitor.evaluate.account import Account
+    from edge_monitor.evaluate.figures import Row
+
+MARKDOWN, HTML, FIGURES = "report.md", "report.html", "figures.json"
+_THRESHOLDS = (
+    "Shares of the test clips of the data set's own split. The threshold nearest to (0, 1) on the ROC curve is the "
+    "paper's: it is chosen with the labels of these very clips. The one from normals alone is what enrolling the "
+    "training clips sets for 0.1 false alarms per day; the less normal sound there is, the higher it must be."
+)
+_STYLE = """
+body{font:16px/1.5 sans-serif;margin:2em auto;max-width:75em;padding:0 1em}
+table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}
+th,td{border-bottom:1px solid #ccc;padding:.2em .7em;text-align:right;white-space:nowrap}
+tbody th,th:first-child{text-align:left}tbody th{font-weight:normal}
+section{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-end}figure{margin:0}figcaption{font-size:.85em}
+"""
+
+
+def check_free(out: Path) -> None:
+    """Raise DatasetError when the folder holds a report already: it is not overwritten."""
+    if any((out / name).exists() for name in (MARKDOWN, HTML, FIGURES)):
+        raise DatasetError("holds a report already", where=str(out), hint="name another folder, or delete it")
+
+
+def write_report(account: Account, out: Path) -> None:
+    """Write the report into the folder `out`, each file whole or not at all. Raises DatasetError as `check_free`."""
+    check_free(out)
+    texts = {
+        FIGURES: json.dumps(for_programs(account), indent=1) + "\n", MARKDOWN: markdown(account), HTML: html(account)
+    }  # fmt: skip
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            new = out / f".{name}.new"
+            new.write_text(text, "utf-8")
+            new.replace(out / name)
+    except OSError as error:
+        raise DatasetError(f"cannot be written: {error.strerror}", where=str(out)) from error
+
+
+def for_programs(account: Account) -> dict[str, object]:
+    """Return the figures as they are printed with `--json`; AUC and pAUC in percent."""
+    figures = account.figures
+    means = {detector: mean for detector in figures.detectors if (mean := figures.mean(detector))}
+    between = {detector: figures.interval(detector) for detector in means}
+    return {
+        "rows": [_row(row, spread=figures.resplits is not None) for row in figures.rows],
+        "mean_auc": {detector: round(mean.auc, 4) for detector, mean in means.items()},
+        "mean_pauc": {detector: round(mean.pauc, 4) for detector, mean in means.items()},
+        "mean_auc_interval": {name: [round(end, 4) for end in ends] for name, ends in between.items() if ends},
+        "differences": [
+            {"bundle": one.detector, "reference": one.reference, "auc": round(one.auc, 4), "low": round(one.low, 4),
+             "high": round(one.high, 4)}
+            for one in figures.differences()
+        ],
+        "resplit": figures.resplits,
+        "snr_db": sorted({snr_db for snr_db in account.snr_db.values() if snr_db is not None}),
+        "not_comparable_with_paper": list(account.incomparable()),
+        "not_available": list(account.not_yet),
+        "left_out": list(account.left_out),
+    }  # fmt: skip
+
+
+def _row(row: Row, *, spread: bool) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "machine": row.machine, "id": row.machine_id, "bundle": row.detector, "auc": round(row.auc, 4),
+        "pauc": round(row.pauc, 4), "n_normal": row.n_normal, "n_anomaly": row.n_anomaly, "n_train": row.n_train,
+    }  # fmt: skip
+    if spread:
+        facts["auc_low"], facts["auc_high"] = (round(end, 4) for end in row.auc_spread)
+    return facts
+
+
+def summary(account: Account) -> str:
+    """Return the tables and what must be known beside them, as Markdown; a terminal shows them as well."""
+    notes = "\n".join(f"- {note}" for note in account.notes())
+    return f"{notes}\n\n{account.main().markdown()}\n\n{account.overview().markdown()}\n"
+
+
+def markdown(account: Account) -> str:
+    """Return report.md."""
+    left_out = "".join(f"- {line}\n" for line in account.left_out)
+    return (
+        f"# {account.dataset}\n\n{summary(account)}\n## Thresholds\n\n{_THRESHOLDS}\n\n"
+        f"{account.thresholds().markdown()}\n\nROC curves and histograms: {HTML}\n"
+        + (f"\n## Left out\n\n{left_out}" if left_out else "")
+    )
+
+
+def html(account: Account) -> str:
+    """Return report.html: one file that fetches nothing and runs nothing."""
+    style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    notes = "".join(f"<li>{escape(note)}</li>" for note in account.notes())
+    left_out = "".join(f"<li>{escape(line)}</li>" for line in account.left_out)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{style}'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(account.dataset)}: detection</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{escape(account.dataset)}</h1>
+<ul>{notes}</ul>
+{account.main().html()}
+{account.overview().html()}
+<h2>Thresholds</h2>
+<p>{escape(_THRESHOLDS)}</p>
+{account.thresholds().html()}
+<h2>ROC curves and scores</h2>
+<p>By the data set's own split. On a curve: ring, the point nearest to (0, 1); square, the threshold from normals alone.
+In a histogram: dashed line, the threshold nearest to (0, 1); solid line, the one from normals alone.</p>
+{"".join(_plots(account))}
+{f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else ""}
+</body>
+</html>
+"""
+
+
+def _plots(account: Account) -> Iterator[str]:
+    """Yield a section for each machine id: its curves, and the scores by each detector."""
+    figures = account.figures
+    stroke = {detector: colour(position) for position, detector in enumerate(figures.detectors)}
+    for machine, machine_id in dict.fromkeys((row.machine, row.machine_id) for row in figures.rows):
+        rows = figures.of_id(machine, machine_id)
+        curves = {row.detector: row.curve for row in rows if row.curve}
+        if not curves:
+            continue
+        label = f"{machine} {machine_id}"
+        train = next(iter(curves.values())).n_train
+        yield f"<h3>{escape(label)}</h3><p>{train} training clips, SNR {escape(account.snr(rows[0]))}</p><section>"
+        yield _figure(
+            ", ".join(curves), draw_roc(label, {name: (stroke[name], curve) for name, curve in curves.items()})
+        )
+        for name, curve in curves.items():
+            yield _figure(name, draw_histogram(f"{label}, {name}", curve))
+        yield "</section>\n"
+
+
+def _figure(caption: str, drawing: str) -> str:
+    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"

@@ -1,0 +1,118 @@
+"""Calibrating anew: the threshold from the normals in use and from what was heard in operation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory.calibration import calibrate as calibrated
+from edge_monitor.memory.evidence import in_operation
+from edge_monitor.memory.generations import active_generation, list_generations
+from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.scorers import scorer_name
+from edge_monitor.service.learning import require_bundle
+from edge_monitor.service.minutes import MINUTE_MS
+from edge_monitor.service.operations.normals import rebuild, settings_of
+from edge_monitor.service.pipeline import threshold_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from edge_monitor.memory.evidence import Evidence
+    from edge_monitor.memory.generations import Generation
+    from edge_monitor.service.node import Node
+
+    Answer = Iterator[dict[str, Any]]
+
+
+def calibrate(
+    node: Node, *, machine: str, false_alarms_per_day: float | None, threshold: float | None, dry_run: bool
+) -> Answer:
+    """Find the threshold anew and build the next generation with it, unless `dry_run`; yield what came of it.
+
+    The wanted rate is the configuration's unless `false_alarms_per_day` is given; `threshold` is one that labelled
+    sound chose instead. Raises NormalsError when the machine is not enrolled, or for a rate or threshold not above 0.
+    """
+    alarm = node.machine(machine).alarm
+    with node.database() as connection:
+        before = active_generation(connection, machine)
+        if before is None:
+            raise NormalsError(
+                "not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first"
+            )
+        require_bundle(node, machine, before.bundle_hash)
+        same_unit = before.scorer == scorer_name(node.metric)
+        if threshold is not None and not same_unit:
+            raise NormalsError(node.another_scorer(machine, before.scorer))
+        store = NormalStore(connection, machine)
+        members = store.ids()
+        settings = settings_of(
+            node,
+            machine,
+            false_alarms_per_day=false_alarms_per_day,
+            operation=operation(connection, before, frozenset(members)) if same_unit else None,
+            threshold=threshold,
+        )
+        if dry_run:
+            found, number = calibrated(store.vectors(members), store.layout(members), node.metric, settings), None
+        else:
+            built = rebuild(node, connection, machine, "calibrate", settings)
+            found, number = built.calibration, built.number
+    yield {
+        "machine": machine,
+        "dry_run": dry_run,
+        "generation": number,
+        "old_generation": before.number,
+        "old_threshold": threshold_of(alarm, before),
+        "threshold": found.threshold,
+        "method": found.method,
+        "wanted_per_day": found.wanted_per_day,
+        "configured_per_day": alarm.false_alarms_per_day,
+        "expected_per_day": found.expected_per_day,
+        "expected_low_per_day": found.expected_low_per_day,
+        "expected_high_per_day": found.expected_high_per_day,
+        "at_most_per_day": found.at_most_per_day,
+        "cannot_promise_below_per_day": found.cannot_promise_below_per_day,
+        "extrapolated": found.extrapolated,
+        "independent_blocks": found.independent_blocks,
+        "normal_days": found.seconds / 86_400,
+        "operation_days": found.operation_days,
+        "calibration": found.sentence(),
+        "enough": found.coverage.enough,
+        "coverage": found.coverage.sentence,
+        "caution": found.caution(),
+    }
+
+
+def operation(connection: sqlite3.Connection, active: Generation, members: frozenset[int]) -> Evidence | None:
+    """Return what the minutes judged live say of false alarms; None when there are none to go by.
+
+    Those count that were judged by the active generation's scorer with the normals in use, or fewer of them (more
+    normals only lower scores), and not the time of alarms that nobody rejected: the machine may not have been healthy.
+    Alarms that a person rejected are the false ones.
+    """
+    alike = [
+        each
+        for each in list_generations(connection, active.machine)
+        if members.issuperset(each.members)
+        and (each.bundle_hash, each.scorer, each.k) == (active.bundle_hash, active.scorer, active.k)
+    ]
+    numbers = json.dumps([each.number for each in alike])
+    minutes, highest = connection.execute(
+        "SELECT count(*), max(threshold) FROM score_minutes AS minute WHERE machine = ? AND windows > 0"
+        " AND threshold IN (SELECT threshold FROM generations WHERE machine = minute.machine"
+        "  AND number IN (SELECT value FROM json_each(?)))"
+        " AND NOT EXISTS (SELECT 1 FROM alarms WHERE machine = minute.machine AND rejected_ms IS NULL"
+        "  AND started_ms < minute_ms + ? AND (ended_ms IS NULL OR ended_ms >= minute_ms))",
+        (active.machine, numbers, MINUTE_MS),
+    ).fetchone()
+    if not minutes:
+        return None
+    peaks = connection.execute(
+        "SELECT peak_score FROM alarms WHERE machine = ? AND rejected_ms IS NOT NULL"
+        " AND generation IN (SELECT value FROM json_each(?))",
+        (active.machine, numbers),
+    )
+    return in_operation([row[0] for row in peaks], minutes * MINUTE_MS / 1000, highest)
