@@ -15,6 +15,7 @@ import psutil
 from bench import __main__ as suite
 from bench.part import Part, run
 from bench.rows import Row
+from tests.broker import wait_until
 
 if TYPE_CHECKING:
     import pytest
@@ -72,7 +73,7 @@ def test_a_part_that_overruns_is_ended_with_what_it_had_started(
     assert time.monotonic() - begun_s < 15.0
     assert (rows, broke) == ([Row("sleeper", missing="took more than 5 s")], False)
     child = int(note.read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_the_suite_keeps_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ class Plant:
         alerts = [json.loads(message.payload) for message in self.delivered() if message.topic.endswith("/alert")]
         return {alert["alarm_id"] for alert in alerts if alert["event"] == "start"}
 
-    def wait_for_alarms(self, count: int, seconds: float = PROBE_S) -> None:
+    def wait_for_alarms(self, count: int, seconds: float = 2 * PROBE_S) -> None:
         """Return when the subscriber has seen the start of so many alarms."""
         wait_until(lambda: len(self.alarms()) >= count, seconds, f"{count} alarms at the subscriber")
 

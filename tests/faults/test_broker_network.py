@@ -37,6 +37,7 @@ def test_a_black_hole_under_an_alert_is_noticed_and_the_alert_arrives(tmp_path: 
     ):
         node.commit(("pump-3", 0, b"0"))
         plant.wait_for(ALERT)
+        wait_until(lambda: node.counts().due == 0)  # acknowledged as well
         proxy.hole = True
         node.commit(("pump-3", 1, b"1"), ("pump-3", 2, b"2"))
         wait_until(lambda: node.publisher.health().last_error is not None)

@@ -29,7 +29,7 @@ def test_a_false_alarm_becomes_normal_and_back(enrolled: Make) -> None:
     """A rejected alarm's sound ends it by being normal; taking the rejection back makes it anomalous again."""
     product = enrolled(FAILING)
     with product.daemon() as daemon:
-        wait_until(lambda: product.rows("SELECT 1 FROM alarm_windows WHERE number >= 7"), 30.0, "its windows")
+        wait_until(lambda: product.rows("SELECT 1 FROM alarm_windows WHERE number >= 7"), 60.0, "its windows")
         [alarm] = product.answer("alarms list")
         assert alarm["active"]
         rejected = product.answer("alarms reject", alarm["alarm_id"][:8], "--add-normal")
