@@ -29,7 +29,7 @@ def judge(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
     """Return the verdict for n leave-block-out scores from blocks `unit`, (n,).
 
     Two questions: are there enough independent blocks, and do scores still fall as the memory grows (the learning
-    curve's last doubling: the scores with half the blocks forgotten over those with all).
+    curve's last doubling: the distances with half the blocks forgotten over those with all).
     """
     blocks = int(unit.max()) + 1
     if blocks < MIN_BLOCKS:
@@ -38,8 +38,8 @@ def judge(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
             sentence=f"More normal sound is needed: {blocks} independent blocks (files, or 30 s of a longer one), "
             f"at least {MIN_BLOCKS} are advised.",
         )
-    known = np.isfinite(left_out.halved) & (left_out.score > 0)
-    gain = float(np.median(left_out.halved[known] / left_out.score[known])) if known.any() else float("inf")
+    known = np.isfinite(left_out.halved) & (left_out.near > 0)
+    gain = float(np.median(left_out.halved[known] / left_out.near[known])) if known.any() else float("inf")
     if gain > STILL_LEARNING:
         return Coverage(
             enough=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,8 @@ class LeftOut:
     """Every normal's score as if its block had never been heard."""
 
     score: NDArray[np.float64]  # (n,) >= 0
+    # By eq. 1, whatever scores: quotients of distances do not fall as the memory grows, so do not show that it must.
+    near: NDArray[np.float64]  # (n,) >= 0; NaN where halved is
     halved: NDArray[np.float64]  # (n,) the same with every other block forgotten too; NaN where too few remain
 
 
@@ -68,7 +70,8 @@ def leave_block_out(
     unit = layout.unit
     folds = min(int(unit.max()) + 1, MAX_FOLDS)
     score = np.empty(count)
-    halved = np.full(count, np.nan)
+    near, halved = np.full((2, count), np.nan)
+    plain = replace(spec, scorer=None)
     for fold in range(folds):
         held = unit % folds == fold  # (n,)
         others = ~held & ~_guard(layout, held, window_s)
@@ -81,8 +84,9 @@ def leave_block_out(
         score[held] = _score(vectors, others, held, spec, k)
         half = others & (_position(unit, folds) % 2 == fold % 2)
         if half.sum() >= k:
-            halved[held] = _score(vectors, half, held, spec, k)
-    return LeftOut(score, halved)
+            near[held] = _score(vectors, others, held, plain, k)
+            halved[held] = _score(vectors, half, held, plain, k)
+    return LeftOut(score, near, halved)
 
 
 def _score(

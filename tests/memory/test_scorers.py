@@ -14,8 +14,10 @@ from edge_monitor.config import ScorerName
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.covariance import oas, shrunk_covariance
+from edge_monitor.memory.coverage import judge
 from edge_monitor.memory.distance import scores
 from edge_monitor.memory.generations import active_generation, build_generation
+from edge_monitor.memory.leaveout import Layout, leave_block_out
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.memory.scorers import SCORERS, fit, sub_bands
@@ -45,6 +47,20 @@ def test_the_configuration_knows_every_scorer() -> None:
     assert all(info.title and info.source for info in SCORERS.values())
 
 
+def test_whether_more_sound_is_needed_is_asked_of_eq_1_whatever_scores() -> None:
+    """Forgetting half the blocks says the same by every scorer, though scores by local density hardly change."""
+    vectors = noise(60)
+    layout = Layout(np.arange(60), np.zeros(60, dtype=np.int64), np.zeros(60))
+    by_distance, by_density = (
+        leave_block_out(vectors, layout, MetricSpec(scorer=name), k=4, window_s=10.0)
+        for name in (None, "local-density")
+    )
+    assert by_density.near.tolist() == by_distance.near.tolist() == by_distance.score.tolist()
+    assert by_density.halved.tolist() == by_distance.halved.tolist()
+    assert judge(by_density, layout.unit) == judge(by_distance, layout.unit)
+    assert not judge(by_density, layout.unit).enough
+
+
 def test_without_a_name_the_bundle_decides() -> None:
     """Eq. 1 in the manifest's metric, or the scorer that the manifest names."""
     assert fit(None, LINE, MetricSpec()).name == "euclidean"
@@ -63,6 +79,18 @@ def test_local_density_measures_in_each_normals_own_neighbourhood() -> None:
     """Two neighbours: radii 1.5, 1, 1, 1, 1.5 and 10.5; from 16 the outlier is 2 / 10.5 away, the next 12 / 1.5."""
     fitted = fit("local-density", LINE, PLAIN, k=2)
     assert fitted.scores(np.array([[16, 0]], dtype=np.float32)) == pytest.approx([(2 / 10.5 + 12 / 1.5) / 2])
+
+
+def test_radii_are_those_of_a_plain_computation_far_from_the_origin() -> None:
+    """Levels near -60 dB with copies among them, where float32 squares have few digits left for what is near."""
+    normals = noise(300) - 60.0
+    normals[1] = normals[0]
+    apart = np.linalg.norm(normals[:, None, :].astype(np.float64) - normals[None, :, :], axis=2)  # (n, n)
+    radius = np.sort(apart, axis=1)[:, 1:5].mean(axis=1)  # the nearest one is itself
+    queries = noise(5, seed=1) - 60.0
+    to = np.linalg.norm(queries[:, None, :].astype(np.float64) - normals[None, :, :], axis=2)  # (q, n)
+    expected = np.sort(to / radius, axis=1)[:, :4].mean(axis=1)
+    assert fit("local-density", normals, PLAIN).scores(queries) == pytest.approx(expected, rel=1e-5)
 
 
 def test_mahalanobis_is_the_distance_by_the_inverted_covariance() -> None:
