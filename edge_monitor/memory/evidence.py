@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ DAY_S = 86_400.0
 _DOUBT = 0.05
 _EDGE_S = 1e-6  # starts nearer than this are one window length apart
 _BUSY = 0.8  # alarms per disturbed stretch are counted at the score that one stretch in five reaches
+_LEAST_P = 1e-12  # chance of a disturbed stretch: rates below are not told apart
+_SAME = 1e-6  # relative: thresholds found from the same scores, rounded otherwise
 _MIN_SERIES = 12  # blocks: fewer say nothing about how long sound resembles itself
 
 
@@ -49,18 +52,20 @@ class Evidence:
         """Return the threshold, moved as far as what was heard contradicts `wanted_per_day`, if it does.
 
         Up when alarms at the wanted rate would disturb so many stretches with probability below 5 % (binomial), down
-        when they would disturb so few.
+        when they would disturb so few. What `lowest` kept quiet refutes no threshold below it.
         """
         stretches = len(self.level)
-        p = wanted_per_day * self.days / (self.alarms_per_stretch * stretches)
+        p = max(wanted_per_day * self.days / (self.alarms_per_stretch * stretches), _LEAST_P)
         if not self.complete or p >= 1.0:
             return threshold
         level = np.sort(self.level)[::-1]  # descending
         most = plausible_count(stretches, p, _DOUBT)
         least = least_plausible_count(stretches, p, _DOUBT)
-        if most < stretches:
+        if most < stretches and level[most] > self.lowest:
             threshold = max(threshold, float(level[most]))
-        return min(threshold, float(level[least])) if least > 0 else threshold
+        if least > 0:
+            threshold = min(threshold, float(level[least]))
+        return self.lowest if math.isclose(threshold, self.lowest, rel_tol=_SAME) else threshold
 
 
 def at_most_per_day(heard: Sequence[Evidence], threshold: float) -> float:

@@ -79,7 +79,8 @@ class Hearing:
             if heard.window is not None:
                 self._minutes.add_fault(heard.machine, now.wall_ms)
             return
-        self._minutes.add_score(heard.score, now.wall_ms)
+        if heard.state is not MachineState.INHIBITED:  # no alarm was possible: its absence promises nothing
+            self._minutes.add_score(heard.score, now.wall_ms)
         if self._daemon.link is not None:
             live = self._daemon.is_live(heard.machine)
             lag_s = max(0.0, now.monotonic_s - heard.end_s) if live else 0.0

@@ -105,7 +105,7 @@ def test_operation_says_nothing_of_a_lower_threshold() -> None:
     """What 2.0 kept quiet, 1.5 might not have: those days neither promise nor count as heard."""
     score = np.random.default_rng(5).lognormal(0, 0.1, 600)
     days = in_operation([], 10 * 86_400, 2.0)
-    settings = CalibrationSettings(10.0, 10.0, operation=days)
+    settings = CalibrationSettings(10.0, 10.0, operation=(days,))
     above = calibrate_scores(score, layout_of(600), replace(settings, threshold=2.5), ENOUGH)
     below = calibrate_scores(score, layout_of(600), replace(settings, threshold=1.9), ENOUGH)
     assert (above.operation_days, below.operation_days) == (10.0, 0.0)
@@ -126,3 +126,16 @@ def test_threshold_moves_only_where_alarms_heard_refute_it(fitted: float, wanted
     """Stretches reach 1, 2, … 200 out of 2000 in ten days; the threshold stays among what they do not contradict."""
     heard = evidence([*range(1, 201), *([0.0] * 1800)], 10.0)
     assert heard.decide(fitted, wanted) == expected
+
+
+def test_quiet_days_say_nothing_against_a_lower_threshold() -> None:
+    """What 2.0 kept quiet for ten days: more alarms may be wanted, or the same by a threshold rounded otherwise."""
+    days = in_operation([], 10 * 86_400, 2.0)
+    assert days.decide(1.5, 10.0) == 1.5
+    assert days.decide(2.5, 10.0) == 2.0  # ten a day are due, none came
+    assert days.decide(2.0 - 1e-12, 0.1) == 2.0
+
+
+def test_a_rate_too_small_to_write_down_moves_nothing() -> None:
+    """Less than one alarm since the universe began."""
+    assert evidence([0.5] * 100, 1.0).decide(1.0, 1e-15) == 1.0

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Answer = Iterator[dict[str, Any]]
 
+_MONOTONE = frozenset({"euclidean", "euclidean-unit"})  # in other spaces, or by density, a new normal may raise scores
+
 
 def calibrate(
     node: Node, *, machine: str, false_alarms_per_day: float | None, threshold: float | None, dry_run: bool
@@ -52,7 +54,7 @@ def calibrate(
             node,
             machine,
             false_alarms_per_day=false_alarms_per_day,
-            operation=operation(connection, before, frozenset(members)) if same_unit else None,
+            operation=operation(connection, before, frozenset(members)) if same_unit else (),
             threshold=threshold,
         )
         if dry_run:
@@ -86,33 +88,40 @@ def calibrate(
     }
 
 
-def operation(connection: sqlite3.Connection, active: Generation, members: frozenset[int]) -> Evidence | None:
-    """Return what the minutes judged live say of false alarms; None when there are none to go by.
+def operation(connection: sqlite3.Connection, active: Generation, members: frozenset[int]) -> tuple[Evidence, ...]:
+    """Return what the minutes judged live say of false alarms, for each threshold that judged them.
 
-    Those count that were judged by the active generation's scorer with the normals in use, or fewer of them (more
-    normals only lower scores), and not the time of alarms that nobody rejected: the machine may not have been healthy.
+    Those count that were judged by the active generation's scorer and the normals in use, or by fewer of them where
+    more can only lower scores, and not the time of alarms that nobody rejected: the machine may not have been healthy.
     Alarms that a person rejected are the false ones.
     """
     alike = [
         each
         for each in list_generations(connection, active.machine)
-        if members.issuperset(each.members)
+        if (members == set(each.members) or (active.scorer in _MONOTONE and members.issuperset(each.members)))
         and (each.bundle_hash, each.scorer, each.k) == (active.bundle_hash, active.scorer, active.k)
     ]
     numbers = json.dumps([each.number for each in alike])
-    minutes, highest = connection.execute(
-        "SELECT count(*), max(threshold) FROM score_minutes AS minute WHERE machine = ? AND windows > 0"
+    minutes = connection.execute(
+        "SELECT threshold, count(*), min(minute_ms) FROM score_minutes AS minute WHERE machine = ? AND windows > 0"
         " AND threshold IN (SELECT threshold FROM generations WHERE machine = minute.machine"
         "  AND number IN (SELECT value FROM json_each(?)))"
         " AND NOT EXISTS (SELECT 1 FROM alarms WHERE machine = minute.machine AND rejected_ms IS NULL"
-        "  AND started_ms < minute_ms + ? AND (ended_ms IS NULL OR ended_ms >= minute_ms))",
+        "  AND started_ms < minute_ms + ? AND (ended_ms IS NULL OR ended_ms >= minute_ms))"
+        " GROUP BY threshold ORDER BY threshold",
         (active.machine, numbers, MINUTE_MS),
-    ).fetchone()
-    if not minutes:
-        return None
+    ).fetchall()
     peaks = connection.execute(
-        "SELECT peak_score FROM alarms WHERE machine = ? AND rejected_ms IS NOT NULL"
+        "SELECT threshold, peak_score, started_ms FROM alarms WHERE machine = ? AND rejected_ms IS NOT NULL"
         " AND generation IN (SELECT value FROM json_each(?))",
         (active.machine, numbers),
+    ).fetchall()
+    return tuple(
+        in_operation(
+            # minutes are forgotten earlier than alarms
+            [peak for at, peak, started_ms in peaks if at == threshold and started_ms >= first_ms],
+            count * MINUTE_MS / 1000,
+            threshold,
+        )
+        for threshold, count, first_ms in minutes
     )
-    return in_operation([row[0] for row in peaks], minutes * MINUTE_MS / 1000, highest)

@@ -95,7 +95,7 @@ def settings_of(
     machine: str,
     *,
     false_alarms_per_day: float | None = None,
-    operation: Evidence | None = None,
+    operation: tuple[Evidence, ...] = (),
     threshold: float | None = None,
 ) -> CalibrationSettings:
     """Return what a machine's threshold is for; without `false_alarms_per_day` the configuration's rate is wanted."""
