@@ -11,7 +11,10 @@ import click
 from edge_monitor.cli.options import config_option, dry_run_option, json_option, machine_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_monitor.config import Settings
+    from edge_monitor.records import Vector
     from edge_monitor.service.client import Ask
 
 
@@ -71,6 +74,7 @@ def _labelled(
 ) -> dict[str, Any]:
     """Return what the labels say of their own best threshold and of the one from normal sound."""
     from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.errors import NormalsError
     from edge_monitor.evaluate.labelled import compare, find_individual, score
     from edge_monitor.evaluate.learnt import Ear
     from edge_monitor.service.node import Node
@@ -81,11 +85,14 @@ def _labelled(
     individual, warnings = find_individual(dataset, wanted)
     ear = Ear(Encoder(node.bundle, settings.model.threads), channel)
 
-    def score_window(vector: Any) -> float:  # noqa: ANN401 - records.Vector, which the help must not import
-        answers = ask("score", machine=machine, vectors=[pack_vector(vector)], bundle_hash=node.bundle.bundle_hash)
-        return float(next(answers)["score"])
+    def score_windows(vectors: Sequence[Vector]) -> list[float]:
+        packed = [pack_vector(vector) for vector in vectors]
+        answers = list(ask("score", machine=machine, vectors=packed, bundle_hash=node.bundle.bundle_hash))
+        if text := node.another_scorer(machine, answers[0]["scorer"]):  # the two thresholds would have two units
+            raise NormalsError(text)
+        return [answer["score"] for answer in answers]
 
-    normal, anomalous, unheard = score(individual, ear, score_window)
+    normal, anomalous, unheard = score(individual, ear, score_windows)
     for line in (*warnings, *unheard):
         click.echo(f"edge-monitor: {line}", err=True)
     return compare(individual, normal, anomalous, threshold)

@@ -11,7 +11,7 @@ from edge_monitor.evaluate.datasets import read_dataset
 from edge_monitor.evaluate.roc import auc, nearest_to_corner, operating_point
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,6 +30,8 @@ def find_individual(dataset: Path, label: str | None) -> tuple[Individual, tuple
     Raises DatasetError when it is not there, or there are several and none was named.
     """
     found = read_dataset(dataset)
+    if not found.individuals:
+        raise DatasetError("no clip can be used", where=str(dataset), hint="; ".join(found.warnings))
     labels = ", ".join(each.label for each in found.individuals)
     chosen = [each for each in found.individuals if label in (None, each.label, each.machine_id)]
     if not chosen:
@@ -40,25 +42,27 @@ def find_individual(dataset: Path, label: str | None) -> tuple[Individual, tuple
 
 
 def score(
-    individual: Individual, ear: Ear, score_window: Callable[[Vector], float]
+    individual: Individual, ear: Ear, score_windows: Callable[[Sequence[Vector]], Sequence[float]]
 ) -> tuple[Scores, Scores, list[str]]:
     """Return the scores of the normal and of the anomalous test clips, (n,) and (m,), and which could not be heard.
 
-    A clip's score is the mean over its windows. Raises DatasetError when a class has no clip that can be heard.
+    A clip's score is the mean over its windows; `score_windows` is asked once, for all. Raises DatasetError when a
+    class has no clip that can be heard.
     """
-    scores: dict[bool, list[float]] = {False: [], True: []}
+    heard: list[tuple[bool, list[Vector]]] = []  # of each clip: anomalous, its windows
     unheard: list[str] = []
     for clip in individual.test:
         try:
-            windows = [score_window(heard.embedding.vector) for heard in ear.hear(clip)]
+            heard.append((clip.anomalous, [window.embedding.vector for window in ear.hear(clip)]))
         except AudioError as error:
             unheard.append(str(error))
-            continue
-        scores[clip.anomalous].append(float(np.mean(windows)))
     for kind, anomalous in (("normal", False), ("anomalous", True)):
-        if not scores[anomalous]:
+        if all(each != anomalous for each, _ in heard):
             raise DatasetError(f"no {kind} test clip can be heard", where=individual.label)
-    return np.array(scores[False]), np.array(scores[True]), unheard
+    windows = iter(score_windows([vector for _, vectors in heard for vector in vectors]))
+    scores = [(anomalous, float(np.mean([next(windows) for _ in vectors]))) for anomalous, vectors in heard]
+    normal, anomalies = (np.array([score for each, score in scores if each is kind]) for kind in (False, True))
+    return normal, anomalies, unheard
 
 
 def compare(individual: Individual, normal: Scores, anomalous: Scores, threshold: float) -> dict[str, Any]:

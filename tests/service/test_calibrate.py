@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_monitor.database import connect
+from edge_monitor.memory.generations import active_generation
+from edge_monitor.service.operations.calibrating import operation
 from tests.service.sounds import pump, write_clips
 
 if TYPE_CHECKING:
@@ -26,17 +30,19 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def lived(product: Product, days: float, rejected: tuple[float, ...] = (), believed_minutes: int = 0) -> None:
+def lived(
+    product: Product, days: float, rejected: tuple[float, ...] = (), believed_minutes: int = 0, first_minute: int = 0
+) -> None:
     """Write days of operation at the active threshold, and false alarms with these peaks over the threshold.
 
-    The last `believed_minutes` of it are an alarm that nobody rejected.
+    The last `believed_minutes` of it are an alarm that nobody rejected. Minutes before `first_minute` were forgotten.
     """
     minutes = round(days * 1440)
     with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
         [(number, threshold)] = connection.execute("SELECT number, threshold FROM generations WHERE active = 1")
         connection.executemany(
             "INSERT INTO score_minutes VALUES ('pump', ?, 60, ?, ?, ?, -20, 0)",
-            [(i * 60_000, threshold / 2, threshold, threshold) for i in range(minutes)],
+            [(i * 60_000, threshold / 2, threshold, threshold) for i in range(first_minute, minutes)],
         )
         alarms: list[tuple[object, ...]] = [
             (f"false-{i}", i * 60_000, i * 60_000, peak * threshold, threshold, number, i)
@@ -76,7 +82,7 @@ def test_dry_run_says_the_same_and_changes_nothing(enrolled: Callable[..., Produ
     """What would come of it is what comes of it."""
     product = enrolled()
     planned = product.answer("calibrate", "--false-alarms-per-day", "2", "--dry-run")
-    assert len(product.answer("generations list")) == 1
+    assert product.rows("SELECT count(*) FROM generations") == [(1,)]
     done = product.answer("calibrate", "--false-alarms-per-day", "2")
     assert planned["generation"] is None
     assert done["generation"] == 2
@@ -115,6 +121,52 @@ def test_false_alarms_in_operation_raise_the_threshold(enrolled: Callable[..., P
     assert found["at_most_per_day"] == pytest.approx(7.754 / 10.007, abs=0.001)
 
 
+def test_quiet_days_do_not_keep_a_lower_threshold_away(enrolled: Callable[..., Product]) -> None:
+    """Who allows more false alarms gets a lower threshold, of which the quiet days say nothing."""
+    product = enrolled()
+    lived(product, 10.0)
+    found = product.answer("calibrate", "--false-alarms-per-day", "10", "--dry-run")
+    assert found["threshold"] < 0.97 * found["old_threshold"]
+    assert found["operation_days"] == 0.0
+
+
+def test_false_alarms_older_than_the_minutes_kept_are_not_counted(enrolled: Callable[..., Product]) -> None:
+    """Alarms are kept for years, minutes for months: an alarm of twenty days ago has no minute left to stand in."""
+    product = enrolled()
+    lived(product, 20.0, rejected=(1.5,), first_minute=14_400)
+    with closing(connect(product.state / "edge-monitor.db")) as connection:
+        active = active_generation(connection, "pump")
+        assert active is not None
+        [found] = operation(connection, active, frozenset(active.members))
+    assert found.days == pytest.approx(10.0)
+    assert found.disturbed(active.threshold) == 0
+
+
+def test_days_before_the_normals_changed_promise_nothing(enrolled: Callable[..., Product]) -> None:
+    """Other normals are another detector; only by eq. 1 on raw or unit vectors can more of them not raise a score."""
+    product = enrolled()
+    lived(product, 10.0)
+    with closing(connect(product.state / "edge-monitor.db")) as connection:
+        active = active_generation(connection, "pump")
+        assert active is not None
+        more, fewer = frozenset({*active.members, 10_000}), frozenset(active.members[1:])
+        assert operation(connection, active, more) == operation(connection, active, fewer) == ()
+        connection.execute("UPDATE generations SET scorer = 'euclidean'")
+        by_distance = replace(active, scorer="euclidean")
+        assert [each.days for each in operation(connection, by_distance, more)] == [pytest.approx(10.0)]
+        assert operation(connection, by_distance, fewer) == ()
+
+
+def test_labels_are_not_mixed_with_another_scorers_unit(enrolled: Callable[..., Product], labelled: Path) -> None:
+    """The clips are scored by the active generation, the threshold beside them would be the next one's."""
+    product = enrolled()
+    product.model = 'scorer = "local-density"'
+    done = product.command("calibrate", "--labelled", str(labelled), "--id", "pump id_00")
+    assert done.returncode == 1
+    assert done.stderr.startswith("edge-monitor: pump: scored with sub-band-density, as its generation was built;")
+    assert product.rows("SELECT count(*) FROM generations") == [(1,)]
+
+
 def test_labels_are_shown_beside_and_used_only_when_told(enrolled: Callable[..., Product], labelled: Path) -> None:
     """The ROC point nearest the corner, its rates and the normal-only threshold's; --use labelled takes it."""
     product = enrolled()
@@ -151,7 +203,7 @@ def test_mistakes_are_told_in_one_line(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(product.answer("generations list")) == 1
+    assert product.rows("SELECT count(*) FROM generations") == [(1,)]
 
 
 def test_several_machines_need_a_choice(enrolled: Callable[..., Product], labelled: Path) -> None:
