@@ -30,7 +30,7 @@ from edge_monitor.evaluate.autoencoder import Autoencoder
 from edge_monitor.evaluate.bundle_detector import BundleDetector
 from edge_monitor.evaluate.datasets import Dataset, read_dataset
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, Hearing
+from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
 from edge_monitor.evaluate.measure import measure
 from edge_monitor.evaluate.resplit import interval
 from edge_monitor.memory.distance import K
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--autoencoder", action="store_true", help="needs torch, and time")
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "edge-monitor-bench")
+    parser.add_argument("--cache", type=Path, default=default_cache().with_name("bench"))
     options = parser.parse_args()
     if not options.dataset.is_dir():
         print(f"not measured: no recordings at {options.dataset}")

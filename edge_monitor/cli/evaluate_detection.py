@@ -57,12 +57,10 @@ def command(
     from edge_monitor.evaluate.datasets import read_dataset
     from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
     from edge_monitor.evaluate.measure import measure
-    from edge_monitor.evaluate.report import check_free, for_programs, summary, write_report
+    from edge_monitor.evaluate.report import for_programs, make_folder, summary, write_report
 
     settings = optional_settings(config_path)
     model = settings.model if settings else ModelSettings()
-    if out:
-        check_free(out)
     dataset = read_dataset(folder, machines)
     left_out: list[str] = []
 
@@ -79,6 +77,8 @@ def command(
         bundles or (model.bundle,), scorers, baseline="autoencoder" in baselines, own_scorer=model.scorer,
         state_dir=settings.node.state_dir if settings else None, seed=seed, tell=tell, complain=complain,
     )  # fmt: skip
+    if out:
+        make_folder(out)
     hearing = Hearing(
         FeatureCache(cache_dir or default_cache()), tell, complain, channel=channel,
         jobs=jobs or len(os.sched_getaffinity(0)),
@@ -93,7 +93,7 @@ def command(
         figures=figures,
         titles=columns.titles,
         not_yet=columns.not_yet,
-        snr_db={(one.machine, one.machine_id): one.train[0].snr_db for one in dataset.individuals if one.train},
+        snr_db={(one.machine, one.machine_id): (*one.train, *one.test)[0].snr_db for one in dataset.individuals},
         left_out=tuple(left_out),
     )
     if out:

@@ -11,10 +11,12 @@ from edge_monitor.evaluate.roc import nearest_to_corner, operating_point
 from edge_monitor.evaluate.table import NOTHING, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edge_monitor.evaluate.figures import Figures, Mean, Row
     from edge_monitor.evaluate.roc import OperatingPoint
+
+    _Rates = tuple[float, float]  # false alarms and misses, shares of the clips
 
 NOT_YET = "not available yet"
 
@@ -102,7 +104,7 @@ class Account:
     def thresholds(self) -> Table:
         """Return what two thresholds do to the test clips of the data set's own split."""
         rows: list[tuple[str, ...]] = []
-        rates: dict[str, list[tuple[float, ...]]] = defaultdict(list)
+        rates: dict[str, tuple[list[_Rates], list[_Rates]]] = defaultdict(lambda: ([], []))  # a list for each threshold
         for row in self.figures.rows:
             if row.curve is None:
                 continue
@@ -111,14 +113,12 @@ class Account:
             if row.curve.threshold is not None:
                 points.append(operating_point(normal, anomalous, row.curve.threshold))
             cells = [cell for point in points for cell in _operating(f"{point.threshold:.4g}", *_rates(point))]
-            rates[row.detector].append(tuple(rate for point in points for rate in _rates(point)))
+            for each, point in zip(rates[row.detector], points, strict=False):  # an id may have no own threshold
+                each.append(_rates(point))
             rows.append(_thresholds(f"{row.machine} {row.machine_id}", row.detector, cells))
         for detector, found in rates.items():
-            means = [sum(column) / len(column) for column in zip(*found, strict=True)]
-            pairs = zip(means[::2], means[1::2], strict=True)
-            rows.append(
-                _thresholds("all, average", detector, [cell for pair in pairs for cell in _operating("", *pair)])
-            )
+            cells = [cell for each in found if each for cell in _operating("", *_mean_of(each))]
+            rows.append(_thresholds("all, average", detector, cells))
         head = ("nearest to (0, 1)", "from normals alone")
         columns = [name for each in head for name in (each, "false alarms", "misses")]
         return Table(("machine id", "detector", *columns), tuple(rows))
@@ -175,8 +175,13 @@ def _cell(row: Row | None) -> str:
     return f"{text} [{low:.1f}, {high:.1f}]"
 
 
-def _rates(point: OperatingPoint) -> tuple[float, float]:
+def _rates(point: OperatingPoint) -> _Rates:
     return point.false_alarm, point.miss
+
+
+def _mean_of(rates: Sequence[_Rates]) -> _Rates:
+    false_alarms, misses = zip(*rates, strict=True)
+    return sum(false_alarms) / len(rates), sum(misses) / len(rates)
 
 
 def _operating(threshold: str, false_alarm: float, miss: float) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from edge_monitor.evaluate.detector import Features
 from edge_monitor.evaluate.learnt import spec_of
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate
 from edge_monitor.memory.distance import K
-from edge_monitor.memory.leaveout import Layout
+from edge_monitor.memory.leaveout import Layout, block_of
 from edge_monitor.memory.scorers import fit
 
 if TYPE_CHECKING:
@@ -73,10 +73,11 @@ class BundleDetector:
     def threshold(self, train: Sequence[Features]) -> float:
         """Return what enrolling these clips would set, at the default rate of false alarms."""
         windows = [len(clip.to_learn) for clip in train]
+        start_s = np.concatenate([np.arange(count) * self._encoder.window_s for count in windows])
         layout = Layout(
             recording=np.repeat(np.arange(len(train)), windows),
-            block=np.zeros(sum(windows), dtype=np.int64),
-            start_s=np.concatenate([np.arange(count) * self._encoder.window_s for count in windows]),
+            block=np.array([block_of(start) for start in start_s]),
+            start_s=start_s,
         )
         settings = CalibrationSettings(window_s=self._encoder.window_s)
         return calibrate(np.concatenate([clip.to_learn for clip in train]), layout, self.spec, settings).threshold

@@ -50,8 +50,8 @@ class FeatureCache:
         try:
             with self._path(key, digest).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return Features(stored["vectors"], bool(stored["overlaps"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+            return None  # RuntimeError: a damaged flag says that it is encrypted, or packed in another way
 
     def store(self, key: str, digest: str, features: Features) -> None:
         """Keep a clip's features: all of them, or nothing. Raises DatasetError when the folder cannot be written."""

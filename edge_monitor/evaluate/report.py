@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -33,23 +34,33 @@ section{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-end}figure{margin:0
 """
 
 
-def check_free(out: Path) -> None:
-    """Raise DatasetError when the folder holds a report already: it is not overwritten."""
-    if any((out / name).exists() for name in (MARKDOWN, HTML, FIGURES)):
-        raise DatasetError("holds a report already", where=str(out), hint="name another folder, or delete it")
+def make_folder(out: Path) -> None:
+    """Make the report's folder, before hours of hearing.
+
+    Raises DatasetError when it cannot be written, or holds a report already: that is not overwritten.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if {MARKDOWN, HTML, FIGURES} & {path.name for path in out.iterdir()}:
+            raise DatasetError("holds a report already", where=str(out), hint="name another folder, or delete it")
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise DatasetError("cannot be written", where=str(out), hint="name another folder")
+    except OSError as error:
+        raise DatasetError(f"cannot be written: {error.strerror}", where=str(out)) from error
 
 
 def write_report(account: Account, out: Path) -> None:
-    """Write the report into the folder `out`, each file whole or not at all. Raises DatasetError as `check_free`."""
-    check_free(out)
+    """Write the report into the folder `out`, each file whole or not at all. Raises DatasetError as `make_folder`."""
+    make_folder(out)
     texts = {
         FIGURES: json.dumps(for_programs(account), indent=1) + "\n", MARKDOWN: markdown(account), HTML: html(account)
     }  # fmt: skip
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             new = out / f".{name}.new"
-            new.write_text(text, "utf-8")
+            new.unlink(missing_ok=True)  # left by a crash, or a link to elsewhere
+            with new.open("x", encoding="utf-8", errors="backslashreplace") as file:  # folders' names may be any bytes
+                file.write(text)
             new.replace(out / name)
     except OSError as error:
         raise DatasetError(f"cannot be written: {error.strerror}", where=str(out)) from error

@@ -144,6 +144,25 @@ def test_the_report_is_whole_and_fetches_nothing(dataset: Path, tmp_path: Path) 
     assert (out / "report.html").read_text() == page
 
 
+def test_a_report_that_cannot_be_written_is_told_before_any_clip_is_heard(dataset: Path, tmp_path: Path) -> None:
+    """A file lies where the folder should be."""
+    (tmp_path / "out").write_text("in the way")
+    done = evaluate(dataset, "--out", tmp_path / "out/report", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"edge-monitor: {tmp_path}/out/report: cannot be written: ")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_report_is_not_written_through_a_link(dataset: Path, tmp_path: Path) -> None:
+    """In a folder that others may write to, they may have laid one."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out/.report.md.new").symlink_to(tmp_path / "precious")
+    assert evaluate(dataset, "--out", tmp_path / "out", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "out/report.md").is_file()
+
+
 def test_names_of_folders_and_files_stay_text_in_the_report(tmp_path: Path) -> None:
     """A data set comes from elsewhere: its machine's name is not a tag."""
     make(tmp_path / "set", machine="<b>|pump")

@@ -14,8 +14,11 @@ from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import DatasetError
 from edge_monitor.evaluate.bundle_detector import BundleDetector
 from edge_monitor.evaluate.datasets import read_dataset
+from edge_monitor.evaluate.detector import Features
 from edge_monitor.evaluate.embeddings import FeatureCache, Hearing
 from edge_monitor.evaluate.measure import measure
+from edge_monitor.memory.calibration import CalibrationSettings, calibrate
+from edge_monitor.memory.leaveout import Layout
 from tests.evaluate.loudness import Loudness
 from tests.evaluate.sets import noise, write
 
@@ -171,6 +174,16 @@ def test_an_overlapping_last_window_is_scored_but_not_learnt() -> None:
         detector.fit_score(learnt, [type(long)(long.vectors[at : at + 1])])[0] for at in (0, 1)
     ]))  # fmt: skip
     assert first < both
+
+
+def test_the_threshold_is_what_enrolling_the_clips_would_set() -> None:
+    """A clip of a minute is two blocks of 30 s, as it is for the node."""
+    detector = BundleDetector(Encoder(find_bundle("spectral")))
+    vectors = np.random.default_rng(0).normal(size=(48, 256)).astype(np.float32)
+    clips = [Features(part) for part in np.split(vectors, 8)]
+    layout = Layout(np.repeat(np.arange(8), 6), np.tile([0, 0, 0, 1, 1, 1], 8), np.tile(10.0 * np.arange(6), 8))
+    expected = calibrate(vectors, layout, detector.spec, CalibrationSettings(10.0)).threshold
+    assert detector.threshold(clips) == pytest.approx(expected)
 
 
 @pytest.mark.recordings
