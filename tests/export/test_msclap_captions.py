@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import torch
 
-TOKENS = 6  # msclap computes everything anew for each token: longer ones take minutes
+TOKENS = 4  # msclap computes everything anew for each token: longer ones take minutes
 SPACE = 220
 
 
@@ -86,4 +86,4 @@ def test_captions_of_full_size_are_msclaps(tmp_path: Path) -> None:
     assert len(captions) >= 5
     together = search(CaptionDecoding(decoder, np.stack(prefixes)), most_tokens=TOKENS)
     assert [caption.tokens for caption in together] == captions
-    assert len(seen) > 20
+    assert len(seen) > 15
