@@ -18,6 +18,7 @@ SILENCE = 1e-13  # mean square of -130 dBFS: what is quieter counts as this
 _LOWEST_HZ = 20.0  # microphones roll off below
 _TOP = 0.46  # of the sample rate: the anti-aliasing filter lies above
 _THIRD = 2 ** (1 / 3)
+_CHUNK_SAMPLES = 65_536  # transformed at once: all frames of a long sound would take 20 MB
 
 
 def band_edges(rate_hz: int) -> Array:
@@ -36,11 +37,15 @@ def short_time_power(samples: Samples, frame: int, hop: int) -> NDArray[np.float
     if len(samples) < frame:
         samples = np.pad(samples, (0, frame - len(samples)))
     window = np.hanning(frame + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, frame)[::hop] * window
-    spectrum = np.fft.rfft(frames, axis=1)
-    power = (spectrum.real**2 + spectrum.imag**2) * (2 / (frame * float(np.sum(window**2))))
+    scale = np.float32(2 / (frame * float(np.sum(window**2))))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, frame)[::hop]
+    power = np.empty((len(frames), frame // 2 + 1), dtype=np.float32)
+    rows = max(1, _CHUNK_SAMPLES // frame)
+    for begin in range(0, len(frames), rows):
+        spectrum = np.fft.rfft(frames[begin : begin + rows] * window, axis=1)
+        power[begin : begin + rows] = (spectrum.real**2 + spectrum.imag**2) * scale
     power[:, 0] /= 2
-    return power.astype(np.float32, copy=False)
+    return power
 
 
 def frame_of(seconds: float, rate_hz: int) -> int:

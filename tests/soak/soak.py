@@ -91,7 +91,7 @@ class Report:
         return "\n".join(["| soak | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def soak(plant: Plant, llm: LlmServer, *, stream_s: float, outage_s: float) -> Report:
+def soak(plant: Plant, llm: LlmServer, *, stream_s: float, outage_s: float, hop_s: float) -> Report:
     """Let the plant's node hear `stream_s` seconds of sound; something fails every `outage_s` seconds, for as long."""
     report = Report()
     began_s = changed_s = time.monotonic()
@@ -112,7 +112,7 @@ def soak(plant: Plant, llm: LlmServer, *, stream_s: float, outage_s: float) -> R
                 report.outages += 1
             failing = not failing
         report.samples.append(_sample(plant, daemon, time.monotonic() - began_s))
-        heard_s = _heard_s(plant)
+        heard_s = _heard_s(plant, hop_s)
         if heard_s > report.stream_s:  # the daemon writes it down twice a minute
             report.stream_s, report.seconds = heard_s, time.monotonic() - began_s
     if failing:
@@ -141,9 +141,9 @@ def _troubles(plant: Plant, llm: LlmServer) -> Iterator[Callable[[], object]]:
         yield well
 
 
-def _heard_s(plant: Plant) -> float:
-    """Return how much sound was scored, seconds: a window a second."""
-    return float(plant.product.rows("SELECT coalesce(sum(windows), 0) FROM score_minutes")[0][0])
+def _heard_s(plant: Plant, hop_s: float) -> float:
+    """Return how much sound was scored, seconds: a window every `hop_s`."""
+    return hop_s * float(plant.product.rows("SELECT coalesce(sum(windows), 0) FROM score_minutes")[0][0])
 
 
 def _sample(plant: Plant, daemon: psutil.Process, at_s: float) -> Sample:

@@ -38,7 +38,7 @@ def test_days_of_sound_with_outages_lose_nothing_and_grow_nothing(
             tmp_path, enrolled_state, long_turns, source=source, score_interval_s=10.0, model=model, tables=tables
         )
         with plant:
-            report = soak(plant, llm, stream_s=DAYS * DAY_S, outage_s=30.0 if DAYS >= LONG else 5.0)
+            report = soak(plant, llm, stream_s=DAYS * DAY_S, outage_s=30.0 if DAYS >= LONG else 5.0, hop_s=HOP_S)
             print(f"\n{report}")  # noqa: T201 - the figures are what the long form is run for
             plant.check(seconds=90.0)
             plant.stop()
