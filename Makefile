@@ -18,7 +18,7 @@ demo:
 
 test:
 	@scripts/setup.sh test
-	@.venv/bin/python -m pytest -n 3 --dist loadfile --durations=25 $(ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25 $(ARGS)
 
 test-export:
 	@scripts/setup.sh test

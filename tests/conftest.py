@@ -20,6 +20,16 @@ REPOSITORY = Path(__file__).parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long files first: the last one of several processes would be waited for."""
+    first = ("soak", "faults", "service")
+    items.sort(
+        key=lambda item: next(
+            (i for i, part in enumerate(first) if part in item.path.relative_to(REPOSITORY).parts), len(first)
+        )
+    )
+
+
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """Return the folder of MIMII clips (`{machine}/{train,test}/*.flac`), or skip visibly where there is none.

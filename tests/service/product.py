@@ -60,8 +60,8 @@ class Product:
         """Return the configuration, written anew."""
         broker = f'[mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nscore_interval_s = {self.score_interval_s}\n'
         mqtt = broker + self.mqtt if self.mqtt_port else ""
-        path = self.folder / "edge-monitor.toml"
-        path.write_text(
+        path, new = self.folder / "edge-monitor.toml", self.folder / "edge-monitor.toml.new"
+        new.write_text(
             _CONFIG.format(
                 bundle=self.bundle,
                 model=self.model,
@@ -72,6 +72,7 @@ class Product:
                 extra=self.extra,
             )
         )
+        new.replace(path)  # a daemon that starts may be reading it
         return path
 
     @property
