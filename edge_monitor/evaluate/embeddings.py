@@ -63,7 +63,7 @@ class FeatureCache:
                     np.savez(file, vectors=features.vectors, overlaps=np.array(features.overlaps))
                     file.close()
                     Path(file.name).replace(path)
-                except BaseException:
+                except BaseException:  # also when the command is interrupted: half a file would be read later
                     with suppress(OSError):
                         Path(file.name).unlink(missing_ok=True)
                     raise

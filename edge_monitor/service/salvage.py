@@ -59,7 +59,7 @@ def snapshot(path: Path) -> sqlite3.Connection:
                 save(source, connection)
         database.prepare(connection, str(path))
         connection.execute("PRAGMA query_only=ON")
-    except BaseException:
+    except BaseException:  # whatever ends it, a signal too: the copy is tens of MB that nobody would use
         connection.close()
         raise
     return connection
