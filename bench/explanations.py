@@ -30,8 +30,12 @@ from edge_monitor.capture.simulator_machine import HealthyMachine
 from edge_monitor.config import SimulatorSource
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.evaluate.learnt import spec_of
 from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare, spread_of
+from edge_monitor.memory.distance import K
+from edge_monitor.memory.index import ExactIndex
+from edge_monitor.memory.scorers import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-K = 4
 SECONDS = 10.0
 NORMALS = 30
 HEALTHY = 6  # unseen healthy takes of each individual
@@ -125,18 +128,17 @@ class Individual:
         self.acoustics = [measure(sound, RATE_HZ) for sound in sounds]
         self.spread = spread_of(self.acoustics)
         vectors = self._embed(sounds)
-        floor = encoder.standardization_floor
-        self._scale = vectors.std(axis=0) + (0.0 if floor is None else np.asarray(floor, dtype=np.float64))
-        self._vectors = vectors / self._scale
+        self._fitted = fit(None, vectors, spec_of(encoder))
+        self._index = ExactIndex(self._fitted.scaler.apply(vectors))
 
     def _embed(self, sounds: Sequence[Samples]) -> Array:
         return np.concatenate([self._encoder.embed(sound[None, :]) for sound in sounds]).astype(np.float64)
 
     def nearest(self, sound: Samples) -> tuple[float, list[Acoustics]]:
-        """Return a sound's score and the acoustics of its nearest normals."""
-        distance = np.linalg.norm(self._vectors - self._embed([sound]) / self._scale, axis=1)
-        order = np.argsort(distance)[:K]
-        return float(distance[order].mean()), [self.acoustics[i] for i in order]
+        """Return a sound's score by the bundle's own scorer, and the acoustics of its nearest normals."""
+        vector = self._embed([sound])
+        found = self._index.query(self._fitted.scaler.apply(vector[0]), K)
+        return float(self._fitted.scores(vector)[0]), [self.acoustics[position] for position in found.position]
 
     def explain(self, sound: Samples) -> Difference:
         """Return the measured explanation of a sound."""
@@ -225,7 +227,7 @@ def read_aloud(dataset: Path, encoder: Encoder) -> int:
         scored = [(individual.nearest(_read(path))[0], path) for path in kinds["anomaly"]]
         print(f"\n## {machine.capitalize()} {machine_id} ({len(sounds)} normal clips)\n")
         for score, path in sorted(scored, reverse=True)[:3]:
-            print(f"- `{path.name}`, score {score:.1f}: {individual.explain(_read(path)).sentence}")
+            print(f"- `{path.name}`, score {score:.2f}: {individual.explain(_read(path)).sentence}")
     print(f"\nEach normal clip against the others: something stands out of {false} of {tried}.")
     return 0
 
