@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edge_monitor.evaluate.document import hash_source, head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,20 +21,15 @@ def render(sheet: Sheet) -> str:
     """Return index.html. It names no method of a caption; sounds and pictures are files beside it."""
     style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     # Captions come from models: nothing but this very script runs, and nothing is fetched from anywhere.
-    policy = (
-        "default-src 'none'; img-src 'self' file:; media-src 'self' file:; "
-        f"script-src {_hash(script)}; style-src {_hash(style)}"
+    opening = head(
+        f"Listening sheet {sheet.name}",
+        style,
+        img_src="'self' file:",
+        media_src="'self' file:",
+        script_src=hash_source(script),
     )
     items = "\n".join(_item(sheet, position) for position in range(len(sheet.items)))
-    return rf"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Listening sheet {sheet.name}</title>
-<style>{style}</style>
-</head>
+    return rf"""{opening}
 <body data-sheet="{sheet.name}">
 <form id="sheet" autocomplete="off">
 <header>
@@ -63,10 +58,6 @@ Until then your answers stay in this browser.</li>
 </body>
 </html>
 """
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _missing(sheet: Sheet) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 from html import escape
 from typing import TYPE_CHECKING
 
 from edge_monitor.errors import DatasetError
+from edge_monitor.evaluate.document import head
 from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc
 
 if TYPE_CHECKING:
@@ -117,18 +116,9 @@ def markdown(account: Account) -> str:
 
 def html(account: Account) -> str:
     """Return report.html: one file that fetches nothing and runs nothing."""
-    style = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     notes = "".join(f"<li>{escape(note)}</li>" for note in account.notes())
     left_out = "".join(f"<li>{escape(line)}</li>" for line in account.left_out)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{style}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(account.dataset)}: detection</title>
-<style>{_STYLE}</style>
-</head>
+    return f"""{head(f"{account.dataset}: detection", _STYLE)}
 <body>
 <h1>{escape(account.dataset)}</h1>
 <ul>{notes}</ul>

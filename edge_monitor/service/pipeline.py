@@ -14,7 +14,7 @@ from edge_monitor.capture.quality import check, level_dbfs
 from edge_monitor.capture.resampling import StreamResampler
 from edge_monitor.capture.windowing import WindowCutter
 from edge_monitor.records import AudioLoss, Embedding, EventKind, MachineState, Score
-from edge_monitor.service.sensor import sensor_change
+from edge_monitor.service.sensor import SensorWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -106,6 +106,7 @@ class MachinePipeline:
         rules = AlarmRules.of(settings.alarm, window_s=encoder.window_s)
         self.alarm = AlarmStateMachine(settings.name, rules, new_id, restored)
         self._gate = RunningGate(self._gate_level(learnt), settings.running.settle_s)
+        self._sensor = SensorWatch()
         self._suspects: deque[AnomalousWindow] = deque(maxlen=int((rules.raise_n + 1) * rules.window_s / hop_s) + 2)
         self._clear_ratio = rules.clear_ratio
         self._kept_until_s = 0.0
@@ -230,7 +231,7 @@ class MachinePipeline:
         sensor = self.learnt.sensor if isinstance(self.learnt, Learnt) else None
         if sensor is None or (unless_usual and sensor.usual(level_dbfs)):
             return None
-        return sensor_change(sensor, window.samples, window.rate_hz, level_dbfs)
+        return self._sensor.change(sensor, window, level_dbfs)
 
     def _standing(self, score: Score) -> tuple[MachineState, str]:
         """Return the state and its text after a scored window."""

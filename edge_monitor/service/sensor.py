@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     import sqlite3
 
     from edge_monitor.memory.generations import Generation
-    from edge_monitor.records import Samples
+    from edge_monitor.records import Samples, Window
 
 _MOST = 500  # normals that are read: more do not change the profile, and each takes time
+# A look takes twice as long as embedding. A window that found the microphone unchanged speaks for those that overlap it
+# by half, unless the level has moved: a gain moves it at once, and an alarm takes more than one window.
+_SPEAKS_FOR = 0.5  # of a window
+_MOVED_DB = 0.5
 
 
 def load_sensor(connection: sqlite3.Connection, generation: Generation) -> SensorProfile | None:
@@ -38,3 +42,25 @@ def load_sensor(connection: sqlite3.Connection, generation: Generation) -> Senso
 def sensor_change(profile: SensorProfile, samples: Samples, rate_hz: int, level_dbfs: float) -> str | None:
     """Return in one line how the microphone has changed since the profile was learnt, as far as this window says it."""
     return find_change(profile, [level_dbfs, *steady_noise_db(samples, rate_hz)], band_edges(rate_hz)[:-1].tolist())
+
+
+class SensorWatch:
+    """Looks at windows for a changed microphone, as seldom as will do. Belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._unchanged: tuple[SensorProfile, float, float] | None = (
+            None  # by which profile, until when, at which level
+        )
+
+    def change(self, profile: SensorProfile | None, window: Window, level_dbfs: float) -> str | None:
+        """Return in one line how the microphone has changed, or None: not, or nothing is known of it."""
+        if profile is None:
+            return None
+        if self._unchanged is not None:
+            known, until_s, then_dbfs = self._unchanged
+            if known is profile and window.end_s <= until_s and abs(level_dbfs - then_dbfs) <= _MOVED_DB:
+                return None
+        changed = sensor_change(profile, window.samples, window.rate_hz, level_dbfs)
+        until_s = window.end_s + _SPEAKS_FOR * (window.end_s - window.start_s)
+        self._unchanged = None if changed is not None else (profile, until_s, level_dbfs)
+        return changed

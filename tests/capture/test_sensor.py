@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,8 @@ from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.capture.resampling import resample
 from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
 from edge_monitor.explain.acoustics import measure, steady_noise_db
-from edge_monitor.service.sensor import sensor_change
+from edge_monitor.records import Window
+from edge_monitor.service.sensor import SensorWatch, sensor_change
 from tests.service.sounds import pump
 
 BANDS_HZ = (100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
@@ -106,3 +108,23 @@ def test_gains_and_rates_of_another_take_are_found(machine: str) -> None:
     assert found_in(machine, np.round(sound * 10 ** (-30 / 20) * 32_768).astype(np.float32) / 32_768) == [True] * 3
     assert found_in(machine, resample(resample(sound, 16_000, 8_000), 8_000, 16_000)) == [True] * 3
     assert found_in(machine, sound) == [False] * 3
+
+
+def test_a_watched_microphone_is_looked_at_again_after_half_a_window_or_a_change_of_level() -> None:
+    """Between two looks an unchanged microphone stays so; a changed one is looked at in each window."""
+    profile, watch = profile_of("pump"), SensorWatch()
+    healthy = pump(10, seed=11, take=4)
+    dull = resample(resample(healthy, 16_000, 8_000), 8_000, 16_000)
+    level = level_dbfs(healthy)
+
+    def changed(samples: np.ndarray, end_s: float, level_dbfs: float = level) -> bool:
+        return watch.change(profile, Window("m", samples, 16_000, end_s - 10.0, end_s), level_dbfs) is not None
+
+    assert watch.change(None, Window("m", dull, 16_000, 0.0, 10.0), level) is None
+    assert not changed(healthy, 10.0)
+    assert not changed(dull, 15.0)  # not looked at
+    assert changed(dull, 16.0)
+    assert not changed(healthy, 17.0)
+    assert changed(dull, 18.0, level - 2.0)
+    assert not changed(healthy, 19.0)
+    assert watch.change(replace(profile), Window("m", dull, 16_000, 10.0, 20.0), level) is not None  # learnt anew

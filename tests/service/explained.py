@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import queue
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from edge_monitor.service.daemon import Daemon
+    from edge_monitor.service.taps import Item
     from tests.broker import Subscriber
     from tests.service.product import Product
 
@@ -38,3 +43,13 @@ def assert_secret(product: Product, scada: Subscriber, *further: bytes) -> None:
     everything += [(product.folder / "daemon.log").read_bytes(), " ".join(product.argv("run")).encode()]
     everything += [path.read_bytes() for path in product.state.glob("edge-monitor.db*")]
     assert not [text for text in everything if CANARY.encode() in text]
+
+
+def tapped(daemon: Daemon, until: threading.Event) -> Iterator[Item]:
+    """Yield what the daemon hears of the pump, as it hears it, until told."""
+    with daemon.taps.open("pump") as tap:
+        while not until.is_set():
+            try:
+                yield tap.get(timeout=0.1)
+            except queue.Empty:
+                continue

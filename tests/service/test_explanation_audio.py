@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from edge_monitor.service.pipeline import Proof
 from edge_monitor.service.systemd import Notifier
 from tests.broker import wait_until
 from tests.llm_server import LlmServer, stalls
-from tests.service.explained import explain
+from tests.service.explained import explain, tapped
 from tests.service.sounds import pump
 from tests.service.test_explanation_load import alarm, store
 from tests.sound_server import sound_server
@@ -44,16 +43,7 @@ QUIET = 1e-3  # of full scale: nothing is played
 
 def listen(daemon: Daemon, until: threading.Event) -> list[AudioBlock]:
     """Return the blocks of the pump's sound from now on; what is missing would be told by the next block."""
-    blocks: list[AudioBlock] = []
-    with daemon.taps.open("pump") as tap:
-        while not until.is_set():
-            try:
-                item = tap.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if isinstance(item, AudioBlock):
-                blocks.append(item)
-    return blocks
+    return [item for item in tapped(daemon, until) if isinstance(item, AudioBlock)]
 
 
 def raise_alarms(daemon: Daemon) -> None:

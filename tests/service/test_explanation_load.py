@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 import uuid
@@ -21,6 +20,7 @@ from edge_monitor.service.healthy import load_healthy
 from edge_monitor.service.pipeline import Heard, Proof
 from edge_monitor.service.systemd import Notifier
 from tests.broker import wait_until
+from tests.service.explained import tapped
 from tests.service.sounds import pump
 
 if TYPE_CHECKING:
@@ -55,15 +55,7 @@ def store(connection: sqlite3.Connection, event: AlarmEvent, methods: tuple[str,
 
 def lags(daemon: Daemon, until: threading.Event) -> list[float]:
     """Return of each window how much later than the earliest it was judged, relative to its sound, seconds."""
-    found: list[float] = []
-    with daemon.taps.open("pump") as tap:
-        while not until.is_set():
-            try:
-                item = tap.get(timeout=0.1)
-            except queue.Empty:
-                continue
-            if isinstance(item, Heard):
-                found.append(time.monotonic() - item.end_s)
+    found = [time.monotonic() - item.end_s for item in tapped(daemon, until) if isinstance(item, Heard)]
     return [lag - min(found) for lag in found]
 
 
