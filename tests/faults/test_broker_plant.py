@@ -36,7 +36,7 @@ def test_a_broker_that_is_missing_then_frozen_then_restarted(plant: MakePlant) -
     running.start_broker()
     running.wait_for_alarms(1, 60.0)
     running.broker.freeze()
-    wait_until(lambda: not running.product.answer("status")["mqtt"]["connected"], 60.0, "the freeze noticed")
+    wait_until(lambda: not running.product.status()["mqtt"]["connected"], 60.0, "the freeze noticed")
     running.broker.thaw()
     running.broker.stop()
     running.broker.start()

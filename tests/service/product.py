@@ -12,6 +12,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edge_monitor.config_file import load_settings
+from edge_monitor.errors import ControlError
+from edge_monitor.service import control
+from edge_monitor.service.client import last
+from edge_monitor.service.state_dir import StateDir
 from tests.broker import wait_until
 
 if TYPE_CHECKING:
@@ -123,7 +128,20 @@ class Product:
 
     def listening(self) -> bool:
         """Return whether a daemon answers."""
-        return self.command("status").returncode == 0
+        try:
+            return bool(self.status())
+        except ControlError:
+            return False
+
+    def status(self) -> dict[str, Any]:
+        """Return what the daemon says of itself, asked without a process of one's own: for waiting.
+
+        Raises ControlError when none answers.
+        """
+        connection = control.connect(StateDir.of(load_settings(self.config).node).control_socket)
+        if connection is None:
+            raise control.gone()
+        return last(control.ask(connection, "status", {}))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query on the state database."""

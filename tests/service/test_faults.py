@@ -124,7 +124,7 @@ def test_two_enrolments_of_one_machine(tmp_path: Path) -> None:
     product = Product(tmp_path, '{ kind = "simulator", machine = "pump", pace = 30 }')
     with product.daemon() as daemon:
         first = subprocess.Popen(product.argv("enroll", "--live", "6"), stderr=subprocess.DEVNULL)
-        wait_until(lambda: product.answer("status")["machines"][0]["state"] == "learning", 20.0, "learning")
+        wait_until(lambda: product.status()["machines"][0]["state"] == "learning", 20.0, "learning")
         second = product.command("enroll", "--live", "1")
         assert second.returncode == 1
         assert "is being enrolled already" in second.stderr

@@ -39,8 +39,8 @@ def test_a_backlog_shows_in_status_and_to_the_plant(enrolled: Make, tmp_path: Pa
     broker = Broker(tmp_path)
     product = enrolled(FAILING, mqtt_port=broker.port)
     with product.daemon() as daemon:
-        wait_until(lambda: product.answer("status")["mqtt"]["queued"] >= 2, 60.0, "an alert and its explanation")
-        wait_until(lambda: product.answer("status")["health"]["outbox_oldest_s"] > 2.0, 20.0, "two seconds of waiting")
+        wait_until(lambda: product.status()["mqtt"]["queued"] >= 2, 60.0, "an alert and its explanation")
+        wait_until(lambda: product.status()["health"]["outbox_oldest_s"] > 2.0, 20.0, "two seconds of waiting")
         health = product.answer("status")["health"]
         assert health["outbox_rows"] >= 2
         assert (health["explanations_ok"], health["explanations_unavailable"]) == (1, 0)
@@ -55,7 +55,7 @@ def test_a_backlog_shows_in_status_and_to_the_plant(enrolled: Make, tmp_path: Pa
             assert first["publish_errors"] >= 1
             assert (first["thread_restarts"], first["storage_fault"], first["clock_steps"]) == (0, 0, 0)
             assert first["uptime_s"] > 2.0
-            wait_until(lambda: product.answer("status")["health"]["outbox_oldest_s"] == 0.0, 20.0, "an empty outbox")
+            wait_until(lambda: product.status()["health"]["outbox_oldest_s"] == 0.0, 20.0, "an empty outbox")
             assert daemon.stop() == 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.oracle import Plant
 from tests.llm_server import LlmServer, says
 from tests.soak.soak import DAY_S, soak
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 DAYS = float(os.environ.get("EDGE_MONITOR_SOAK_DAYS", "0.03"))  # stream time
 PACE = os.environ.get("EDGE_MONITOR_SOAK_PACE", "60")  # a factor, or "max" in quotes
-HOP_S = float(os.environ.get("EDGE_MONITOR_SOAK_HOP_S", "1"))  # 5 spares four windows of five, and no sound
+HOP_S = float(os.environ.get("EDGE_MONITOR_SOAK_HOP_S", "5"))  # 1 scores five times as many windows of the same sound
 LONG = 0.5  # days from which a slope per day means something
 _EXPLAIN = """
 [explain]
@@ -26,6 +28,7 @@ requests_per_day = 1000000
 """
 
 
+@pytest.mark.timeout(300)  # on a busy box
 def test_days_of_sound_with_outages_lose_nothing_and_grow_nothing(
     enrolled_state: Path, long_turns: Path, tmp_path: Path
 ) -> None:
