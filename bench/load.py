@@ -174,7 +174,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for folder in ("drain", "load"):
             (Path(name) / folder).mkdir()
-        drain(Path(name) / "drain", asked.alerts)
+        if asked.alerts:
+            drain(Path(name) / "drain", asked.alerts)
         found = load(Path(name) / "load", asked.machines, 60.0 * asked.minutes)
     p50, p99 = np.percentile(found.alert_ms, (50, 99))
     count, seconds = len(found.alert_ms), found.seconds

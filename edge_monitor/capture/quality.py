@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +34,9 @@ def level_dbfs(samples: Samples) -> float:
     """Return the RMS level without DC of (frames,), dB re full scale (a full-scale sine is -3), at least -150."""
     if not len(samples):
         return FLOOR_DBFS
-    power = float(np.var(samples, dtype=np.float64))
-    return max(FLOOR_DBFS, 10 * np.log10(power)) if power > 0 else FLOOR_DBFS
+    centred = samples - np.float32(np.mean(samples, dtype=np.float64))
+    power = float(np.dot(centred, centred)) / len(samples)  # the variance, in half the time of np.var
+    return max(FLOOR_DBFS, 10 * math.log10(power)) if power > 0 else FLOOR_DBFS
 
 
 def clipped_share(samples: Samples) -> float:

@@ -21,7 +21,7 @@ _MOST = 500  # normals that are read: more do not change the profile, and each t
 # A look takes twice as long as embedding. A window that found the microphone unchanged speaks for those that overlap it
 # by half, unless the level has moved: a gain moves it at once, and an alarm takes more than one window.
 _SPEAKS_FOR = 0.5  # of a window
-_MOVED_DB = 0.5
+_MOVED_DB = 1.0
 
 
 def load_sensor(connection: sqlite3.Connection, generation: Generation) -> SensorProfile | None:
