@@ -9,18 +9,18 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_monitor.deliver.credentials import read_password, tls_context
+from edge_monitor.deliver.credentials import identify, new_client
 from edge_monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_monitor.config import MqttSettings
@@ -56,12 +56,7 @@ class Connection:
         self.unheard: tuple[str, ...] = ()  # subscriptions the broker refused, each with its reason
         self._acknowledged: list[tuple[int, str | None]] = []
         self._mqtt5 = settings.protocol == "5"
-        self._client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            protocol=MQTTProtocolVersion.MQTTv5 if self._mqtt5 else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
+        self._client = new_client(settings, client_id)
         self._client.max_inflight_messages = 0  # the caller limits; paho must not queue
         self._client.will_set(will_topic, will_payload, qos=1, retain=True)
         self._client.on_connect = self._on_connect
@@ -73,10 +68,7 @@ class Connection:
     def open(self, timeout_s: float) -> None:
         """Open the socket (and TLS) and send CONNECT; raises DeliveryError. `ready` turns True in a later `wait()`."""
         settings = self._settings
-        if settings.username is not None:
-            self._client.username_pw_set(settings.username, read_password(settings))
-        if settings.tls is not None:
-            self._client.tls_set_context(tls_context(settings.tls))
+        identify(self._client, settings)
         self._client.connect_timeout = timeout_s
         try:
             self._client.connect(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
 from edge_monitor import credentials
 from edge_monitor.errors import ConfigError, DeliveryError
 
@@ -12,6 +15,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_monitor.config import MqttSettings, TlsSettings
+
+
+def new_client(settings: MqttSettings, client_id: str) -> Client:
+    """Return a paho client that has not connected, and never does so by itself."""
+    return Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=MQTTProtocolVersion.MQTTv5 if settings.protocol == "5" else MQTTProtocolVersion.MQTTv311,
+        reconnect_on_failure=False,
+    )
+
+
+def identify(client: Client, settings: MqttSettings) -> None:
+    """Give a client its user name, password and TLS, as their files are now. Raises DeliveryError."""
+    if settings.username is not None:
+        client.username_pw_set(settings.username, read_password(settings))
+    if settings.tls is not None:
+        client.tls_set_context(tls_context(settings.tls))
 
 
 def read_password(settings: MqttSettings) -> str | None:

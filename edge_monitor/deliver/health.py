@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import dataclass, field, replace
 
 from edge_monitor.deliver.outbox import OutboxCounts
@@ -39,6 +40,7 @@ class PublisherHealth:
     volatile_dropped: int = 0  # alerts lost from memory while the disk failed
     volatile_refused: int = 0  # of those, refused by the broker
     outbox: OutboxCounts = field(default_factory=OutboxCounts)  # at most a second old
+    turned_s: float = field(default_factory=time.monotonic)  # when the thread last moved; at least every 20 s
 
 
 class Vitals:

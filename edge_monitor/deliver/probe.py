@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from socket import gaierror
 from typing import TYPE_CHECKING, Any
 
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 
-from edge_monitor.deliver.credentials import read_password, tls_context
+from edge_monitor.deliver.credentials import identify, new_client
 from edge_monitor.errors import DeliveryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from paho.mqtt.client import Client, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
     from edge_monitor.config import MqttSettings
@@ -63,12 +63,7 @@ class _Session:
         self._timeout_s = timeout_s
         self._where = f"{settings.host}:{settings.port}"
         self._mqtt5 = settings.protocol == "5"
-        self._client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            protocol=MQTTProtocolVersion.MQTTv5 if self._mqtt5 else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
+        self._client = new_client(settings, client_id)
         self._welcome: ReasonCode | None = None
         self._granted: dict[int, Sequence[ReasonCode]] = {}
         self._answers: dict[int, ReasonCode] = {}
@@ -81,10 +76,7 @@ class _Session:
     def open(self) -> None:
         """Connect; raises DeliveryError with what to do."""
         settings, client = self._settings, self._client
-        if settings.username is not None:
-            client.username_pw_set(settings.username, read_password(settings))
-        if settings.tls is not None:
-            client.tls_set_context(tls_context(settings.tls))
+        identify(client, settings)
         client.connect_timeout = self._timeout_s
         try:
             client.connect(settings.host, settings.port, keepalive=settings.keepalive_s)

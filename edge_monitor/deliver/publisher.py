@@ -248,6 +248,7 @@ class Publisher:
         if now_s - self._counted_s < _IDLE_S:
             return
         self._counted_s = now_s
+        self._vitals.note(turned_s=now_s)
         try:
             counts, before = self._outbox.counts(), self._vitals.now.outbox
         except (sqlite3.Error, StorageError) as error:

@@ -80,12 +80,8 @@ class Encoder:
     @property
     def standardization_floor(self) -> NDArray[np.float32] | None:
         """Return what is added to each dimension's standard deviation, `(dim,)`; None for a plain Euclidean metric."""
-        floor = self.bundle.manifest.scoring.standardization_floor
-        if floor is None:
-            return None
-        if isinstance(floor, tuple):
-            return np.repeat([block.floor for block in floor], [block.dims for block in floor]).astype(np.float32)
-        return np.full(self.dim, floor, dtype=np.float32)
+        floor = self.bundle.manifest.scoring.floor_of_each
+        return None if floor is None else np.full(self.dim, floor, dtype=np.float32)
 
     def embed(self, waveforms: Waveforms) -> Vectors:
         """Return the raw embeddings `(batch, dim)`, float32, of `waveforms` `(batch, samples)`.

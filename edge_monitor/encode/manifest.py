@@ -89,6 +89,14 @@ class Scoring(Table):
             raise ValueError("standardization_floor goes with metric = 'standardized-euclidean', and only with it")
         return self
 
+    @property
+    def floor_of_each(self) -> float | tuple[float, ...] | None:
+        """Return the floor: one for all dimensions, one each, or None."""
+        given = self.standardization_floor
+        if isinstance(given, tuple):
+            return tuple(block.floor for block in given for _ in range(block.dims))
+        return given
+
 
 class Scorer(Table):
     """Which scorer is this bundle's own, and what scorers must know of its vectors. It decides no vector."""

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.capture.quality import check
-from edge_monitor.capture.windowing import cut
-from edge_monitor.errors import AudioError, DatasetError
+from edge_monitor.errors import DatasetError
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.learnt import spec_of
+from edge_monitor.evaluate.learnt import sound_windows, spec_of
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.leaveout import Layout, block_of
@@ -48,18 +46,9 @@ class BundleDetector:
 
     def features(self, samples: Samples) -> Features:
         """Return the raw embedding of each window, (windows, dim)."""
-        encoder = self._encoder
-        fault, starts_s, kept = None, [], []
-        for window in cut(samples, encoder.sample_rate_hz, encoder.window_s, encoder.window_s):
-            found = check(window)
-            fault = fault or found
-            if found is None:
-                starts_s.append(window.start_s)
-                kept.append(window.samples)
-        if not kept:
-            raise AudioError(fault.detail if fault else "no sound")
-        overlaps = len(starts_s) > 1 and starts_s[-1] - starts_s[-2] < encoder.window_s - _EDGE_S
-        return Features(encoder.embed(np.stack(kept)), overlaps)
+        windows = sound_windows(samples, self._encoder)
+        overlaps = len(windows) > 1 and windows[-1].start_s - windows[-2].start_s < self._encoder.window_s - _EDGE_S
+        return Features(self._encoder.embed(np.stack([window.samples for window in windows])), overlaps)
 
     def fit_score(self, train: Sequence[Features], test: Sequence[Features]) -> NDArray[np.float64]:
         """Return each test clip's score, the mean over its windows; as many normals are needed as for enrolling."""

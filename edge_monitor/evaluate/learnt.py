@@ -18,17 +18,29 @@ from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorers import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.evaluate.datasets import Clip
-    from edge_monitor.records import Embedding, Window
+    from edge_monitor.records import Embedding, Samples, Window
 
 
 def spec_of(encoder: Encoder) -> MetricSpec:
     """Return how a bundle's manifest says its vectors are compared."""
     own = encoder.bundle.manifest.scorer
     return MetricSpec(encoder.metric, encoder.scoring_normalize, encoder.standardization_floor, own.bands, own.name)
+
+
+def sound_windows(samples: Samples, encoder: Encoder) -> list[Window]:
+    """Return the windows of a clip (frames,) at the bundle's rate, side by side, that are the machine's sound.
+
+    The last one is right-aligned. Raises AudioError when there is none.
+    """
+    windows = list(cut(samples, encoder.sample_rate_hz, encoder.window_s, encoder.window_s))
+    faults = [check(window) for window in windows]
+    if not (kept := [window for window, fault in zip(windows, faults, strict=True) if fault is None]):
+        raise AudioError(faults[0].detail if faults and faults[0] else "no sound")
+    return kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,20 +84,12 @@ class Ear:
         """Return the sound of a window that was heard before, at the bundle's rate. Raises AudioError."""
         return next(window for window in self._windows(heard.clip) if window.recording_start_s == heard.start_s)
 
-    def _windows(self, clip: Clip) -> Iterator[Window]:
-        encoder = self._encoder
+    def _windows(self, clip: Clip) -> list[Window]:
         samples, rate_hz = read_clip(clip.path, self.channel)
-        sound = resample(samples, rate_hz, encoder.sample_rate_hz)
-        fault = None
-        heard = False
-        for window in cut(sound, encoder.sample_rate_hz, encoder.window_s, encoder.window_s):
-            found = check(window)
-            fault = fault or found
-            if found is None:
-                heard = True
-                yield window
-        if not heard and fault:
-            raise AudioError(fault.detail, where=str(clip.path))
+        try:
+            return sound_windows(resample(samples, rate_hz, self._encoder.sample_rate_hz), self._encoder)
+        except AudioError as error:
+            raise AudioError(error.message, where=str(clip.path)) from error
 
 
 class Learnt:

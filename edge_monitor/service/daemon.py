@@ -236,14 +236,16 @@ class Daemon(Node):
     def _tell_service_manager(self) -> None:
         """Ping the watchdog while there is progress; a microphone or a broker that is away is no hang."""
         now_s = clock.now().monotonic_s
-        hang = stuck(Progress(self.hearing.turned_s, self.storage.busy_since_s), now_s)
+        health = None if self.link is None else self.link.health()
+        published_s = None if health is None else health.turned_s
+        hang = stuck(Progress(self.hearing.turned_s, self.storage.busy_since_s, published_s), now_s)
         if hang != self._hang:
             self._hang = hang
             log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
         if not hang:
             self.notifier.ping(now_s)
         states = ", ".join(f"{each['machine']} {each['state']}" for each in self.board.snapshot())
-        broker = "" if self.link is None else f"; broker {'connected' if self.link.health().connected else 'away'}"
+        broker = "" if health is None else f"; broker {'connected' if health.connected else 'away'}"
         self.notifier.status(hang or f"{states}{broker}")
 
     def threads(self) -> list[ThreadHealth]:

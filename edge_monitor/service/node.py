@@ -55,10 +55,8 @@ class Node:
     def metric(self) -> MetricSpec:
         """Return how the bundle's vectors are compared, by the configured scorer or else the bundle's own."""
         scoring, scorer = self.bundle.manifest.scoring, self.bundle.manifest.scorer
-        given = scoring.standardization_floor
-        each = tuple(block.floor for block in given for _ in range(block.dims)) if isinstance(given, tuple) else given
         name = self.settings.model.scorer or scorer.name
-        return MetricSpec(scoring.metric, scoring.normalize, each, scorer.bands, name)
+        return MetricSpec(scoring.metric, scoring.normalize, scoring.floor_of_each, scorer.bands, name)
 
     def another_scorer(self, machine: str, used: str | None) -> str:
         """Return one line when a machine's generation is scored with another scorer than the configured; else ''.

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 PIPELINE_LIMIT_S = 30.0
 # Cards and disks that are dying take minutes for an fsync and then go on; alarms wait in memory meanwhile.
 STORAGE_LIMIT_S = 300.0
+# A name that many slow servers must be asked for takes a minute; an answer that does not come, 20 s.
+PUBLISHER_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Progress:
 
     pipeline_turned_s: float
     storage_busy_since_s: float | None  # None: nothing is being written
+    publisher_turned_s: float | None  # None: no broker is configured
 
 
 def stuck(progress: Progress, now_s: float) -> str:
@@ -29,4 +32,7 @@ def stuck(progress: Progress, now_s: float) -> str:
     since_s = progress.storage_busy_since_s
     if since_s is not None and now_s - since_s > STORAGE_LIMIT_S:
         return f"a write has not ended for {now_s - since_s:.0f} s"
+    turned_s = progress.publisher_turned_s
+    if turned_s is not None and now_s - turned_s > PUBLISHER_LIMIT_S:
+        return f"the publisher has not moved for {now_s - turned_s:.0f} s"
     return ""

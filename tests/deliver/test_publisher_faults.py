@@ -19,6 +19,10 @@ from tests.deliver.node import TOPICS, Node
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
+    from edge_monitor.deliver.outbox import OutboxCounts
+
 ALERT = TOPICS.alert("pump-3")
 OTHER = TOPICS.alert("fan-1")
 
@@ -249,3 +253,27 @@ def test_an_unreadable_outbox_is_survived(tmp_path: Path, broker: Broker) -> Non
         connection.close()
         node.commit(("pump-3", 0, b'{"seq":0}'))
         assert plant.wait_for(ALERT)[0].payload == b'{"seq":0}'
+
+
+def test_a_publisher_that_hangs_can_be_told_from_one_without_a_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a broker the thread goes on turning; in a read that does not end it stands still."""
+    with Node(tmp_path, free_port()) as node:
+        began_s = node.publisher.health().turned_s
+        wait_until(lambda: node.publisher.health().turned_s > began_s + 2.0)
+        entered, ended = threading.Event(), threading.Event()
+        counts = node.counts
+
+        def hang() -> OutboxCounts:
+            entered.set()
+            ended.wait(10.0)
+            return counts()
+
+        monkeypatch.setattr(node, "counts", hang)
+        assert entered.wait(10.0)
+        stood_s = node.publisher.health().turned_s
+        time.sleep(2.0)
+        assert node.publisher.health().turned_s == stood_s
+        ended.set()
+        wait_until(lambda: node.publisher.health().turned_s > stood_s)

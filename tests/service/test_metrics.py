@@ -129,6 +129,7 @@ def test_a_port_that_is_taken_is_no_reason_to_be_deaf(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         product = Product(tmp_path, IDLE, tables=f"[metrics]\nport = {port}")
         with product.daemon() as daemon:
+            wait_until(lambda: "metrics.not_served" in daemon.log.read_text(), 10.0, "the refusal")
             [event] = [event for event in daemon.events() if event["event"] == "metrics.not_served"]
             assert (event["port"], event["reason"]) == (port, "Address already in use")
             assert daemon.stop() == 0

@@ -79,14 +79,16 @@ def test_work_that_dies_at_the_end_is_left() -> None:
 @pytest.mark.parametrize(
     ("progress", "verdict"),
     [
-        (Progress(pipeline_turned_s=100.0, storage_busy_since_s=None), ""),
-        (Progress(pipeline_turned_s=69.0, storage_busy_since_s=None), "the pipeline has not moved for 31 s"),
-        (Progress(pipeline_turned_s=100.0, storage_busy_since_s=-190.0), ""),
-        (Progress(pipeline_turned_s=100.0, storage_busy_since_s=-201.0), "a write has not ended for 301 s"),
+        (Progress(100.0, None, None), ""),
+        (Progress(69.0, None, None), "the pipeline has not moved for 31 s"),
+        (Progress(100.0, -190.0, None), ""),
+        (Progress(100.0, -201.0, None), "a write has not ended for 301 s"),
+        (Progress(100.0, None, -199.0), ""),
+        (Progress(100.0, None, -201.0), "the publisher has not moved for 301 s"),
     ],
 )
 def test_only_what_stands_still_is_a_hang(progress: Progress, verdict: str) -> None:
-    """A slow disk is waited for, a pipeline that does not turn is not."""
+    """A slow disk and a slow resolver are waited for, a pipeline that does not turn is not."""
     assert stuck(progress, 100.0) == verdict
 
 
