@@ -1,5 +1,5 @@
 # make demo   see it work: a simulated machine, a fault, an alert over MQTT
-# make test   all tests, three files at a time: they wait more than they work
+# make test   all tests, four files at a time: they wait more than they work
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
 # make bench  what it costs beside what one knows: one table, ten minutes; more of it where .venv-export is
 # make soak   7 days of sound with outages, at 60 times real time: about 3 hours
@@ -18,7 +18,7 @@ demo:
 
 test:
 	@scripts/setup.sh test
-	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25 $(ARGS)
+	@.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=25 $(ARGS)
 
 test-export:
 	@scripts/setup.sh test
