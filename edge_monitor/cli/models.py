@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from edge_monitor.cli.models_pull import export_command, node_state_dir, pull_co
 @click.group()
 def models() -> None:
     """List, verify, get and build model bundles."""
+    os.umask(0o022)  # a bundle holds no secret, and root may have built it for the daemon's user
 
 
 for _command in (pull_command, export_command, quantize_command):

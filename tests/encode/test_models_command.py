@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
@@ -65,6 +66,18 @@ def test_build_spectral_writes_a_whole_bundle(tmp_path: Path) -> None:
     result = CliRunner().invoke(models, ["build", "spectral", "--out", str(out)])
     assert result.exit_code == 0
     assert CliRunner().invoke(models, ["verify", f"{out}/"]).exit_code == 0
+
+
+def test_every_user_may_read_what_is_built(tmp_path: Path) -> None:
+    """Root builds under a strict umask, the daemon's user reads."""
+    out = tmp_path / "models" / "spectral"
+    mask = os.umask(0o077)
+    try:
+        assert CliRunner().invoke(models, ["build", "spectral", "--out", str(out)]).exit_code == 0
+    finally:
+        os.umask(mask)
+    assert all(path.stat().st_mode & 0o055 == 0o055 for path in (out.parent, out))
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in out.iterdir())
 
 
 def test_build_without_onnx_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
