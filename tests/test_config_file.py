@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_monitor.cli.config import command
 from edge_monitor.config import RecordingSource, Settings
 from edge_monitor.config_file import load_settings
 from edge_monitor.config_reference import reference
@@ -296,3 +298,16 @@ def test_what_the_example_has_in_comments_is_sound_too(tmp_path: Path) -> None:
 def test_the_reference_is_what_the_settings_say() -> None:
     """docs/configuration.md is written by `edge-monitor config reference`."""
     assert (REPOSITORY / "docs/configuration.md").read_text() == reference()
+
+
+def test_check_finds_what_would_stop_the_daemon(tmp_path: Path) -> None:
+    """A recording that is no sound, and a state directory that is a file, are told before anything runs."""
+    text = tmp_path / "sound.wav"
+    text.write_text("just text, renamed")
+    config = tmp_path / "edge-monitor.toml"
+    config.write_text(GOOD.replace('"microphone", device = "USB Audio", channel = 1', f'"recording", path = "{text}"'))
+    result = CliRunner().invoke(command, ["check", "--config", str(config)])
+    assert str(result.exception) == f"{text}: not a sound file that can be read (use WAV or FLAC)"
+    config.write_text(GOOD.replace('name = "edge-01"', f'name = "edge-01"\nstate_dir = "{text}"'))
+    result = CliRunner().invoke(command, ["check", "--config", str(config)])
+    assert str(result.exception) == f"{text}: is not a folder (node.state_dir names one)"

@@ -41,6 +41,11 @@ def list_recordings(path: Path) -> list[Path]:
     return files
 
 
+def require_sound(path: Path, channel: int = 1) -> None:
+    """Raise AudioError when a file is missing, not audio, or has no such channel; its samples are not read."""
+    _open(path, channel).close()
+
+
 def read_clip(path: Path, channel: int = 1) -> tuple[Samples, int]:
     """Return one channel (counted from 1) of a whole file as (frames,) float32, and its rate in Hz.
 

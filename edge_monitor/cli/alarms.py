@@ -34,6 +34,10 @@ def command() -> None:
 def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: int, as_json: bool) -> None:
     """List alarms, newest first."""
     alarms = listed(config_path, "alarms.list", machine=machine, since_ms=0, active_only=active_only, limit=limit)
+    in_memory = summed_up(config_path, "alarms.in_memory")["alarms"]
+    if in_memory:
+        click.echo(f"edge-monitor: {in_memory} more wait in memory: the disk does not take them"
+                   " (`edge-monitor status` says why)", err=True)  # fmt: skip
     if as_json:
         click.echo(json.dumps(alarms))
         return
@@ -123,4 +127,5 @@ def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dr
     )
     if answer["generation"]:
         click.echo(f"  {answer['normals']:+d} normals ({answer['seconds']:.0f} s of its sound);"
-                   f" generation {answer['generation']} of {answer['machine']} is active")  # fmt: skip
+                   f" generation {answer['generation']} of {answer['machine']} is active,"
+                   f" threshold {answer['threshold']:.4g}")  # fmt: skip

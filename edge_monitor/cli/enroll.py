@@ -59,7 +59,8 @@ def command(
     """Learn how a machine sounds when healthy, from FILES or folders of them, or from its live sound.
 
     Ten minutes are a beginning; a threshold you can trust needs every way the machine normally runs. What is enrolled
-    adds to what was, and the daemon goes over to it by itself.
+    adds to what was, and the daemon goes over to it by itself. Live, a window is passed over after each 30 s, so that
+    the blocks are independent: ten minutes give 450 s of sound.
     """
     from edge_monitor.config_file import load_settings
     from edge_monitor.service.client import last, open_node

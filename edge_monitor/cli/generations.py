@@ -66,4 +66,10 @@ def build(*, config_path: Path, machine: str, as_json: bool) -> None:
 def activate(*, number: int, config_path: Path, machine: str, as_json: bool) -> None:
     """Score with generation NUMBER from now on; nothing is deleted."""
     answer = summed_up(config_path, "generations.activate", machine=machine, number=number)
-    click.echo(json.dumps(answer) if as_json else f"{machine}: generation {number} is active")
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    click.echo(f"{machine}: generation {number} is active")
+    if not answer["as_in_use"]:
+        click.echo(f"It has {answer['normals']} normals, {answer['in_use']} are in use: what is enrolled, removed or"
+                   " built next starts from those. `edge-monitor normals remove` takes recordings out.")  # fmt: skip

@@ -124,16 +124,19 @@ class Calibration:
         if self.operation_days:
             live = f" and {self.operation_days:.1f} days of operation, where alarms that nobody rejected count as true,"
         blocks = self.independent_blocks or self.blocks
-        promise = "" if self.at_most_per_day is None else f"promise at most {_rate(self.at_most_per_day)} and "
+        least = _rate(self.cannot_promise_below_per_day)
+        most = least if self.at_most_per_day is None else _rate(self.at_most_per_day)
+        promise = "" if most == least else f"promise at most {most} and "
         model = (
-            f"; {_rate(self.expected_per_day)} (95 % interval {_rate(self.expected_low_per_day)} to "
-            f"{_rate(self.expected_high_per_day)}, if log scores are normal) is the model's extrapolation ({related})"
+            f"Expected are {_rate(self.expected_per_day)} per day, the model's extrapolation (95 % interval "
+            f"{_rate(self.expected_low_per_day)} to {_rate(self.expected_high_per_day)}, if log scores are normal; "
+            f"{related}). By counting alone, "
         )
         return (
             f"Threshold {self.threshold:.4g}: healthy windows score {self.median_score:.4g} in the middle and up to "
             f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it {aim}.\n"
-            f"{heard} of normal sound ({blocks} independent blocks){live} {promise}cannot promise fewer than "
-            f"{_rate(self.cannot_promise_below_per_day)} per day (95 %){model if self.extrapolated else ''}."
+            f"{model if self.extrapolated else ''}{heard} of normal sound ({blocks} independent blocks){live} "
+            f"{promise}cannot promise fewer than {least} per day (95 %)."
         )
 
     def caution(self) -> str:

@@ -90,6 +90,12 @@ class AlarmDesk:
         else:
             self._write_next()
 
+    @property
+    def in_memory(self) -> int:
+        """Return how many alarms have begun of which the disk knows nothing yet, because it fails."""
+        with self._changed:
+            return sum(each.told and each.event.kind is EventKind.START for each in self._waiting if each.event)
+
     def settle(self, timeout_s: float) -> None:
         """Wait until everything is on disk, or the disk fails."""
         with self._changed:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from edge_monitor.records import SignalFault, Vector, Window
 
 
+# Repeated to a window's length, a shorter sound says more of the repetition than of the machine.
+SHORTEST_S = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedWindow:
     """A window of a recording, ready to be enrolled or scored."""
@@ -57,9 +61,14 @@ def sha256_of(path: Path) -> str:
 def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float, *, measured: bool = False) -> Clip:
     """Read one channel (from 1) of a recording and embed its windows, `hop_s` seconds apart.
 
-    With `measured` their acoustics are taken as well, as enrolment needs them. Raises AudioError.
+    With `measured` their acoustics are taken as well, as enrolment needs them. Raises AudioError, also for less sound
+    than SHORTEST_S or a window.
     """
     samples, rate_hz = read_clip(path, channel)
+    shortest_s = min(SHORTEST_S, encoder.window_s)
+    if len(samples) < shortest_s * rate_hz:
+        raise AudioError(f"{len(samples) / rate_hz:.2g} s of sound are too short to judge", where=str(path),
+                         hint=f"{shortest_s:g} s at least")  # fmt: skip
     heard = resample(samples, rate_hz, encoder.sample_rate_hz)
     windows: list[EncodedWindow] = []
     faults: list[SignalFault] = []

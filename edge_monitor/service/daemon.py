@@ -309,6 +309,10 @@ class Daemon(Node):
         """Raise no new alarm of a machine for `seconds` of stream time; 0 ends that."""
         self.pipelines[machine].inhibit(seconds)
 
+    def alarms_in_memory(self) -> int:
+        """Return how many alarms wait for the disk."""
+        return self.desk.in_memory
+
     def outbox_changed(self) -> None:
         """Have the publisher look for messages to send."""
         if self.link:

@@ -39,6 +39,8 @@ class Healthy:
 
         Raises ExplainError when too few were measured to compare a sound with.
         """
+        if not self.normals:
+            raise ExplainError(f"generation {self.generation} is not known any more", where=self.machine)
         neighbours = [self.near[each] for each in nearest if each in self.near]
         if self.spread is None or not neighbours:
             raise ExplainError(

@@ -25,6 +25,7 @@ IDLE_S = 0.5
 # So much of a machine's sound may wait before its windows are skipped. The queue itself, at 10 s, drops sound, and each
 # gap costs a whole window; a skipped window costs one hop.
 BEHIND_S = 1.5
+CAUGHT_UP_S = 0.2  # of a machine's sound in the queue: a block that has just come, and a window being judged
 _COMPLAIN_S = 60.0  # a window that fails again and again is logged once a minute
 
 
@@ -58,6 +59,12 @@ class Hearing:
             if clock.now().monotonic_s - self._flushed_s >= FLUSH_S:
                 self._flush()
         self._flush()
+
+    @property
+    def caught_up(self) -> bool:
+        """Return whether no live sound has to wait."""
+        daemon = self._daemon
+        return all(daemon.feed.waiting_s(name) < CAUGHT_UP_S for name in daemon.pipelines if daemon.is_live(name))
 
     def _take(self, item: AudioBlock | AudioLoss) -> None:
         daemon = self._daemon

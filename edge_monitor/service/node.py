@@ -120,6 +120,10 @@ class Node:
     def inhibit(self, machine: str, seconds: float) -> None:
         """Have the daemon raise no new alarm for `seconds` (0: again); without one the database says enough."""
 
+    def alarms_in_memory(self) -> int:
+        """Return how many alarms wait for the disk; without a daemon none does."""
+        return 0
+
     def outbox_changed(self) -> None:
         """Have the daemon look for messages to send; without one they wait for the next."""
 

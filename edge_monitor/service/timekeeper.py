@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_monitor.service.daemon import Daemon
 
 log = structlog.get_logger()
-_BELIEVED = "believed_ms"  # the row of counters that outlives a restart
+BELIEVED = "believed_ms"  # the row of counters that outlives a restart
 _SAVE_S = 3600.0
 
 
@@ -34,7 +34,7 @@ class Timekeeper:
         self._read_s = moment.monotonic_s
         self._saved_s = moment.monotonic_s - _SAVE_S
         with daemon.database() as connection:
-            row = connection.execute("SELECT value FROM counters WHERE name = ?", (_BELIEVED,)).fetchone()
+            row = connection.execute("SELECT value FROM counters WHERE name = ?", (BELIEVED,)).fetchone()
         self._believed_ms = moment.wall_ms if row is None else clock.follow(row["value"], 0.0, moment.wall_ms)
 
     def believed_ms(self) -> int:
@@ -68,4 +68,4 @@ class Timekeeper:
 
 
 def _save(connection: sqlite3.Connection, believed_ms: int) -> None:
-    connection.execute("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)", (_BELIEVED, believed_ms))
+    connection.execute("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)", (BELIEVED, believed_ms))

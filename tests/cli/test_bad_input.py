@@ -53,8 +53,9 @@ def write(folder: Path, name: str, samples: np.ndarray[tuple[int, ...], np.dtype
         (lambda folder: write(folder, "a.wav", np.zeros(0, np.float32)), "the file holds no sound"),
         (lambda folder: write(folder, "a.wav", np.full(160_000, np.nan, np.float32), subtype="FLOAT"), "not finite"),
         (lambda folder: write(folder, "a.wav", np.zeros(160_000, np.float32)), "digital silence"),
+        (lambda folder: write(folder, "a.wav", np.zeros(8_000, np.float32)), "0.5 s of sound are too short to judge"),
     ],
-    ids=["empty folder", "zero bytes", "renamed text", "no samples", "NaN", "silence"],
+    ids=["empty folder", "zero bytes", "renamed text", "no samples", "NaN", "silence", "half a second"],
 )  # fmt: skip
 def test_files_that_hold_no_sound(
     product: Product, tmp_path: Path, make: Callable[[Path], object], message: str

@@ -75,6 +75,7 @@ def test_a_start_on_a_full_disk(small_disk: Path, enrolled_state: Path, turns: P
     with plant:
         wait_until(lambda: told_from_memory(plant), 60.0, "an alert from memory")
         plant.wait_for_state("storage-fault")
+        assert " more wait in memory: the disk does not take them" in plant.product.command("alarms list").stderr
         filler.unlink()
         wait_until(lambda: stored(plant, told_from_memory(plant)[0]), 30.0, "the alarm on disk")
         plant.check()

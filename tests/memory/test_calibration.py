@@ -177,7 +177,7 @@ def test_rule_of_three_says_what_nobody_can_promise() -> None:
     found = calibrate(sound(0, 100), clips(100), PLAIN, TEN_S)
     assert found.cannot_promise_below_per_day == pytest.approx(258.83, abs=0.01)
     assert "cannot promise fewer than 259 per day" in found.sentence()
-    assert "model's extrapolation (successive windows taken as independent)" in found.sentence()
+    assert "model's extrapolation (95 % interval " in found.sentence()
     assert len(found.sentence().splitlines()) == 2
 
 

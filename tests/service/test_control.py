@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from tests.broker import wait_until
 from tests.service.product import Product
+from tests.service.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,10 +66,24 @@ def test_a_generation_can_be_gone_back_to(enrolled: Make) -> None:
     with product.daemon() as daemon:
         assert product.answer("normals remove", "healthy_000.wav", "--dry-run")["generation"] is None
         assert product.answer("normals remove", "healthy_000.wav")["generation"] == 2
-        assert product.answer("generations activate", "1")["normals"] == 60
+        gone_back = product.answer("generations activate", "1")
+        assert (gone_back["normals"], gone_back["in_use"], gone_back["as_in_use"]) == (60, 59, False)
+        assert "It has 60 normals, 59 are in use" in product.command("generations activate", "1").stdout
         assert product.answer("status")["machines"][0]["generation"] == 1
         assert product.answer("normals restore", "healthy_000.wav")["generation"] == 3
         assert daemon.stop() == 0
+
+
+def test_a_fault_that_is_learnt_is_noticed(enrolled: Make, tmp_path: Path) -> None:
+    """New normals that the generation before would have called anomalous are asked about, with the way back."""
+    product = enrolled()
+    write_clips(tmp_path / "new", "new", pump(60, take=2, fault="rattle", fault_db=12.0))
+    done = product.command("enroll", str(tmp_path / "new"))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^Caution: 6 of 6 new windows lie above the threshold before", done.stdout, re.MULTILINE)
+    assert "`edge-monitor generations activate 1` goes back." in done.stdout
+    write_clips(tmp_path / "healthy", "another", pump(60, take=3))
+    assert "Caution" not in product.command("enroll", str(tmp_path / "healthy")).stdout
 
 
 def test_normals_move_to_another_box(enrolled: Make, tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_without_a_daemon_the_source_itself_is_heard(enrolled: Callable[..., Pro
     assert found["bundle", None][0][0] == "ok"
 
 
+def test_only_losses_are_told_of_what_the_database_counts(enrolled: Callable[..., Product]) -> None:
+    """Deliveries and the time that is believed are counted there as well, and worry nobody."""
+    product = enrolled()
+    with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
+        connection.execute("INSERT OR REPLACE INTO counters VALUES ('believed_ms', 5), ('outbox_sent', 9)")
+    assert results(examine(product)["database", None]) == ["ok"]
+    with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
+        connection.execute("INSERT OR REPLACE INTO counters VALUES ('outbox_dropped', 2)")
+    assert examine(product)["database", None][1][1] == "lost since the beginning: outbox_dropped 2"
+
+
 def test_a_broken_configuration_is_said_first_and_the_rest_is_looked_at(enrolled: Callable[..., Product]) -> None:
     """Each mistake is a finding; libraries and clock are checked without a configuration."""
     product = enrolled(extra='evidnce = "off"')

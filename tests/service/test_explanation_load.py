@@ -9,14 +9,17 @@ import uuid
 from statistics import median
 from typing import TYPE_CHECKING
 
+import pytest
+
 from edge_monitor.alarm import history
 from edge_monitor.config_file import load_settings
+from edge_monitor.errors import ExplainError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
 from edge_monitor.records import AlarmEvent, EventKind, Neighbour
 from edge_monitor.service.daemon import Daemon
-from edge_monitor.service.healthy import load_healthy
+from edge_monitor.service.healthy import Healthy, load_healthy
 from edge_monitor.service.pipeline import Heard, Proof
 from edge_monitor.service.systemd import Notifier
 from tests.broker import wait_until
@@ -95,6 +98,12 @@ def test_a_hundred_alarms_delay_no_window(enrolled: Make) -> None:
     assert max(seen[0]) < 1.0  # a hop
     assert daemon.hearing.windows_dropped == 0
     assert daemon.feed.dropped_frames == 0
+
+
+def test_a_generation_that_is_gone_is_said_to_be() -> None:
+    """A restored memory numbers its generations anew; an older alarm's is not there to be compared with."""
+    with pytest.raises(ExplainError, match="generation 7 is not known any more"):
+        Healthy("pump", 7, 0, 0, None, {}).compared_with((1,))
 
 
 def test_a_measured_explanation_takes_at_most_150_ms(enrolled: Make) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edge_monitor.alarm.history import AlarmRow
+    from edge_monitor.memory.generations import Generation
     from edge_monitor.service.node import Node
 
     Answer = Iterator[dict[str, Any]]
@@ -34,6 +35,11 @@ def listed(node: Node, *, machine: str | None, since_ms: int, active_only: bool,
         rows = history.listed(connection, machine=machine, since_ms=since_ms, active_only=active_only, limit=limit)
     for row in rows:
         yield describe(node, row)
+
+
+def in_memory(node: Node) -> Answer:
+    """Yield how many alarms are known that `listed` does not yet see, because the disk fails."""
+    yield {"alarms": node.alarms_in_memory()}
 
 
 def show(node: Node, *, alarm_id: str) -> Answer:
@@ -83,15 +89,18 @@ def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool, dry_run: 
             "seconds": abs(learnt if undo else row.windows) * node.window_s,
             "dry_run": dry_run,
             "generation": None,
+            "threshold": None,
         }
         if not dry_run:
+            built = None
             if undo and learnt:
                 ids = store.remove_recording(name)
-                answer["generation"] = _rebuilt(node, connection, row, "undo reject", lambda: store.restore(ids))
+                built = _rebuilt(node, connection, row, "undo reject", lambda: store.restore(ids))
             elif add_normal and not learnt:
                 _learn(node, connection, store, row, name)
-                undone = partial(store.remove_recording, name)
-                answer["generation"] = _rebuilt(node, connection, row, "reject", undone)
+                built = _rebuilt(node, connection, row, "reject", partial(store.remove_recording, name))
+            if built is not None:
+                answer |= {"generation": built.number, "threshold": built.threshold}
             with transaction(connection):
                 history.mark_rejected(connection, row.alarm_id, None if undo else clock.now().wall_ms)
         yield answer
@@ -112,10 +121,12 @@ def _learn(node: Node, connection: sqlite3.Connection, store: NormalStore, row: 
     )
 
 
-def _rebuilt(node: Node, connection: sqlite3.Connection, row: AlarmRow, reason: str, undo: Callable[[], object]) -> int:
+def _rebuilt(
+    node: Node, connection: sqlite3.Connection, row: AlarmRow, reason: str, undo: Callable[[], object]
+) -> Generation:
     """Build the next generation; when there can be none, `undo` what was changed."""
     try:
-        return rebuild(node, connection, row.machine, f"{reason} {row.alarm_id}").number
+        return rebuild(node, connection, row.machine, f"{reason} {row.alarm_id}")
     except EdgeMonitorError:
         undo()
         raise

@@ -11,10 +11,12 @@ from edge_monitor.capture.gate import learn_gate
 from edge_monitor.errors import EdgeMonitorError, NormalsError
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.distance import K
-from edge_monitor.memory.generations import activate, build_generation, list_generations
+from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
 from edge_monitor.memory.leaveout import block_of
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.records import Embedding
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.learning import require_bundle, require_same
 from edge_monitor.service.operations.wire import unpack_bytes, unpack_vector
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     Answer = Iterator[dict[str, Any]]
 
+DOUBTED = 0.1  # of the new windows; of more of the same healthy sound, some in a hundred lie above the threshold
+MOST_DOUBTED = 1000  # windows are asked about, a millisecond each
 PART = "part"  # a live session is kept in parts: `live 2026-01-31T08:15:00.000Z part 3`
 
 
@@ -84,10 +88,31 @@ def add(
 
 
 def build(node: Node, *, machine: str, reason: str) -> Answer:
-    """Build and activate the next generation from the normals in use; yield it."""
+    """Build and activate the next generation from the normals in use; yield it, with a caution if it learnt a fault."""
     with node.database() as connection:
-        generation = rebuild(node, connection, machine, reason)
-    yield describe(generation)
+        doubt = _doubt(node, connection, machine)
+        built = describe(rebuild(node, connection, machine, reason))
+    built["caution"] = "\n".join(filter(None, (built["caution"], doubt)))
+    yield built
+
+
+def _doubt(node: Node, connection: sqlite3.Connection, machine: str) -> str:
+    """Return one line when the active generation would have called many of the normals it does not know anomalous."""
+    store = NormalStore(connection, machine)
+    active = active_generation(connection, machine)
+    if active is None or active.bundle_hash != node.bundle.bundle_hash:
+        return ""
+    new = sorted(set(store.ids()) - set(active.members))[:MOST_DOUBTED]
+    if not new or (scorer := load_scorer(connection, machine, node.state_dir.path)) is None:
+        return ""
+    scores = [scorer.score(Embedding(vector, active.bundle_hash)).value for vector in store.vectors(new)]
+    above = sum(score > active.threshold for score in scores)
+    if above <= DOUBTED * len(new):
+        return ""
+    return (
+        f"Caution: {above} of {len(new)} new windows lie above the threshold before ({active.threshold:.4g}): are they "
+        f"healthy? `edge-monitor generations activate {active.number}` goes back."
+    )
 
 
 def settings_of(
@@ -240,7 +265,9 @@ def activate_generation(node: Node, *, machine: str, number: int) -> Answer:
         require_bundle(node, machine, chosen[0].bundle_hash if chosen else None)
         activate(connection, machine, number)
         node.generation_changed(machine)
-        yield next(describe(each) for each in list_generations(connection, machine) if each.number == number)
+        active = next(each for each in list_generations(connection, machine) if each.number == number)
+        in_use = NormalStore(connection, machine).ids()
+        yield {**describe(active), "in_use": len(in_use), "as_in_use": set(in_use) == set(active.members)}
 
 
 def normal_descriptors(quietest_dbfs: float, acoustics: str | None) -> str:

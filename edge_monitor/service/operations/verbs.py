@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge_monitor.service.node import Node
 
 VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+    "alarms.in_memory": alarms.in_memory,
     "alarms.list": alarms.listed,
     "alarms.reject": alarms.reject,
     "alarms.show": alarms.show,
