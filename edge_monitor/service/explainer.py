@@ -186,8 +186,9 @@ class Explainer:
         finally:
             if proof.sound:
                 files["audio"] = self._store.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
-            self._daemon.storage.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
-            log.info("explain.evidence_written", machine=event.machine, alarm_id=event.alarm_id, **files)
+            if files:
+                self._daemon.storage.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
+                log.info("explain.evidence_written", machine=event.machine, alarm_id=event.alarm_id, **files)
 
     def _draw(self, event: AlarmEvent, proof: Proof, findings: tuple[Finding, ...]) -> str:
         machine = self._daemon.machine(event.machine)
