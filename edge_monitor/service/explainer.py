@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 SOUNDS = 64  # alarms whose sound may wait, about 1 MB each; explaining one takes well under a second
-_PATIENCE_S = 2.0  # of an explanation with windows that wait: on a box that never catches up, it must come all the same
+PATIENCE_S = 2.0  # of an explanation with windows that wait: on a box that never catches up, it must come all the same
 _LOOK_S = 0.05
 _STOPPED = "the node stopped before the sound was measured"
 _LET_GO = "the sound was let go before it was measured: too many alarms at once, or the disk failed"
@@ -140,7 +140,7 @@ class Explainer:
 
     def _give_way(self) -> None:
         """Let the windows that wait be judged first: many machines may fail at the same moment."""
-        end_s = clock.now().monotonic_s + _PATIENCE_S
+        end_s = clock.now().monotonic_s + PATIENCE_S
         with self._changed:
             while not (self._closing or self._daemon.hearing.caught_up) and clock.now().monotonic_s < end_s:
                 self._changed.wait(_LOOK_S)

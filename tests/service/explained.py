@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edge_monitor.config_file import load_settings
+from edge_monitor.service.daemon import Daemon
+from edge_monitor.service.systemd import Notifier
+from tests.broker import wait_until
+
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge_monitor.service.daemon import Daemon
     from edge_monitor.service.taps import Item
     from tests.broker import Subscriber
     from tests.service.product import Product
@@ -43,6 +49,22 @@ def assert_secret(product: Product, scada: Subscriber, *further: bytes) -> None:
     everything += [(product.folder / "daemon.log").read_bytes(), " ".join(product.argv("run")).encode()]
     everything += [path.read_bytes() for path in product.state.glob("edge-monitor.db*")]
     assert not [text for text in everything if CANARY.encode() in text]
+
+
+@contextmanager
+def inside(config: Path) -> Iterator[Daemon]:
+    """Run a daemon in a thread of this process beside the body, from when it hears."""
+    daemon = Daemon(load_settings(config), Notifier())
+    running = threading.Thread(target=daemon.run)
+    mask = os.umask(0o077)  # which the daemon sets for its whole process
+    running.start()
+    try:
+        wait_until(lambda: hasattr(daemon, "pipelines") and daemon.hearing.is_alive(), 30.0, "the daemon")
+        yield daemon
+    finally:
+        daemon.stop()
+        running.join(10.0)
+        os.umask(mask)
 
 
 def tapped(daemon: Daemon, until: threading.Event) -> Iterator[Item]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,14 +10,11 @@ import numpy as np
 import soundfile
 
 from edge_monitor.alarm import history
-from edge_monitor.config_file import load_settings
 from edge_monitor.records import AudioBlock, Embedding
-from edge_monitor.service.daemon import Daemon
 from edge_monitor.service.pipeline import Proof
-from edge_monitor.service.systemd import Notifier
 from tests.broker import wait_until
 from tests.llm_server import LlmServer, stalls
-from tests.service.explained import explain, tapped
+from tests.service.explained import explain, inside, tapped
 from tests.service.sounds import pump
 from tests.service.test_explanation_load import alarm, store
 from tests.sound_server import sound_server
@@ -30,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_monitor.service.daemon import Daemon
     from tests.service.product import Product
 
     Make = Callable[..., Product]
@@ -84,16 +81,9 @@ def test_explaining_leaves_no_gap_in_a_microphone_s_sound(enrolled: Make, tmp_pa
     """While 100 alarms are explained and the LLM stalls, every sample that was played is heard, once and in order."""
     played = noise()
     soundfile.write(tmp_path / "noise.wav", played, RATE_HZ)
-    mask = os.umask(0o077)  # which the daemon sets for its whole process
     with sound_server() as server, LlmServer(stalls(60.0)) as llm:
-        product = enrolled(
-            MICROPHONE, extra='evidence = "off"\n', tables=explain(tmp_path, llm.base_url, timeout_s=30.0)
-        )
-        daemon = Daemon(load_settings(product.config), Notifier())
-        running = threading.Thread(target=daemon.run)
-        running.start()
-        try:
-            wait_until(lambda: hasattr(daemon, "pipelines") and daemon.hearing.is_alive(), 30.0, "the daemon")
+        tables = explain(tmp_path, llm.base_url, timeout_s=30.0)
+        with inside(enrolled(MICROPHONE, extra='evidence = "off"\n', tables=tables).config) as daemon:
             over = threading.Event()
             heard: list[list[AudioBlock]] = []
             listener = threading.Thread(target=lambda: heard.append(listen(daemon, over)))
@@ -107,10 +97,6 @@ def test_explaining_leaves_no_gap_in_a_microphone_s_sound(enrolled: Make, tmp_pa
             listener.join()
             player.terminate()
             player.wait(10)
-        finally:
-            daemon.stop()
-            running.join(10.0)
-            os.umask(mask)
     [blocks] = heard
     assert dropped == 0
     assert daemon.hearing.windows_dropped == 0

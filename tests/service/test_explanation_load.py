@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -18,18 +17,19 @@ from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
 from edge_monitor.records import AlarmEvent, EventKind, Neighbour
-from edge_monitor.service.daemon import Daemon
+from edge_monitor.service import explainer
 from edge_monitor.service.healthy import Healthy, load_healthy
+from edge_monitor.service.hearing import Hearing
 from edge_monitor.service.pipeline import Heard, Proof
-from edge_monitor.service.systemd import Notifier
 from tests.broker import wait_until
-from tests.service.explained import tapped
+from tests.service.explained import inside, tapped
 from tests.service.sounds import pump
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from edge_monitor.service.daemon import Daemon
     from tests.service.product import Product
 
     Make = Callable[..., Product]
@@ -64,12 +64,7 @@ def lags(daemon: Daemon, until: threading.Event) -> list[float]:
 
 def test_a_hundred_alarms_delay_no_window(enrolled: Make) -> None:
     """While 100 alarms are explained every window of live sound is judged in its hop; those too many say so."""
-    daemon = Daemon(load_settings(enrolled(LIVE, extra='evidence = "off"').config), Notifier())
-    running = threading.Thread(target=daemon.run)
-    mask = os.umask(0o077)  # which the daemon sets for its whole process
-    running.start()
-    try:
-        wait_until(lambda: hasattr(daemon, "pipelines") and daemon.hearing.is_alive(), 30.0, "the daemon")
+    with inside(enrolled(LIVE, extra='evidence = "off"').config) as daemon:
         wait_until(lambda: daemon.board.snapshot()[0]["windows"] >= 2, 30.0, "two windows")
         told = threading.Event()
         seen: list[list[float]] = []
@@ -83,10 +78,6 @@ def test_a_hundred_alarms_delay_no_window(enrolled: Make) -> None:
         wait_until(lambda: daemon.explainer.idle, TELLING_S, "all told")
         told.set()
         listener.join()
-    finally:
-        daemon.stop()
-        running.join(10.0)
-        os.umask(mask)
     with daemon.database() as connection:
         rows = connection.execute("SELECT text IS NOT NULL, reason FROM explanations").fetchall()
     assert len(rows) == ALARMS
@@ -98,6 +89,22 @@ def test_a_hundred_alarms_delay_no_window(enrolled: Make) -> None:
     assert max(seen[0]) < 1.0  # a hop
     assert daemon.hearing.windows_dropped == 0
     assert daemon.feed.dropped_frames == 0
+
+
+@pytest.mark.parametrize("caught_up", [True, False])
+def test_explaining_gives_way_to_windows_that_wait_but_not_for_ever(
+    enrolled: Make, monkeypatch: pytest.MonkeyPatch, caught_up: bool
+) -> None:
+    """An alarm is explained at once, or after some patience where the windows never catch up."""
+    monkeypatch.setattr(Hearing, "caught_up", caught_up)
+    monkeypatch.setattr(explainer, "PATIENCE_S", 6.0)
+    with inside(enrolled(LIVE, extra='evidence = "off"').config) as daemon:
+        event = alarm(time.time_ns() // 1_000_000)
+        daemon.commit(lambda connection: store(connection, event))
+        began_s = time.monotonic()
+        daemon.explainer.explain(event, Proof(pump(10, take=2, fault="rattle"), 16_000, (), ()))
+        wait_until(lambda: daemon.explainer.idle, 30.0, "the explanation")
+        assert (time.monotonic() - began_s > 6.0) is not caught_up
 
 
 def test_a_generation_that_is_gone_is_said_to_be() -> None:
