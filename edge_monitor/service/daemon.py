@@ -159,8 +159,6 @@ class Daemon(Node):
         self.desk = AlarmDesk(self)
         self.housekeeping = Housekeeping(self)
         self.pipelines = {machine.name: self._pipeline(machine.name, self.encoder) for machine in self.settings.machine}
-        server = ControlServer(self.state_dir.control_socket, lambda verb, asked: answer(self, verb, asked))
-        stack.callback(server.close)
         if self.settings.metrics is not None:
             from edge_monitor.service.metrics import MetricsServer
 
@@ -169,6 +167,9 @@ class Daemon(Node):
             self.link.start()
         self.explainer.start()
         self.narrator.start()
+        # Last: whoever gets an answer finds the rest open.
+        server = ControlServer(self.state_dir.control_socket, lambda verb, asked: answer(self, verb, asked))
+        stack.callback(server.close)
 
     def _pipeline(self, name: str, encoder: Encoder) -> MachinePipeline:
         machine = self.machine(name)
