@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,12 +119,6 @@ def log_mel(samples: Samples) -> Array:
     return np.asarray(10.0 * np.log10(power @ np.maximum(0.0, np.minimum(rise, fall)).T + 1e-8))
 
 
-def in_path_order(dataset: Dataset) -> Dataset:
-    """Return the data set without its own split, so that a split's numbers mean clips in the order of their paths."""
-    clips = sorted(dataset.clips, key=lambda clip: clip.path)
-    return replace(dataset, clips=tuple(replace(clip, split="test") for clip in clips))
-
-
 def mixed(dataset: Dataset, gain: float, seed: int, folder: Path) -> Dataset:
     """Write every clip with normal sound of another type of machine at `gain` times its RMS; return that data set."""
     draw = np.random.default_rng(1000 + seed)
@@ -134,7 +128,7 @@ def mixed(dataset: Dataset, gain: float, seed: int, folder: Path) -> Dataset:
         for machine in {clip.machine for clip in dataset.clips}
     }
     for one in dataset.individuals:
-        for clip in sorted(one.test, key=lambda clip: (clip.anomalous, clip.path)):
+        for clip in sorted((*one.train, *one.test), key=lambda clip: (clip.anomalous, clip.path)):
             pool = others[clip.machine]
             samples, other = sound[clip.path], sound[pool[int(draw.integers(len(pool)))]]
             other = np.resize(np.roll(other, int(draw.integers(len(other)))), len(samples))
@@ -142,7 +136,7 @@ def mixed(dataset: Dataset, gain: float, seed: int, folder: Path) -> Dataset:
             target = folder / clip.path.relative_to(dataset.folder.resolve()).with_suffix(".wav")
             target.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(target, (samples + gain * loudness * other).astype(np.float32), RATE_HZ, subtype="FLOAT")
-    return in_path_order(read_dataset(folder))
+    return read_dataset(folder)
 
 
 def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
@@ -176,8 +170,16 @@ def points_of(dataset: Dataset, detectors: Sequence[Detector], options: argparse
         cells = " | ".join(f"{one.auc:.1f}" for one in figures.of_id(machine, number) if one.detector in names)
         print(f"| {machine} {number} | {row.n_train + row.n_normal} | {row.n_anomaly} | {cells} |")
     points = {name: np.stack([row.aucs for row in figures.of(name)]) for name in names}
-    print("| **mean** | | | " + " | ".join(f"**{found.mean():.1f}**" for found in points.values()) + " |\n", flush=True)
+    own = points[names[0]]
+    print("| **mean** | | | " + " | ".join(f"**{found.mean():.1f}**" for found in points.values()) + " |")
+    print("| 95 % interval | | | " + " | ".join(_span(found, "{:.1f}") for found in points.values()) + " |")
+    ahead = [f"{(own - found).mean():+.1f} ({_span(own - found)})" for found in list(points.values())[1:]]
+    print(" | ".join([f"| {names[0]} is better by | | | ", *ahead]) + " |\n", flush=True)
     return points
+
+
+def _span(points: Array, form: str = "{:+.1f}") -> str:
+    return " to ".join(form.format(end) for end in interval(points))
 
 
 def main() -> int:
@@ -198,7 +200,7 @@ def main() -> int:
     if not options.dataset.is_dir():
         print(f"not measured: no recordings at {options.dataset}")
         return 0
-    clean, detectors = in_path_order(read_dataset(options.dataset)), list(detectors_of(options))
+    clean, detectors = read_dataset(options.dataset), list(detectors_of(options))
     print(f"AUC in points, mean over {options.splits} splits (seed {options.seed}); {K} nearest neighbours\n")
     conditions = [points_of(clean, detectors, options)]
     for gain, seed in MIXES if options.mixed else ():
@@ -209,9 +211,8 @@ def main() -> int:
     print("|---|--:|---|--:|--:|--:|")
     for name in conditions[0]:
         differences = np.stack([points[name] - points[_FLOOR] for points in conditions])  # (condition, ids, splits)
-        low, high = interval(differences[0])
         bound = float(np.mean([interval(difference, draws=2000)[0] for difference in differences]))
-        print(f"| {name} | {differences[0].mean():+.1f} | {low:+.1f} to {high:+.1f} | {differences.mean():+.1f}"
+        print(f"| {name} | {differences[0].mean():+.1f} | {_span(differences[0])} | {differences.mean():+.1f}"
               f" | {bound:+.1f} | {differences.mean(axis=2).min():+.1f} |")  # fmt: skip
     print("\nIntervals: two-stage bootstrap of the paired differences, ids then splits.")
     own = detectors[0].name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_monitor.cli.answers import listed, summed_up
-from edge_monitor.cli.options import config_option, dry_run_option, json_option
+from edge_monitor.cli.options import complete_machines, config_option, dry_run_option, json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def command() -> None:
 
 @command.command("list")
 @config_option
-@click.option("--machine", help="Of this machine only.")
+@click.option("--machine", shell_complete=complete_machines, help="Of this machine only.")
 @click.option("--active", "active_only", is_flag=True, help="Only those that have not ended.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many.")
 @json_option
@@ -81,7 +81,7 @@ def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
 
 @command.command("export")
 @config_option
-@click.option("--machine", help="Of this machine only.")
+@click.option("--machine", shell_complete=complete_machines, help="Of this machine only.")
 @click.option("--since", type=click.DateTime(), help="UTC; default: all.")
 @json_option
 def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool) -> None:  # noqa: ANN401 - a datetime

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_monitor.cli.options import config_option, json_option
+from edge_monitor.cli.options import complete_machines, config_option, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,9 @@ _SOUNDS = (".flac", ".wav")
 @click.command("explain")
 @click.argument("what", metavar="ALARM_ID|FILE")
 @config_option
-@click.option("--machine", help="Of a FILE; default: the only one of the configuration.")
+@click.option(
+    "--machine", shell_complete=complete_machines, help="Of a FILE; default: the only one of the configuration."
+)
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of a FILE, from 1.")
 @click.option("--method", type=click.Choice(METHODS), help="Explain it this way, now.")
 @click.option("--dry-run", is_flag=True, help="Print what the LLM would be asked, and ask nobody.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import json_option
+from edge_monitor.cli.options import complete_machines, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ _READING_S = 0.5
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="The configuration with --machine in it."
 )
-@click.option("--machine", help="Listen to this machine's source.")
+@click.option("--machine", shell_complete=complete_machines, help="Listen to this machine's source.")
 @click.option("--device", help="Listen to this input, as `edge-monitor devices` prints it, or a part of it.")
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the input or the file.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this much sound.")

@@ -65,13 +65,25 @@ def json_option(command: _Command) -> _Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
 
 
+def complete_machines(context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
+    """Return the configuration's machines whose names begin so, for the shell; none when it cannot be read."""
+    try:
+        settings = optional_settings(context.params.get("config_path"))
+    except ConfigError:
+        return []
+    return [machine.name for machine in settings.machine if machine.name.startswith(begun)] if settings else []
+
+
 def machine_option(command: _Command) -> _Command:
     """Add `--machine`; the command receives `machine: str`, by default the configuration's only machine.
 
     Goes below `config_option`.
     """
     return click.option(
-        "--machine", callback=_only_machine, help="The machine's name; default: the only one of the configuration."
+        "--machine",
+        callback=_only_machine,
+        shell_complete=complete_machines,
+        help="The machine's name; default: the only one of the configuration.",
     )(command)
 
 

@@ -134,6 +134,15 @@ def test_completion_offers_the_commands(tmp_path: Path) -> None:
     assert edge_monitor(folder=tmp_path, variables=variables).stdout == "plain,config\n"
 
 
+def test_completion_offers_the_configuration_s_machines(tmp_path: Path) -> None:
+    """Pressing the tabulator after `--machine p` completes a machine's name; without a configuration, nothing."""
+    words = {"COMP_WORDS": "edge-monitor normals list --machine p", "COMP_CWORD": "4"}
+    variables = {"_EDGE_MONITOR_COMPLETE": "bash_complete", **words}
+    assert edge_monitor(folder=tmp_path, variables=variables).stdout == "\n"
+    assert edge_monitor("config", "init", folder=tmp_path).returncode == 0
+    assert edge_monitor(folder=tmp_path, variables=variables).stdout == "plain,pump-3\n"
+
+
 def test_config_init_writes_what_config_check_accepts_and_never_overwrites(tmp_path: Path) -> None:
     """A first configuration is sound, and an existing one is safe."""
     assert edge_monitor("config", "init", folder=tmp_path).returncode == 0
