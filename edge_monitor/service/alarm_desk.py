@@ -83,7 +83,7 @@ class AlarmDesk:
                     return
                 if not self._waiting:  # no alarm waits: any write tells whether the disk is back
                     self._begin()
-                    self._daemon.storage.submit(_touch).add_done_callback(self._settled)
+                    self._daemon.storage.submit(_touch).add_done_callback(self._tried)
                     return
         if slow:
             self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
@@ -160,31 +160,44 @@ class AlarmDesk:
                 created_ms=event.at_ms,
             )
 
+    def _tried(self, done: Future[None]) -> None:
+        """Go on after a write that was no entry's; alarms may have come meanwhile."""
+        if error := done.exception():
+            self._on_fault(f"the disk takes nothing: {error}", writing=False)
+            return
+        self._answered()
+        self._write_next()
+
     def _settled(self, done: Future[None]) -> None:
-        """Go on after a write; runs in the storage thread."""
+        """Go on after an entry's write; runs in the storage thread, as all here that follows a write."""
         error = done.exception()
         hopeless = isinstance(error, (sqlite3.IntegrityError, StorageError))  # no later try would fare better
         if error is not None and not hopeless:
             self._on_fault(f"an alarm could not be written: {error}", writing=False)
             return
         with self._changed:
-            entry = self._waiting.popleft() if self._waiting else None
-            self._writing = False
-            recovered, self._fault, self._notice = bool(self._fault or self._notice), "", ""
+            entry = self._waiting.popleft()
             self.not_stored += hopeless
-            self._changed.notify_all()
-        if recovered:
-            log.info("storage.recovered")
-            self._daemon.board.storage_fault("")
+        self._answered()
         if hopeless:
             self._tell_not_stored(entry, str(error))
-        if entry is not None and entry.event is not None:
+        if entry.event is not None:
             if not entry.told:
                 (self._tell_from_memory if hopeless else self._tell)(entry.event)
             self._wake()
             if error is None and entry.event.kind is EventKind.START:
                 self._daemon.explainer.explain(entry.event, entry.proof)
         self._write_next()
+
+    def _answered(self) -> None:
+        """Take note that the disk has answered."""
+        with self._changed:
+            self._writing = False
+            recovered, self._fault, self._notice = bool(self._fault or self._notice), "", ""
+            self._changed.notify_all()
+        if recovered:
+            log.info("storage.recovered")
+            self._daemon.board.storage_fault("")
 
     def _on_fault(self, reason: str, *, writing: bool) -> None:
         """Tell what waits from memory; `writing`: the first entry is still with the storage thread."""
@@ -222,9 +235,9 @@ class AlarmDesk:
                 created_ms=event.at_ms,
             )
 
-    def _tell_not_stored(self, entry: _Entry | None, reason: str) -> None:
+    def _tell_not_stored(self, entry: _Entry, reason: str) -> None:
         """Say at once that something is lost, here and to the plant."""
-        log.error("alarm.not_stored", alarm_id=entry.alarm_id if entry else None, reason=reason)
+        log.error("alarm.not_stored", alarm_id=entry.alarm_id, reason=reason)
         if self._daemon.link is not None:
             self._daemon.link.refresh_status()
 

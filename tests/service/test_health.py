@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor.config_file import load_settings
-from edge_monitor.records import AlarmEvent, EventKind
-from edge_monitor.service.daemon import Daemon
-from edge_monitor.service.systemd import Notifier
 from tests.broker import Broker, Subscriber, wait_until
 
 if TYPE_CHECKING:
@@ -73,38 +67,3 @@ def test_status_can_be_watched(enrolled: Make) -> None:
         assert windows[0] < windows[2]
         watching.wait(10)
         assert daemon.stop() == 0
-
-
-def alarm(number: int) -> AlarmEvent:
-    """Return the start of an alarm."""
-    return AlarmEvent(
-        machine="pump", alarm_id=f"alarm-{number}", seq=0, kind=EventKind.START, at_s=0.0, at_ms=number, since_ms=0,
-        score=2.0, peak_score=2.0, peak_ratio=2.0, threshold=1.0, generation=1, level_dbfs=-30.0,
-        neighbours=(), window_start_s=0.0, window_end_s=10.0, reason="a test",
-    )  # fmt: skip
-
-
-def test_an_alarm_that_cannot_be_stored_is_counted_and_published(enrolled: Make, tmp_path: Path) -> None:
-    """A second alarm of a machine whose first goes on fits no database: told from memory, counted in the status."""
-    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
-        product = enrolled('{ kind = "simulator", machine = "pump", take = 1 }', mqtt_port=broker.port)
-        daemon = Daemon(load_settings(product.config), Notifier())
-        running = threading.Thread(target=daemon.run)
-        mask = os.umask(0o077)  # which the daemon sets for its whole process
-        running.start()
-        try:
-            wait_until(product.listening, 30.0, "the daemon")
-            first = json.loads(scada.wait_for(STATUS, 1, 30.0)[0].payload)
-            daemon.desk.commit(alarm(1), None)
-            daemon.desk.commit(alarm(2), None)
-            alerts = [json.loads(each.payload) for each in scada.wait_for(ALERT, 2, 20.0)]
-            wait_until(lambda: json.loads(scada.on(STATUS)[-1].payload)["alarms_not_stored"] == 1, 10.0, "the loss")
-            health = product.answer("status")["health"]
-        finally:
-            daemon.stop()
-            running.join(10.0)
-            os.umask(mask)
-    assert first["alarms_not_stored"] == 0
-    assert {(each["alarm_id"], each["persisted"]) for each in alerts} == {("alarm-1", 1), ("alarm-2", 0)}
-    assert health["alarms_not_stored"] == 1
-    assert product.rows("SELECT alarm_id FROM alarms") == [("alarm-1",)]
