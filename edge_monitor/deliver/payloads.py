@@ -82,6 +82,12 @@ class StatusPayload(Payload):
         description="records of alarms (a start, update, end or further window) that the disk never took, since the"
         " daemon started; their alerts were sent from memory",
     )
+    score_minutes_lost: Count = Field(
+        description="minutes of scores, of one machine each, that the disk never took, since the daemon started"
+    )
+    evidence_lost: Count = Field(
+        description="alarms whose picture or sound could not be kept, since the daemon started"
+    )
     frames_dropped: Count = Field(description="audio frames lost, since the daemon started")
     windows_dropped: Count = Field(
         description="windows not scored because scoring was too slow, since the daemon started"

@@ -55,6 +55,7 @@ class Explainer:
         self._store = EvidenceStore(
             daemon.state_dir.evidence, daemon.settings.retention, lambda: daemon.timekeeper.believed_ms() / 1000
         )
+        self.evidence_lost = 0  # alarms whose picture or sound could not be kept
         self._healthy: dict[str, Healthy] = {}  # by machine, of the generation last asked for
         self._changed = threading.Condition()
         self._waiting: deque[_Alarm] = deque()
@@ -117,6 +118,7 @@ class Explainer:
                 if alarm is not None:
                     self._explain(alarm)
             except Exception as error:  # noqa: BLE001 - one alarm that fails must not cost the next ones
+                self.evidence_lost += alarm is not None
                 log.warning("explain.evidence_failed", error=str(error))
 
     def _end_unmeasured(self) -> None:
@@ -134,9 +136,13 @@ class Explainer:
         event, proof = alarm.event, alarm.proof
         self._give_way()
         findings = self._measure(event, proof)
-        if proof is not None and self._daemon.machine(event.machine).evidence != "off":
-            self._give_way()
-            self._illustrate(event, proof, findings)
+        if self._daemon.machine(event.machine).evidence == "off":
+            return
+        if proof is None:
+            self.evidence_lost += 1
+            return
+        self._give_way()
+        self._illustrate(event, proof, findings)
 
     def _give_way(self) -> None:
         """Let the windows that wait be judged first: many machines may fail at the same moment."""

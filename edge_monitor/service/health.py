@@ -40,6 +40,8 @@ class Health:
     clock_steps: int
     storage_fault: bool
     alarms_not_stored: int
+    score_minutes_lost: int
+    evidence_lost: int
     thread_restarts: int
     encoder_last_s: float
     encoder_mean_s: float
@@ -70,6 +72,8 @@ def observe(daemon: Daemon) -> Health:
         clock_steps=daemon.timekeeper.steps,
         storage_fault=daemon.board.faulty,
         alarms_not_stored=daemon.desk.not_stored,
+        score_minutes_lost=daemon.hearing.score_minutes_lost,
+        evidence_lost=daemon.explainer.evidence_lost,
         thread_restarts=sum(thread.restarts for thread in daemon.threads()),
         encoder_last_s=daemon.encoder.last_s,
         encoder_mean_s=daemon.encoder.total_s / windows if windows else 0.0,

@@ -61,6 +61,11 @@ class Hearing:
         self._flush()
 
     @property
+    def score_minutes_lost(self) -> int:
+        """Return how many minutes of scores, machine by machine, a failing disk has cost."""
+        return self._minutes.lost
+
+    @property
     def caught_up(self) -> bool:
         """Return whether no live sound has to wait."""
         daemon = self._daemon
@@ -109,7 +114,8 @@ class Hearing:
             return
 
         def settled(done: Future[None]) -> None:
-            error = done.exception()
+            if error := done.exception():
+                self._minutes.give_back(rows)
             self._daemon.desk.note_disk("" if error is None else f"scores could not be written: {error}")
 
         def write(connection: sqlite3.Connection) -> None:

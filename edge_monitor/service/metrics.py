@@ -33,6 +33,8 @@ _COUNTERS = (
     ("windows_dropped", "Windows not scored because scoring was too slow.", "windows_dropped"),
     ("frames_dropped", "Audio frames lost.", "frames_dropped"),
     ("alarms_not_stored", "Records of alarms that the disk never took.", "alarms_not_stored"),
+    ("score_minutes_lost", "Minutes of scores that the disk never took.", "score_minutes_lost"),
+    ("evidence_lost", "Alarms whose picture or sound could not be kept.", "evidence_lost"),
     ("outbox_parked", "Alerts and explanations the broker refused, ever.", "outbox_parked"),
     ("outbox_dropped", "Alerts and explanations lost at the outbox's cap or from memory, ever.", "outbox_dropped"),
     ("explanations_parked", "Of the refused ones, explanations.", "explanations_parked"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
 
     from edge_monitor.records import Score
 
+    Row = tuple[object, ...]  # of the table score_minutes
+
 MINUTE_MS = 60_000
+KEPT = 1440  # rows that a failing disk has refused: a day of one machine, 0.3 MB
 
 
 @dataclass(slots=True)
@@ -24,10 +28,16 @@ class _Minute:
 
 
 class ScoreMinutes:
-    """Aggregates of scores and faults that have not been written yet. Belongs to one thread."""
+    """Aggregates of scores and faults that have not been written yet. Belongs to one thread, but for `give_back`.
+
+    `lost` counts the rows that had to be let go because the disk refused more than `KEPT`.
+    """
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], _Minute] = {}
+        self._refused: list[Row] = []
+        self._lock = threading.Lock()
+        self.lost = 0
 
     def add_score(self, score: Score, wall_ms: int) -> None:
         """Count a scored window."""
@@ -45,9 +55,17 @@ class ScoreMinutes:
     def _at(self, machine: str, wall_ms: int) -> _Minute:
         return self._open.setdefault((machine, wall_ms - wall_ms % MINUTE_MS), _Minute())
 
-    def take(self) -> list[tuple[object, ...]]:
-        """Return the rows to write and forget them."""
-        rows: list[tuple[object, ...]] = []
+    def give_back(self, rows: list[Row]) -> None:
+        """Keep rows that could not be written for the next time; the oldest go when there are too many."""
+        with self._lock:
+            kept = [*self._refused, *rows]
+            self._refused = kept[-KEPT:]
+            self.lost += len(kept) - len(self._refused)
+
+    def take(self) -> list[Row]:
+        """Return the rows to write, those that were given back first, and forget them."""
+        with self._lock:
+            rows, self._refused = self._refused, []
         for (machine, minute_ms), minute in self._open.items():
             scored = minute.windows > 0
             rows.append(
@@ -66,7 +84,7 @@ class ScoreMinutes:
         return rows
 
 
-def write(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
     """Merge rows into the table: a minute may be written in parts."""
     connection.executemany(
         "INSERT INTO score_minutes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (machine, minute_ms) DO UPDATE SET"

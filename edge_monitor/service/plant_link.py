@@ -125,6 +125,8 @@ class PlantLink:
             alerts_parked=health.outbox_parked - health.explanations_parked,
             alerts_dropped=health.outbox_dropped - health.explanations_dropped,
             alarms_not_stored=health.alarms_not_stored,
+            score_minutes_lost=health.score_minutes_lost,
+            evidence_lost=health.evidence_lost,
             frames_dropped=health.frames_dropped,
             windows_dropped=health.windows_dropped,
             publish_errors=health.publish_errors,

@@ -97,6 +97,7 @@ def test_a_full_disk_delays_no_alarm_and_loses_none(small_disk: Path, enrolled_s
             (small_disk / "filler").unlink()
             wait_until(lambda: b'"state":"alarm"' in scada.on(f"{BASE}/pump/state")[-1].payload, 20.0, "recovery")
             assert product.rows("SELECT alarm_id, last_seq FROM alarms") == [(alert["alarm_id"], 0)]
+            assert product.status()["health"]["evidence_lost"] == 1
             assert daemon.stop() == 0
     assert (alert["event"], alert["persisted"]) == ("start", 0)
     assert product.intact()
