@@ -1,6 +1,6 @@
 """Thresholds from normal sound alone: false alarms asked for against false alarms observed, method by method.
 
-    python -m bench.calibration [--seeds 200] [--days 100] [--dataset DATASET]
+    python -m bench.calibration [--seeds 200] [--days 100] [--raise 3 5] [--dataset DATASET]
 
 Simulated score streams with three kinds of tail, each window like its neighbours for minutes, and two more processes
 that no method was developed on. A threshold is set on an hour, a day or a week; then the product's alarm runs at it
@@ -39,9 +39,17 @@ WANTED_PER_DAY = (10.0, 1.0, 0.1)
 COMPARED = 20  # streams on which all methods are fitted; the product's promise is checked on more
 WINDOW_S = 10.0
 PER_DAY = 8640  # windows
-RULES = AlarmRules(
-    raise_m=3, raise_n=5, window_s=WINDOW_S, clear_ratio=0.9, off_delay_s=30.0, update_interval_s=300.0, cooldown_s=0.0
-)
+
+
+def rules_of(m: int, n: int) -> AlarmRules:
+    """Return the default alarm's rules, but for m of n."""
+    return AlarmRules(
+        raise_m=m, raise_n=n, window_s=WINDOW_S,
+        clear_ratio=0.9, off_delay_s=30.0, update_interval_s=300.0, cooldown_s=0.0,
+    )  # fmt: skip
+
+
+RULES = rules_of(3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +116,25 @@ def layout_of(windows: int) -> Layout:
     return Layout(np.zeros(windows, dtype=np.int64), block, start_s)
 
 
-def wanting(false_alarms_per_day: float) -> CalibrationSettings:
-    """Return the default alarm's settings."""
-    return CalibrationSettings(WINDOW_S, false_alarms_per_day, RULES.raise_m, RULES.raise_n)
+def wanting(false_alarms_per_day: float, rules: AlarmRules = RULES) -> CalibrationSettings:
+    """Return an alarm's settings."""
+    return CalibrationSettings(WINDOW_S, false_alarms_per_day, rules.raise_m, rules.raise_n)
 
 
-def calibrated(score: Array, false_alarms_per_day: float) -> Calibration:
+def calibrated(score: Array, false_alarms_per_day: float, rules: AlarmRules = RULES) -> Calibration:
     """Return what the product calibrates from the scores of one unbroken stream, (windows,)."""
-    return product(score, layout_of(len(score)), wanting(false_alarms_per_day))
+    return product(score, layout_of(len(score)), wanting(false_alarms_per_day, rules))
 
 
-def alarms(score: Array, threshold: float) -> int:
+def alarms(score: Array, threshold: float, rules: AlarmRules = RULES) -> int:
     """Return how often the product's alarm starts on a stream, (windows,), at a threshold.
 
     Windows far from any that exceed are not played: nothing can happen there.
     """
-    machine = AlarmStateMachine("machine", RULES, lambda: "alarm", Restored())
-    window = np.arange(-RULES.raise_n, RULES.raise_n + math.ceil(RULES.off_delay_s / WINDOW_S) + 2)
+    machine = AlarmStateMachine("machine", rules, lambda: "alarm", Restored())
+    window = np.arange(-rules.raise_n, rules.raise_n + math.ceil(rules.off_delay_s / WINDOW_S) + 2)
     near = np.unique(
-        np.clip(np.flatnonzero(score > RULES.clear_ratio * threshold)[:, None] + window, 0, len(score) - 1)
+        np.clip(np.flatnonzero(score > rules.clear_ratio * threshold)[:, None] + window, 0, len(score) - 1)
     )
     started = 0
     for i in near.tolist():
@@ -148,24 +156,28 @@ class Truth:
         return np.asarray(np.interp(threshold, self.thresholds, self.per_day))
 
 
-def truth(process: Process, days: int, seed: int = 1, streams: int = 10, thresholds: int = 40) -> Truth:
+def truth(process: Process, days: int, rules: AlarmRules = RULES, *, thresholds: int = 40, streams: int = 10) -> Truth:
     """Play `days` of a process at so many thresholds."""
-    score = process.simulate(np.random.default_rng(seed), days * PER_DAY // streams, streams)
-    alarm_level = np.sort(np.lib.stride_tricks.sliding_window_view(score, 5, axis=1), axis=2)[:, :, 2].ravel()
+    score = process.simulate(np.random.default_rng(1), days * PER_DAY // streams, streams)
+    m, n = rules.raise_m, rules.raise_n
+    windows = np.lib.stride_tricks.sliding_window_view(score, n, axis=1)
+    alarm_level = np.sort(windows, axis=2)[:, :, n - m].ravel()  # the m-th largest of n
     # from a window in ten in the alarm condition to the highest ever seen
     parts = np.concatenate([[0.1], np.geomspace(0.05, 1 / len(alarm_level), thresholds - 2)])
     played = np.unique(np.append(np.quantile(alarm_level, 1 - parts), alarm_level.max()))
-    return Truth(played, np.array([sum(alarms(stream, each) for stream in score) / days for each in played.tolist()]))
+    return Truth(
+        played, np.array([sum(alarms(stream, each, rules) for stream in score) / days for each in played.tolist()])
+    )
 
 
-def compare(process: Process, seeds: int, days: int) -> None:
+def compare(process: Process, seeds: int, days: int, rules: AlarmRules) -> None:
     """Print the process's rows: mean alarms per day at each method's thresholds, then how the promise was kept."""
-    observed = truth(process, days, thresholds=25)
+    observed = truth(process, days, rules, thresholds=25)
     for length, (heard_days, share) in LENGTHS.items():
         count = max(1, seeds // share)
         windows = round(heard_days * PER_DAY)
         layout = layout_of(windows)
-        settings = [wanting(rate) for rate in WANTED_PER_DAY]
+        settings = [wanting(rate, rules) for rate in WANTED_PER_DAY]
         thresholds: dict[str, list[list[float]]] = {name: [] for name in METHODS}
         found: list[list[Calibration]] = []
         streams = (
@@ -236,11 +248,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200, help="streams the promise is checked on")
     parser.add_argument("--days", type=int, default=100, help="of each process that alarms are counted on")
     parser.add_argument("--dataset", type=Path, default=os.environ.get("EDGE_MONITOR_RECORDINGS"))
+    parser.add_argument("--raise", dest="rules", type=int, nargs=2, metavar=("M", "N"), default=(3, 5),
+                        help="windows that raise an alarm on the streams: m of n")  # fmt: skip
     arguments = parser.parse_args()
     print("| scores | normal sound | wanted per day | " + " | ".join(METHODS) + " | stated at most | held |")
     print("|---|---|---|" + "---|" * (len(METHODS) + 2))
     for process in (*DEVELOPED_ON, *KEPT_BACK):
-        compare(process, arguments.seeds, arguments.days)
+        compare(process, arguments.seeds, arguments.days, rules_of(*arguments.rules))
     if arguments.dataset is None:
         print("\nRecordings: not measured, no --dataset")
         return

@@ -45,8 +45,11 @@ class Evidence:
         return self.seconds / DAY_S
 
     def disturbed(self, threshold: float) -> int:
-        """Return how many stretches would have raised an alarm."""
-        return int((self.level > threshold).sum())
+        """Return how many stretches would have raised an alarm, at the threshold or by a hair below it.
+
+        A threshold that was found from these levels may be one of them, and that stretch has to count.
+        """
+        return int((self.level >= threshold).sum())
 
     def decide(self, threshold: float, wanted_per_day: float) -> float:
         """Return the threshold, moved as far as what was heard contradicts `wanted_per_day`, if it does.
@@ -84,7 +87,7 @@ def in_operation(alarm_peaks: Sequence[float], seconds: float, threshold: float)
 
     A peak is at least the level that raised the alarm, so this overstates them.
     """
-    minutes = np.full(max(1, round(seconds / 60.0)), threshold)  # (minutes,)
+    minutes = np.full(max(1, round(seconds / 60.0)), np.nextafter(threshold, 0.0))  # (minutes,)
     minutes[: len(alarm_peaks)] = alarm_peaks[: len(minutes)]
     return Evidence(level=minutes, complete=True, seconds=seconds, lowest=threshold)
 
