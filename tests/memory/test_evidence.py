@@ -17,8 +17,6 @@ from edge_monitor.memory.evidence import Evidence, at_most_per_day, gather, in_o
 from edge_monitor.memory.leaveout import Layout
 from edge_monitor.records import EventKind, Score
 
-SEEDS = 60
-
 
 @cache
 def observed(process: Process) -> Truth:
@@ -29,8 +27,8 @@ def observed(process: Process) -> Truth:
 @pytest.mark.parametrize("process", DEVELOPED_ON, ids=lambda process: process.name)
 @pytest.mark.parametrize(("days", "wanted_per_day", "worst"), [(1 / 24, 0.1, 400), (1, 10.0, 25), (7, 1.0, 5)])
 def test_stated_upper_bound_holds(process: Process, days: float, wanted_per_day: float, worst: float) -> None:
-    """In 90 % of sixty calibrations, on an hour, a day or a week, no more alarms come than stated; and that is not just any."""
-    scores = process.simulate(np.random.default_rng(2), round(days * PER_DAY), SEEDS)
+    """In 90 % of calibrations, on an hour, a day or a week, no more alarms come than stated; and that is not just any."""
+    scores = process.simulate(np.random.default_rng(2), round(days * PER_DAY), 30 if days > 1 else 60)
     found = [calibrated(score, wanted_per_day) for score in scores]
     stated = np.array([each.at_most_per_day for each in found])
     held = observed(process).at(np.array([each.threshold for each in found])) <= stated
@@ -88,7 +86,7 @@ def test_bound_is_the_poisson_one(disturbed: int, expected: float) -> None:
 
 
 def test_the_stretch_that_set_the_threshold_counts() -> None:
-    """A threshold moved up to the loudest stretch's own level was chosen so that just none is above: no proof of none."""
+    """A threshold moved up to the loudest stretch's own level was chosen so that none is above: that proves nothing."""
     heard = evidence([2.0, *([0.5] * 99)], 1.0)
     assert at_most_per_day([heard], 2.0) == pytest.approx(4.744, abs=0.001)
 
