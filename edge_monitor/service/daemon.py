@@ -252,7 +252,7 @@ class Daemon(Node):
     def threads(self) -> list[ThreadHealth]:
         """Return how the daemon's threads fare."""
         own = [each.health() for each in (self.hearing, self.storage, self.explainer, self.narrator)]
-        return own + (self.link.threads() if self.link else [])
+        return own + self.feed.threads() + (self.link.threads() if self.link else [])
 
     def _rebuild_indexes(self) -> None:
         """Build what exact search stands in for, beside the audio."""

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor.records import AudioBlock, AudioLoss
+from edge_monitor.service.supervision import SupervisedThread
 
 if TYPE_CHECKING:
     from edge_monitor.capture.source import Source
+    from edge_monitor.service.supervision import ThreadHealth
 
     Item = AudioBlock | AudioLoss
 
@@ -30,17 +32,23 @@ class Feed:
         self._changed = threading.Condition()
         self._reached_s: dict[str, float] = {}  # stream time, seconds
         self._open_sources = 0
+        self._live: list[SupervisedThread] = []
         self._closed = False
         self.dropped_frames = 0  # by this queue, and by the sources before it
-        self.failure: Exception | None = None  # what ended a source before its end
+        self.failure: Exception | None = None  # what ended a recording before its end
 
-    def follow(self, source: Source) -> threading.Thread:
-        """Start a thread that puts everything `source` has to give."""
+    def follow(self, source: Source) -> None:
+        """Start a thread that puts everything `source` has to give; one that dies of live sound begins anew."""
+        thread = SupervisedThread(f"source-{source.machines[0]}", lambda: self._follow(source))
         with self._changed:
             self._open_sources += 1
-        thread = threading.Thread(target=self._follow, args=(source,), name=f"source-{source.machines[0]}", daemon=True)
+            if source.live:
+                self._live.append(thread)
         thread.start()
-        return thread
+
+    def threads(self) -> list[ThreadHealth]:
+        """Return how the threads that bring live sound fare."""
+        return [thread.health() for thread in self._live]
 
     def _follow(self, source: Source) -> None:
         ended = "its recording has ended"
@@ -50,17 +58,25 @@ class Feed:
                 self._reached_s[item.machine] = item.end_s if isinstance(item, AudioBlock) else item.at_s
                 if self._closed:
                     break
-        except Exception as error:  # noqa: BLE001 - whatever a source dies of, its machine must not stay `normal`
+        except Exception as error:  # whatever a source dies of, its machine must not stay `normal`
+            if source.live:
+                self._tell_lost(source, str(error))
+                raise
             log.error("capture.source_failed", machines=source.machines, error=str(error))
             self.failure, ended = error, str(error)
-        finally:
-            source.close()
-            with self._changed:
-                self._open_sources -= 1
-                if self._open_sources and not self._closed:  # others go on: say what has become of these machines
-                    for machine in source.machines:
-                        self._items.append(AudioLoss(machine, self._reached_s.get(machine, 0.0), ended))
-                self._changed.notify_all()
+        source.close()
+        with self._changed:
+            self._open_sources -= 1
+            others = self._open_sources
+            self._changed.notify_all()
+        if others:  # they go on: say what has become of these machines
+            self._tell_lost(source, ended)
+
+    def _tell_lost(self, source: Source, reason: str) -> None:
+        with self._changed:
+            if not self._closed:
+                self._items.extend(AudioLoss(each, self._reached_s.get(each, 0.0), reason) for each in source.machines)
+            self._changed.notify_all()
 
     def waiting_s(self, machine: str) -> float:
         """Return how much of a machine's sound waits, seconds."""

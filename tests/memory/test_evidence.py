@@ -27,7 +27,7 @@ def observed(process: Process) -> Truth:
 @pytest.mark.parametrize("process", DEVELOPED_ON, ids=lambda process: process.name)
 @pytest.mark.parametrize(("days", "wanted_per_day", "worst"), [(1 / 24, 0.1, 400), (1, 10.0, 25), (7, 1.0, 5)])
 def test_stated_upper_bound_holds(process: Process, days: float, wanted_per_day: float, worst: float) -> None:
-    """In 90 % of calibrations, on an hour, a day or a week, no more alarms come than stated; and that is not just any."""
+    """In 90 % of calibrations on an hour, a day or a week no more alarms come than stated, and little is stated."""
     scores = process.simulate(np.random.default_rng(2), round(days * PER_DAY), 30 if days > 1 else 60)
     found = [calibrated(score, wanted_per_day) for score in scores]
     stated = np.array([each.at_most_per_day for each in found])

@@ -113,7 +113,7 @@ def test_ten_days_of_operation_promise_what_ten_minutes_cannot(enrolled: Callabl
 
 
 def test_false_alarms_in_operation_raise_the_threshold(enrolled: Callable[..., Product]) -> None:
-    """Seven rejected alarms in ten days refute 0.1 per day: the threshold rises to a peak that three exceed, and counts."""
+    """Seven rejected alarms in ten days refute 0.1 per day: the threshold rises to a peak that three exceed."""
     product = enrolled()
     lived(product, 10.0, rejected=(1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7))
     found = product.answer("calibrate", "--dry-run")
