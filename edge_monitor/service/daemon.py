@@ -36,6 +36,7 @@ from edge_monitor.service.pipeline import Learnt, MachinePipeline
 from edge_monitor.service.plant_link import PlantLink
 from edge_monitor.service.state_dir import PRIVATE_UMASK
 from edge_monitor.service.storage import StorageThread
+from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.taps import Taps
 from edge_monitor.service.timed_encoder import TimedEncoder
 from edge_monitor.service.timekeeper import Timekeeper
@@ -194,7 +195,7 @@ class Daemon(Node):
     # --- work -------------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        threading.Thread(target=self._rebuild_indexes, name="indexer", daemon=True).start()
+        SupervisedThread("indexer", self._rebuild_indexes).start()
         for source in self._sources:
             self.feed.follow(source)
         self.hearing.start()
