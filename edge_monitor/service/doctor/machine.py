@@ -117,12 +117,12 @@ def _hint(machine: MachineSettings) -> str:
 def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | None) -> Iterator[Finding]:
     """Yield whether a machine is enrolled with this bundle (None: unknown), and what its threshold is worth."""
     name = machine.name
-    if not path.exists():
-        yield Finding("normals", "fail", "not enrolled", "`edge-monitor enroll` while it is healthy", name)
-        return
-    with closing(database.connect(path, read_only=True)) as connection:
-        generation = active_generation(connection, name)
-        in_use = len(NormalStore(connection, name).ids())
+    generation, in_use = None, 0
+    if path.exists():
+        with closing(database.connect(path, read_only=True)) as connection:
+            if not database.is_empty(connection):
+                generation = active_generation(connection, name)
+                in_use = len(NormalStore(connection, name).ids())
     if generation is None:
         yield Finding("normals", "fail", f"not enrolled: {in_use} normals, no generation",
                       "`edge-monitor enroll` while it is healthy", name)  # fmt: skip

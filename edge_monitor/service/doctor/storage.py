@@ -87,6 +87,10 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
             yield Finding("database", "fail", f"{path}: damaged: {wrong}",
                           "restart the daemon: it saves what can be read")  # fmt: skip
             return
+        if database.is_empty(connection):
+            yield Finding("database", "warn", f"{path}: empty, it has no tables yet",
+                          "`edge-monitor run` makes them, `edge-monitor restore` brings back what was enrolled")  # fmt: skip
+            return
         if version < database.SCHEMA_VERSION:
             yield Finding("database", "warn", f"{path}: schema {version}, to be {database.SCHEMA_VERSION}",
                           "the daemon brings it up to date when it starts")  # fmt: skip
@@ -96,7 +100,11 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
         parked = connection.execute("SELECT COUNT(*), MAX(parked_reason) FROM outbox WHERE parked_reason IS NOT NULL")
         count, reason = parked.fetchone()
     size_mb = path.stat().st_size / 1e6
-    yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")
+    if wrong is None:
+        yield Finding("database", "warn", f"{path}: not checked within {salvage.LIMIT_S:g} s, {size_mb:.1f} MB",
+                      "a busy or slow disk, or a large database: try again when the box is idle")  # fmt: skip
+    else:
+        yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")
     if count:
         yield Finding("database", "warn", f"{count} messages are parked; the broker refused them: {reason}",
                       "see the findings on topics")  # fmt: skip
