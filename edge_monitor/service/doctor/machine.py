@@ -16,6 +16,7 @@ from edge_monitor.config import MicrophoneSource
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import AudioLoss
+from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.doctor.running import ask_daemon
 
@@ -124,7 +125,7 @@ def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | N
                 generation = active_generation(connection, name)
                 in_use = len(NormalStore(connection, name).ids())
     if generation is None:
-        yield Finding("normals", "fail", f"not enrolled: {in_use} normals, no generation",
+        yield Finding("normals", "fail", f"not enrolled: {counted(in_use, 'normal')}, no generation",
                       "`edge-monitor enroll` while it is healthy", name)  # fmt: skip
         return
     if bundle_hash not in (None, generation.bundle_hash):

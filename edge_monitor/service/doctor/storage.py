@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edge_monitor import database
 from edge_monitor.deliver.outbox import SENT
 from edge_monitor.service import salvage
+from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.timekeeper import BELIEVED
 
@@ -89,7 +90,7 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
             return
         if database.is_empty(connection):
             yield Finding("database", "warn", f"{path}: empty, it has no tables yet",
-                          "`edge-monitor run` makes them, `edge-monitor restore` brings back what was enrolled")  # fmt: skip
+                          "`edge-monitor run` makes them, `restore` brings back what was enrolled")  # fmt: skip
             return
         if version < database.SCHEMA_VERSION:
             yield Finding("database", "warn", f"{path}: schema {version}, to be {database.SCHEMA_VERSION}",
@@ -106,7 +107,7 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
     else:
         yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")
     if count:
-        yield Finding("database", "warn", f"{count} messages are parked; the broker refused them: {reason}",
+        yield Finding("database", "warn", f"{counted(count, 'message')} parked, which the broker refused: {reason}",
                       "see the findings on topics")  # fmt: skip
     if lost:
         told = ", ".join(f"{name} {value}" for name, value in sorted(lost.items()))
