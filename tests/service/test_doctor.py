@@ -192,7 +192,7 @@ def test_an_empty_database_is_called_empty(enrolled: Callable[..., Product]) -> 
     [(result, text, hint)] = found["database", None]
     assert (result, text.partition(": ")[2]) == ("warn", "empty, it has no tables yet")
     assert hint is not None
-    assert "`restore` brings back what was enrolled" in hint
+    assert "`edge-monitor restore` brings back what was enrolled" in hint
     assert [(result, text) for result, text, _ in found["normals", "pump"]] == [
         ("fail", "not enrolled: 0 normals, no generation")
     ]

@@ -19,6 +19,7 @@ from edge_monitor.records import AudioLoss
 from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.doctor.running import ask_daemon
+from edge_monitor.service.image import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,7 @@ def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | N
     name = machine.name
     generation, in_use = None, 0
     if path.exists():
-        with closing(database.connect(path, read_only=True)) as connection:
+        with closing(opened(path)) as connection:
             if not database.is_empty(connection):
                 generation = active_generation(connection, name)
                 in_use = len(NormalStore(connection, name).ids())

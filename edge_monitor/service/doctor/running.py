@@ -62,7 +62,8 @@ def _judge_machine(machine: Mapping[str, Any], window_s: float) -> Finding:
     name, state, ago_s = machine["machine"], machine["state"], machine["heard_ago_s"]
     told = f"{state}: {machine['text']}" if machine["text"] else str(state)
     if state in _DEAF:
-        return Finding("scoring", "fail", told, "see the findings on its sound", name)
+        about = "disk and database" if state == "storage-fault" else "its sound"
+        return Finding("scoring", "fail", told, f"see the findings on {about}", name)
     if state in _WAITING:
         return Finding("scoring", "ok" if state == "not-running" else "warn", told,
                        None if state == "not-running" else "nothing is scored until that ends", name)  # fmt: skip
