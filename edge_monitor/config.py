@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+_HOST = r"[^\s@/]+"  # neither user name nor path: addresses are shown, and must hold no secret
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -110,6 +111,13 @@ class MqttSettings(_Settings):
     )
     outbox_max_rows: Annotated[int, Field(ge=100)] = Field(default=100_000, description="oldest rows go first, counted")
     outbox_max_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="as outbox_max_rows, in MB")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, text: str) -> str:
+        if not re.fullmatch(_HOST, text):
+            raise ValueError("give a host name or address alone, without user name, password, scheme, path or blanks")
+        return text
 
     @field_validator("topic_prefix")
     @classmethod
@@ -281,7 +289,7 @@ class ExplainSettings(_Settings):
     @field_validator("base_url")
     @classmethod
     def _http(cls, url: str | None) -> str | None:
-        if url is not None and not re.match(r"https?://[^\s@/]+(/\S*)?$", url):
+        if url is not None and not re.fullmatch(rf"https?://{_HOST}(/\S*)?", url):
             raise ValueError("give http:// or https://, host and path, without user name or password")
         return url
 

@@ -252,6 +252,11 @@ def prepare(
             connection.execute(f"PRAGMA user_version={max(found, version)}")
 
 
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Return whether a database has no tables yet."""
+    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+
+
 def is_damage(error: BaseException) -> bool:
     """Return whether an error of SQLite's says that the file is damaged."""
     return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

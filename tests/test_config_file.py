@@ -112,6 +112,15 @@ source = { kind = "recording", path = "clips/" }
             'name = "pump-3"\nthreshold = 2.0',
             "7: machine[1].threshold: unknown key (it belongs in [machine.alarm])",
         ),
+        *(
+            (
+                "[[machine]]",
+                f"[mqtt]\nhost = '{host}'\n[[machine]]",
+                ("6: mqtt.host: give a host name or address alone, without user name, password, scheme, path or"
+                " blanks"),
+            )
+            for host in ("user:secret@broker", "mqtt://broker", "broker/path", "bro ker")
+        ),
         (
             "[[machine]]",
             "[machine]",

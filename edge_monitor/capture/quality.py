@@ -58,6 +58,8 @@ def _find(samples: Samples, rate_hz: int) -> tuple[FaultKind, str] | None:
     if broken:
         return FaultKind.NOT_FINITE, f"{broken} samples are not finite numbers"
     stuck_s, value = _longest_stuck(samples, rate_hz)
+    # Short sound is repeated until it fills a window: then the length of the silence is the window's, not the sound's.
+    throughout = stuck_s + _STUCK_BLOCK_S > len(samples) / rate_hz
     mean = float(np.mean(samples, dtype=np.float64))
     level = level_dbfs(samples)
     share = clipped_share(samples)
@@ -65,9 +67,13 @@ def _find(samples: Samples, rate_hz: int) -> tuple[FaultKind, str] | None:
         (
             stuck_s >= _STUCK_S and abs(value) > _STUCK_SPAN,
             FaultKind.FLAT,
-            f"the signal stands still at {value:.4f} of full scale for {stuck_s:.2f} s",
+            f"the signal stands still at {value:.4f} of full scale" + ("" if throughout else f" for {stuck_s:.2f} s"),
         ),
-        (stuck_s >= _STUCK_S, FaultKind.SILENCE, f"digital silence for {stuck_s:.2f} s"),
+        (
+            stuck_s >= _STUCK_S,
+            FaultKind.SILENCE,
+            "nothing but digital silence" if throughout else f"digital silence for {stuck_s:.2f} s",
+        ),
         (abs(mean) > _DC_FULL_SCALE, FaultKind.DC, f"DC offset of {mean:.2f} of full scale"),
         (level < _SILENT_DBFS, FaultKind.SILENCE, f"level {level:.0f} dBFS is below any microphone's own noise"),
         (share > _CLIPPED_SHARE, FaultKind.CLIPPING, f"{100 * share:.1f} % of the samples are at full scale"),

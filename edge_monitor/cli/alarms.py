@@ -11,6 +11,7 @@ import click
 
 from edge_monitor.cli.answers import listed, summed_up
 from edge_monitor.cli.options import complete_machines, config_option, dry_run_option, json_option
+from edge_monitor.service.counting import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +119,8 @@ def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dr
         return
     if dry_run:
         click.echo(
-            f"alarm {answer['alarm_id']}: would change {answer['normals']:+d} normals ({answer['seconds']:.0f} s)"
+            f"alarm {answer['alarm_id']}: would change {counted(answer['normals'], 'normal', '+d')}"
+            f" ({answer['seconds']:.0f} s)"
         )
         return
     already = answer["was_rejected"] is not undo
@@ -126,6 +128,6 @@ def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dr
         f"alarm {answer['alarm_id']}: {'' if not already else 'was already '}{'not rejected' if undo else 'rejected'}"
     )
     if answer["generation"]:
-        click.echo(f"  {answer['normals']:+d} normals ({answer['seconds']:.0f} s of its sound);"
+        click.echo(f"  {counted(answer['normals'], 'normal', '+d')} ({answer['seconds']:.0f} s of its sound);"
                    f" generation {answer['generation']} of {answer['machine']} is active,"
                    f" threshold {answer['threshold']:.4g}")  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_monitor.cli.options import config_option, json_option
+from edge_monitor.service.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +57,9 @@ def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_
     click.echo(f"{file}: {size / 1e6:.1f} MB, verified")
     for name, about in manifest.machines.items():
         active = "not enrolled" if about.active is None else f"generation {about.active} of {about.generations}"
-        click.echo(f"  {name}: {about.normals} normals, {active}")
+        click.echo(f"  {name}: {counted(about.normals, 'normal')}, {active}")
     if with_audio:
-        click.echo(f"  kept sound: {sounds} recordings")
+        click.echo(f"  kept sound: {counted(sounds, 'recording')}")
 
 
 def _contents(answer: Iterator[dict[str, Any]]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edge_monitor.cli.options import json_option
+from edge_monitor.service.counting import counted
 
 
 @click.command("devices")
@@ -27,5 +28,4 @@ def command(as_json: bool) -> None:
         return
     for device in devices:
         mark = "*" if device.is_default else " "
-        plural = "s" if device.channels > 1 else ""
-        click.echo(f"{mark} {device.identity!r}  {device.channels} channel{plural}  {device.default_rate_hz} Hz")
+        click.echo(f"{mark} {device.identity!r}  {counted(device.channels, 'channel')}  {device.default_rate_hz} Hz")

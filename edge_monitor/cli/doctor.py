@@ -11,6 +11,7 @@ import click
 
 from edge_monitor.cli.options import find_config, json_option
 from edge_monitor.errors import ConfigError
+from edge_monitor.service.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ def command(*, given: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"healthy": failed == 0, "findings": [asdict(finding) for finding in findings]}))
     else:
         warned = sum(finding.result == "warn" for finding in findings)
-        click.echo(f"{len(findings)} findings: {failed} failed, {warned} to look at")
+        click.echo(f"{counted(len(findings), 'finding')}: {failed} failed, {warned} to look at")
     if failed:
         raise SystemExit(1)
 

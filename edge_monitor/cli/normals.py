@@ -10,6 +10,7 @@ import click
 
 from edge_monitor.cli.answers import listed, summed_up
 from edge_monitor.cli.options import config_option, dry_run_option, json_option, machine_option
+from edge_monitor.service.counting import counted
 
 
 @click.group("normals")
@@ -34,8 +35,9 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     for session, parts in _sessions(recordings):
         first, last = parts[0]["id"], parts[-1]["id"]
         removed = sum(part["removed"] for part in parts)
+        normals = counted(sum(part["normals"] for part in parts), "normal")
         click.echo(f"{f'#{first}' if first == last else f'#{first}-#{last}'}  {session}"
-                   f"  {sum(part['seconds'] for part in parts):.0f} s  {sum(part['normals'] for part in parts)} normals"
+                   f"  {sum(part['seconds'] for part in parts):.0f} s  {normals}"
                    f"{f'  ({removed} removed)' if removed else ''}  added {rfc3339(parts[0]['added_ms'])}")  # fmt: skip
 
 
@@ -79,7 +81,7 @@ def _change(
         return
     done = "would change" if dry_run else "changed"
     generation = f"; generation {answer['generation']} is active" if answer["generation"] else ""
-    click.echo(f"{done} {answer['normals']} normals, {answer['left']} in use{generation}")
+    click.echo(f"{done} {counted(answer['normals'], 'normal')}, {answer['left']} in use{generation}")
 
 
 @command.command("export")
@@ -101,7 +103,9 @@ def export(*, file: Path, config_path: Path, machine: str, force: bool, as_json:
         file.write_bytes(content)
     except OSError as error:
         raise StorageError(f"cannot be written: {error.strerror}", where=str(file)) from error
-    click.echo(json.dumps(answer) if as_json else f"{file}: {answer['normals']} normals, {len(content)} bytes")
+    click.echo(
+        json.dumps(answer) if as_json else f"{file}: {counted(answer['normals'], 'normal')}, {len(content)} bytes"
+    )
 
 
 @command.command("import")
@@ -117,5 +121,5 @@ def import_(*, file: Path, config_path: Path, machine: str, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps(answer))
         return
-    click.echo(f"{machine}: {answer['normals']} normals; generation {answer['generation']} is active")
+    click.echo(f"{machine}: {counted(answer['normals'], 'normal')}; generation {answer['generation']} is active")
     click.echo(answer["calibration"])

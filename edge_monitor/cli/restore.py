@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
+from edge_monitor.service.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def _restore(backup: Backup, ask: Ask, *, force: bool, dry_run: bool) -> list[di
     ]
     for each in machines:
         if each["known"] and each["configured"] and not (force or dry_run):
-            raise StorageError(f"has {each['replaces']} normals already", where=each["machine"],
+            raise StorageError(f"has {counted(each['replaces'], 'normal')} already", where=each["machine"],
                                hint="--force replaces them, --dry-run shows what would be done")  # fmt: skip
     if dry_run:
         return machines
@@ -151,4 +152,4 @@ def _show(answer: dict[str, Any]) -> None:
         done = "would be restored" if answer["dry_run"] else "restored"
         replaced = f", in the place of {each['replaces']}" if each["replaces"] else ""
         generation = f"; generation {each['generation']} is active" if each["generation"] else ""
-        click.echo(f"  {each['machine']}: {each['normals']} normals {done}{replaced}{generation}")
+        click.echo(f"  {each['machine']}: {counted(each['normals'], 'normal')} {done}{replaced}{generation}")

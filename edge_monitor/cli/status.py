@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_monitor.cli.options import config_option, json_option
+from edge_monitor.service.counting import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,11 +64,11 @@ def _show(answer: dict[str, Any], node: Node) -> None:
         oldest = f" (oldest: {_span(health['outbox_oldest_s'])})" if mqtt["queued"] else ""
         click.echo(
             f"broker: {link}; {mqtt['queued']} queued{oldest}, {mqtt['parked']} parked, {mqtt['dropped']} dropped"
-            f", {health['publish_errors']} errors"
+            f", {counted(health['publish_errors'], 'error')}"
         )
     click.echo(
-        f"scoring: {health['encoder_mean_s'] * 1000:.1f} ms a window, {health['windows_dropped']} windows and"
-        f" {health['frames_dropped']} audio frames lost"
+        f"scoring: {health['encoder_mean_s'] * 1000:.1f} ms a window, {counted(health['windows_dropped'], 'window')}"
+        f" and {counted(health['frames_dropped'], 'audio frame')} lost"
     )
     click.echo(
         f"explanations: {health['explanations_ok']} given, {health['explanations_unavailable']} unavailable,"
@@ -75,10 +76,12 @@ def _show(answer: dict[str, Any], node: Node) -> None:
     )
     for thread in answer["threads"]:
         if thread["restarts"] or not thread["alive"]:
-            begun = f"begun anew {thread['restarts']} times" if thread["alive"] else "has ended"
+            begun = f"begun anew {counted(thread['restarts'], 'time')}" if thread["alive"] else "has ended"
             click.echo(f"thread {thread['name']}: {begun}; last: {thread['last_error']}")
     if not health["clock_synced"] or health["clock_steps"]:
-        click.echo(f"clock: {'' if health['clock_synced'] else 'not '}synchronized, {health['clock_steps']} steps")
+        click.echo(
+            f"clock: {'' if health['clock_synced'] else 'not '}synchronized, {counted(health['clock_steps'], 'step')}"
+        )
     for machine in answer["machines"]:
         alarm = f"  alarm {machine['alarm_id']}" if machine["alarm_id"] else ""
         level = "" if machine["level_dbfs"] is None else f"  {machine['level_dbfs']:.1f} dBFS"
@@ -87,7 +90,7 @@ def _show(answer: dict[str, Any], node: Node) -> None:
         lag = "" if machine["lag_s"] is None else f"  lag {machine['lag_s']:.1f} s"
         click.echo(
             f"{machine['machine']}: {machine['state']}  {machine['text']}{level}{generation}"
-            f"  {machine['windows']} windows, last {machine['heard_ago_s']:.0f} s ago{lag}{alarm}"
+            f"  {counted(machine['windows'], 'window')}, last {machine['heard_ago_s']:.0f} s ago{lag}{alarm}"
         )
         if text := node.another_scorer(machine["machine"], scorer):
             click.echo(text)

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from edge_monitor.config import MqttSettings
 
 _MAX_PACKET_BYTES = 65_536  # from the broker to this node
+_TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
 _REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
 _MAX_IN_FLIGHT = 20  # mosquitto's default Receive Maximum; more gains nothing on one link
+CLOSED = "the broker closed the connection"  # without a word
 _HEADER_BYTES = 1 + 4 + 2 + 2  # fixed header, longest remaining length, topic length, packet id
 
 
@@ -206,8 +208,16 @@ class Connection:
     def _on_disconnect(
         self, _client: Client, _data: object, flags: DisconnectFlags, code: ReasonCode, _properties: Properties | None
     ) -> None:
-        self.closed_by_broker = code != "Keep alive timeout"
-        self.end(f"closed by the broker: {code}" if flags.is_disconnect_packet_from_server else f"lost: {code}")
+        taken_over = code.value == _TAKEN_OVER
+        self.closed_by_broker = not taken_over and code != "Keep alive timeout"
+        if taken_over:
+            self.end("session taken over: does another node use the same client id?")
+        elif flags.is_disconnect_packet_from_server:
+            self.end(f"closed by the broker: {code}")
+        elif code != "Unspecified error":  # which is what paho makes of a closed connection
+            self.end(f"lost: {code}")
+        else:
+            self.end(CLOSED if self.ready else f"{CLOSED} before it answered CONNECT")
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from edge_monitor.deliver.bell import Bell
-from edge_monitor.deliver.connection import Connection
+from edge_monitor.deliver.connection import CLOSED, Connection
 from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.deliver.health import PublisherHealth, Timing, Vitals
 from edge_monitor.deliver.mailbox import Mailbox
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _IDLE_S = 1.0  # a missed wake-up costs no more than this
 _STABLE_S = 10.0  # a connection that lasted this long was a good one: backoff starts anew
+_SUSPICIOUS = (
+    3  # connections in a row that were closed at once: mosquitto before 2.0.16 says no more of a taken session
+)
 _STOPPING_S = 0.01  # longest wait once a stop was asked for
 _GOODBYE_S = 0.4  # waiting for the acknowledgement of `stopped`
 
@@ -155,6 +158,8 @@ class Publisher:
                 failures = 0 if time.monotonic() - began_s > _STABLE_S else failures
                 retry_s = self._timing.backoff_s(failures)
                 failures += 1
+                if reason == CLOSED and failures >= _SUSPICIOUS:
+                    reason += f", {failures} times in a row: does another node use the client id {self._client_id}?"
                 self._vitals.note(last_error=reason)
                 _log.warning("deliver.disconnected", reason=reason, retry_s=round(retry_s, 2))
                 self._rest(retry_s)

@@ -59,6 +59,20 @@ def loaded(image: bytes) -> sqlite3.Connection:
     return connection
 
 
+def opened(path: Path) -> sqlite3.Connection:
+    """Return a database to be looked at: in its place, or as a copy in memory while the disk takes nothing.
+
+    Raises StorageError and its kinds, sqlite3.Error when the copy is damaged.
+    """
+    try:
+        return database.connect(path, read_only=True)
+    except DiskError:
+        image = read_image(path)
+    copy = loaded(image) if image else in_memory()
+    database.prepare(copy, str(path), read_only=True)
+    return copy
+
+
 def in_memory() -> sqlite3.Connection:
     """Return an empty database in memory."""
     return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Row = tuple[object, ...]
 
+LIMIT_S = 10.0  # for the check of a database that somebody waits for, seconds
 _STEPS = 5000  # rows tried one by one behind an unreadable one; then in ever larger steps
 _KEPT_DAMAGED = 3  # damaged databases kept for whoever wants to look; the oldest go first
 
@@ -49,7 +50,7 @@ def snapshot(path: Path) -> sqlite3.Connection:
     connection = loaded(image) if image else in_memory()
     try:
         try:
-            sound = not image or check(connection) == ""
+            sound = not image or not check(connection)
         except sqlite3.DatabaseError:
             sound = False
         if not sound:
@@ -65,15 +66,19 @@ def snapshot(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def check(connection: sqlite3.Connection, *, limit_s: float = 10.0) -> str:
-    """Return what SQLite finds wrong with a database, an empty text when nothing, or when it takes longer than this."""
+def check(connection: sqlite3.Connection, *, limit_s: float | None = None) -> str | None:
+    """Return what SQLite finds wrong with a database, an empty text when nothing; None when time runs out before.
+
+    `limit_s`: seconds; default: LIMIT_S.
+    """
+    limit_s = LIMIT_S if limit_s is None else limit_s
     end_s = clock.now().monotonic_s + limit_s
     connection.set_progress_handler(lambda: clock.now().monotonic_s > end_s, 100_000)
     try:
         found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return ""
+            return None
         raise
     finally:
         connection.set_progress_handler(None, 0)

@@ -99,7 +99,7 @@ class StorageThread:
 
     def _check_again(self, connection: sqlite3.Connection) -> None:
         self._suspected = False
-        if wrong := salvage.check(connection):
+        if wrong := _wrong_with(connection):
             raise DamagedError(wrong, where=str(self._path))
 
     def _commit(self, write: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
@@ -164,7 +164,7 @@ class StorageThread:
             raise DiskError(f"a rebuilt database cannot be put in place: {error}", where=str(self._path)) from error
         connection = database.connect(self._path)
         try:
-            wrong = salvage.check(connection)
+            wrong = _wrong_with(connection)
         except sqlite3.Error as error:
             wrong = str(error)
             if not database.is_damage(error):
@@ -204,6 +204,14 @@ class StorageThread:
         self._connection = database.connect(self._path)
         self.openings += 1
         return self._connection
+
+
+def _wrong_with(connection: sqlite3.Connection) -> str:
+    """Return what is found wrong with the database; an empty text when nothing, or when it is too large to be sure."""
+    wrong = salvage.check(connection)
+    if wrong is None:
+        log.warning("storage.not_checked", limit_s=salvage.LIMIT_S)
+    return wrong or ""
 
 
 def _written(connection: sqlite3.Connection, write: Callable[[sqlite3.Connection], T]) -> T:

@@ -39,8 +39,9 @@ def with_part(samples: Samples, value: float, frames: int) -> Samples:
 @pytest.mark.parametrize(
     ("samples", "kind", "figure"),
     [
-        (noise(0.0), FaultKind.SILENCE, "digital silence for 10.00 s"),
+        (noise(0.0), FaultKind.SILENCE, "nothing but digital silence"),
         (with_part(noise(0.01), 0.0, 8000), FaultKind.SILENCE, "digital silence for 0.5"),
+        (noise(0.0)[: RATE_HZ * 2 + 7], FaultKind.SILENCE, "nothing but digital silence"),
         (noise(1e-5), FaultKind.SILENCE, "level -100 dBFS"),
         (with_part(noise(0.01), 0.125, 8000), FaultKind.FLAT, "stands still at 0.1250"),
         (noise(0.01) + 0.3, FaultKind.DC, "DC offset of 0.30"),

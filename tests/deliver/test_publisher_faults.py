@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 import structlog
 
 from edge_monitor.deliver.health import Timing
@@ -18,8 +19,6 @@ from tests.deliver.node import TOPICS, Node
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from edge_monitor.deliver.outbox import OutboxCounts
 
@@ -237,6 +236,39 @@ def test_a_server_that_is_no_broker_is_survived(tmp_path: Path) -> None:
     with Broker(tmp_path, port=port):
         wait_until(lambda: node.counts().sent == 1)
         node.close()
+
+
+@pytest.mark.parametrize(
+    ("last_words", "reason"),
+    [
+        (b"\xe0\x02\x8e\x00", "session taken over: does another node use the same client id?"),
+        (b"", "the broker closed the connection"),
+    ],
+)
+def test_why_a_connection_ended_is_told(tmp_path: Path, last_words: bytes, reason: str) -> None:
+    """A broker's DISCONNECT with reason code 0x8E after its CONNACK, and a connection that is merely closed."""
+    with socket.create_server(("127.0.0.1", 0)) as server, Node(tmp_path, int(server.getsockname()[1])) as node:
+        client, _address = server.accept()
+        with client:
+            client.recv(4096)
+            client.sendall(b"\x20\x03\x00\x00\x00")
+            wait_until(lambda: node.publisher.health().connected)
+            client.sendall(last_words)
+            client.shutdown(socket.SHUT_WR)
+            wait_until(lambda: node.publisher.health().last_error is not None)
+        assert node.publisher.health().last_error == reason
+
+
+def test_a_killed_broker_closed_the_connection(tmp_path: Path, broker: Broker) -> None:
+    """The line says so in words, with either protocol."""
+    for protocol in ("5", "3.1.1"):
+        folder = tmp_path / protocol
+        folder.mkdir()
+        with Node(folder, broker.port, protocol=protocol) as node:
+            wait_until(lambda: node.publisher.health().connected)
+            broker.restart()
+            wait_until(lambda: node.publisher.health().last_error is not None)
+            assert str(node.publisher.health().last_error).startswith("the broker closed the connection")
 
 
 def test_an_unreadable_outbox_is_survived(tmp_path: Path, broker: Broker) -> None:

@@ -22,11 +22,18 @@ def analyze() -> str:
 
 
 def test_systemd_finds_no_mistake_in_the_unit(analyze: str, tmp_path: Path) -> None:
-    """Every directive is known; the program is named where it will be installed, so a stand-in takes its place."""
+    """Every directive is known, and one that is not would be told; a stand-in takes the program's place."""
     unit = tmp_path / "edge-monitor.service"
-    unit.write_text(UNIT.read_text().replace("/opt/edge-monitor/bin/edge-monitor", "/bin/true"))
-    done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
-    assert [line for line in done.stderr.splitlines() if "edge-monitor" in line] == []
+
+    def complaints(text: str) -> str:
+        unit.write_text(text.replace("/opt/edge-monitor/bin/edge-monitor", "/bin/true"))
+        done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+        return "\n".join(line for line in done.stderr.splitlines() if "edge-monitor" in line)
+
+    assert complaints(UNIT.read_text()) == ""
+    misspelt = complaints(UNIT.read_text().replace("Restart=always", "Restrat=always").replace("=notify", "=notfy"))
+    assert "Restrat" in misspelt
+    assert "notfy" in misspelt
 
 
 def test_the_unit_is_hardened(analyze: str) -> None:

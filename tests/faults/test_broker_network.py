@@ -115,7 +115,7 @@ def test_a_broker_that_hangs_up_at_once_is_not_stormed(tmp_path: Path) -> None:
 
 
 def test_two_nodes_of_one_name_take_turns_without_a_storm(tmp_path: Path) -> None:
-    """A copied configuration: the broker lets one client_id in at a time; both back off, and no alert is lost."""
+    """A copied configuration: the broker lets one client_id in at a time; both back off, say why, and lose no alert."""
     timing = Timing(backoff_min_s=0.1, backoff_max_s=0.8)
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
@@ -128,6 +128,7 @@ def test_two_nodes_of_one_name_take_turns_without_a_storm(tmp_path: Path) -> Non
             time.sleep(3.0)
             for node in (first, second):
                 assert 2 <= node.publisher.health().connections <= 12
+                assert "does another node use the" in str(node.publisher.health().last_error)
             wait_until(lambda: first.counts().due == second.counts().due == 0)
         assert {message.payload for message in plant.messages} == {b"first", b"second"}
 

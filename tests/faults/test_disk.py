@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from edge_monitor.config_file import load_settings
 from edge_monitor.database import FILE_NAME
 from edge_monitor.errors import StorageError
 from edge_monitor.memory.cache import IndexFile
 from edge_monitor.memory.index import HnswIndex
+from edge_monitor.service.doctor.machine import look_at_memory_of
+from edge_monitor.service.doctor.running import judge_status
+from edge_monitor.service.doctor.storage import look_at_database, look_at_disk
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.state_dir import StateDir
 from edge_monitor.service.storage import StorageThread
@@ -26,6 +30,8 @@ from tests.faults.preload import preloaded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from edge_monitor.service.doctor.finding import Finding
 
     MakePlant = Callable[..., Plant]
 
@@ -68,14 +74,32 @@ def stored(plant: Plant, alarm_id: str) -> bool:
     return (alarm_id,) in plant.product.rows("SELECT alarm_id FROM alarms")
 
 
+def told_by_doctor(plant: Plant) -> list[Finding]:
+    """Return what doctor finds of disk, database, normals and the running daemon."""
+    settings = load_settings(plant.product.config)
+    state_dir = StateDir.of(settings.node)
+    return [
+        *look_at_disk(settings, state_dir),
+        *look_at_database(state_dir),
+        *look_at_memory_of(settings.machine[0], state_dir.database, None),
+        *judge_status(plant.product.status(), window_s=10.0),
+    ]
+
+
 def test_a_start_on_a_full_disk(small_disk: Path, enrolled_state: Path, turns: Path, tmp_path: Path) -> None:
-    """Nothing can be written from the start: the alarm is told from memory, and stored when it can be."""
+    """Nothing can be written from the start: the alarm is told from memory, stored when it can be; doctor says it."""
     plant = Plant(tmp_path, enrolled_state, turns)
     filler = fill(small_disk)
     with plant:
         wait_until(lambda: told_from_memory(plant), 60.0, "an alert from memory")
         plant.wait_for_state("storage-fault")
         assert " more wait in memory: the disk does not take them" in plant.product.command("alarms list").stderr
+        told = told_by_doctor(plant)
+        assert [(found.check, found.result) for found in told] == [
+            ("disk", "fail"), ("database", "ok"), ("normals", "ok"), ("daemon", "ok"), ("scoring", "fail")
+        ]  # fmt: skip
+        assert told[0].text.endswith("nothing can be written: No space left on device; 0 MB free of 8 MB")
+        assert told[-1].hint == "see the findings on disk and database"
         filler.unlink()
         wait_until(lambda: stored(plant, told_from_memory(plant)[0]), 30.0, "the alarm on disk")
         plant.check()

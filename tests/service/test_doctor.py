@@ -12,12 +12,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
+from edge_monitor import database
 from edge_monitor.config import ExplainSettings, Settings
+from edge_monitor.service import salvage
 from edge_monitor.service.doctor.computer import judge_clock, judge_memory, judge_unit
 from edge_monitor.service.doctor.finding import carefully
 from edge_monitor.service.doctor.libraries import judge_trial
 from edge_monitor.service.doctor.plant import look_at_llm
+from edge_monitor.service.doctor.storage import look_at_database
+from edge_monitor.service.state_dir import StateDir
+from edge_monitor.service.storage import StorageThread
 from tests.broker import Broker, Subscriber, free_port
 from tests.faults.certificates import Authority
 
@@ -176,6 +182,35 @@ def test_a_damaged_database_and_open_files_are_found(enrolled: Callable[..., Pro
     assert results(found["database", None]) == ["fail"]
     assert "damaged" in found["database", None][0][1]
     assert results(found["permissions", None]) == ["fail"]
+
+
+def test_an_empty_database_is_called_empty(enrolled: Callable[..., Product]) -> None:
+    """A file of no bytes is told in words, with what to do; its machines are not enrolled."""
+    product = enrolled()
+    product.state.joinpath("edge-monitor.db").write_bytes(b"")
+    found = examine(product)
+    [(result, text, hint)] = found["database", None]
+    assert (result, text.partition(": ")[2]) == ("warn", "empty, it has no tables yet")
+    assert hint is not None
+    assert "`edge-monitor restore` brings back what was enrolled" in hint
+    assert [(result, text) for result, text, _ in found["normals", "pump"]] == [
+        ("fail", "not enrolled: 0 normals, no generation")
+    ]
+
+
+def test_a_database_too_large_to_check_is_not_called_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When time runs out that is said, here and in the daemon's log; the daemon starts all the same."""
+    state_dir = StateDir(tmp_path, tmp_path / "run")
+    with closing(database.connect(state_dir.database)) as connection, database.transaction(connection):
+        connection.executemany("INSERT INTO counters VALUES (?, 0)", [(f"{number:0300}",) for number in range(20_000)])
+    monkeypatch.setattr(salvage, "LIMIT_S", 0.0)
+    [(result, text)] = [(found.result, found.text) for found in look_at_database(state_dir)]
+    assert (result, text.partition(": ")[2].partition(",")[0]) == ("warn", "not checked within 0 s")
+    with structlog.testing.capture_logs() as logs:
+        StorageThread(state_dir.database).close()
+    assert [(log["event"], log["limit_s"]) for log in logs] == [("storage.not_checked", 0.0)]
+    monkeypatch.undo()
+    assert [found.result for found in look_at_database(state_dir)] == ["ok"]
 
 
 def test_a_machine_that_is_not_enrolled_is_told(enrolled: Callable[..., Product]) -> None:

@@ -16,8 +16,10 @@ from edge_monitor.config import MicrophoneSource
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.records import AudioLoss
+from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.doctor.running import ask_daemon
+from edge_monitor.service.image import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,14 +119,14 @@ def _hint(machine: MachineSettings) -> str:
 def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | None) -> Iterator[Finding]:
     """Yield whether a machine is enrolled with this bundle (None: unknown), and what its threshold is worth."""
     name = machine.name
-    if not path.exists():
-        yield Finding("normals", "fail", "not enrolled", "`edge-monitor enroll` while it is healthy", name)
-        return
-    with closing(database.connect(path, read_only=True)) as connection:
-        generation = active_generation(connection, name)
-        in_use = len(NormalStore(connection, name).ids())
+    generation, in_use = None, 0
+    if path.exists():
+        with closing(opened(path)) as connection:
+            if not database.is_empty(connection):
+                generation = active_generation(connection, name)
+                in_use = len(NormalStore(connection, name).ids())
     if generation is None:
-        yield Finding("normals", "fail", f"not enrolled: {in_use} normals, no generation",
+        yield Finding("normals", "fail", f"not enrolled: {counted(in_use, 'normal')}, no generation",
                       "`edge-monitor enroll` while it is healthy", name)  # fmt: skip
         return
     if bundle_hash not in (None, generation.bundle_hash):

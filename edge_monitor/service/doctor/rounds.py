@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_monitor.config_file import load_settings
 from edge_monitor.errors import ConfigError, EdgeMonitorError
+from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.computer import look_at_clock, look_at_memory, look_at_unit
 from edge_monitor.service.doctor.finding import Finding, carefully
 from edge_monitor.service.doctor.libraries import look_at_libraries
@@ -124,8 +125,8 @@ def _look_at_bundle(settings: Settings) -> Iterator[Finding | Bundle]:
         text = f"{error.where}: {error.message}" if error.where else error.message
         yield Finding("bundle", "fail", text, error.hint)
     else:
-        files = len(bundle.manifest.file)
-        yield Finding("bundle", "ok", f"{bundle.name} {bundle.bundle_hash[:12]}: {files} files with the right hashes")
+        files = counted(len(bundle.manifest.file), "file")
+        yield Finding("bundle", "ok", f"{bundle.name} {bundle.bundle_hash[:12]}: {files} with the right hash")
 
 
 def _look_at_daemon(state_dir: StateDir, bundle: Bundle | None) -> Iterator[Finding | dict[str, Any]]:

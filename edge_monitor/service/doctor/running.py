@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
 from edge_monitor.service import control
+from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def judge_status(status: Mapping[str, Any], *, window_s: float) -> Iterator[Find
     for thread in status.get("threads", ()):
         if not thread["alive"]:
             yield Finding("daemon", "fail", f"its {thread['name']} thread has ended", "restart it; its log says why")
-    lost = [(status.get(key, 0), what) for key, what in (("dropped_frames", "frames"), ("dropped_windows", "windows"))]
+    lost = [(status.get(key, 0), what) for key, what in (("dropped_frames", "frame"), ("dropped_windows", "window"))]
     if any(count for count, _ in lost):
-        told = " and ".join(f"{count} {what}" for count, what in lost if count)
+        told = " and ".join(counted(count, what) for count, what in lost if count)
         yield Finding("daemon", "warn", f"lost {told} of sound since its start",
                       "is the processor busy? A longer model.hop_s takes less of it")  # fmt: skip
     mqtt = status.get("mqtt")
@@ -61,7 +62,8 @@ def _judge_machine(machine: Mapping[str, Any], window_s: float) -> Finding:
     name, state, ago_s = machine["machine"], machine["state"], machine["heard_ago_s"]
     told = f"{state}: {machine['text']}" if machine["text"] else str(state)
     if state in _DEAF:
-        return Finding("scoring", "fail", told, "see the findings on its sound", name)
+        about = "disk and database" if state == "storage-fault" else "its sound"
+        return Finding("scoring", "fail", told, f"see the findings on {about}", name)
     if state in _WAITING:
         return Finding("scoring", "ok" if state == "not-running" else "warn", told,
                        None if state == "not-running" else "nothing is scored until that ends", name)  # fmt: skip

@@ -9,12 +9,15 @@ import stat
 import tempfile
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_monitor import database
 from edge_monitor.deliver.outbox import SENT
 from edge_monitor.service import salvage
+from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
+from edge_monitor.service.image import opened
 from edge_monitor.service.timekeeper import BELIEVED
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ def look_at_disk(settings: Settings, state_dir: StateDir) -> Iterator[Finding]:
     left_mb = usage.free // 1_000_000
     room = f"{left_mb} MB free of {usage.total // 1_000_000} MB"
     advice = f"make room below {state_dir.path}, or lower retention.evidence_max_mb"
+    written = _try_to_write(state_dir.path)
+    if left_mb < free_mb // 4 and written.result == "fail":
+        yield replace(written, text=f"{written.text}; {room}", hint=advice)
+        return
     if left_mb < free_mb // 4:
         yield Finding("disk", "fail", f"nearly full: {room}", advice)
     elif left_mb < free_mb:
@@ -52,7 +59,7 @@ def look_at_disk(settings: Settings, state_dir: StateDir) -> Iterator[Finding]:
     files = os.statvfs(state_dir.path)
     if files.f_files and files.f_favail < _FEW_FILES:
         yield Finding("disk", "fail", f"only {files.f_favail} more files fit (inodes)", "remove small files")
-    yield _try_to_write(state_dir.path)
+    yield written
 
 
 def _try_to_write(folder: Path) -> Finding:
@@ -77,7 +84,7 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("database", "warn", f"{path}: there is none yet", "`edge-monitor enroll` or `run` makes it")
         return
-    with closing(database.connect(path, read_only=True)) as connection:
+    with closing(opened(path)) as connection:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         try:
             wrong = salvage.check(connection)
@@ -86,6 +93,10 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
         if wrong:
             yield Finding("database", "fail", f"{path}: damaged: {wrong}",
                           "restart the daemon: it saves what can be read")  # fmt: skip
+            return
+        if database.is_empty(connection):
+            yield Finding("database", "warn", f"{path}: empty, it has no tables yet",
+                          "the daemon makes them; `edge-monitor restore` brings back what was enrolled")  # fmt: skip
             return
         if version < database.SCHEMA_VERSION:
             yield Finding("database", "warn", f"{path}: schema {version}, to be {database.SCHEMA_VERSION}",
@@ -96,9 +107,13 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
         parked = connection.execute("SELECT COUNT(*), MAX(parked_reason) FROM outbox WHERE parked_reason IS NOT NULL")
         count, reason = parked.fetchone()
     size_mb = path.stat().st_size / 1e6
-    yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")
+    if wrong is None:
+        yield Finding("database", "warn", f"{path}: not checked within {salvage.LIMIT_S:g} s, {size_mb:.1f} MB",
+                      "a busy or slow disk, or a large database: try again when the box is idle")  # fmt: skip
+    else:
+        yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")
     if count:
-        yield Finding("database", "warn", f"{count} messages are parked; the broker refused them: {reason}",
+        yield Finding("database", "warn", f"{counted(count, 'message')} parked, which the broker refused: {reason}",
                       "see the findings on topics")  # fmt: skip
     if lost:
         told = ", ".join(f"{name} {value}" for name, value in sorted(lost.items()))

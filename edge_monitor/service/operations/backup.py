@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Answer = Iterator[dict[str, Any]]
 
 _TABLES = ("recordings", "normals", "generations", "generation_members")  # parents first
+_CHECK_S = 600.0  # for the check of a copy, seconds
+_UNCHECKED = f"its check takes longer than {_CHECK_S:.0f} s"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -154,9 +156,11 @@ def _copy(live: Path, path: Path) -> None:
                 connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM live.{table}")  # noqa: S608 - names of this file
         connection.execute("DETACH DATABASE live")
         connection.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
-        wrong = salvage.check(connection, limit_s=600.0)
-    if wrong:
-        raise StorageError(f"the copy is not sound: {wrong}", hint="`edge-monitor doctor` checks database and disk")
+        wrong = salvage.check(connection, limit_s=_CHECK_S)
+    if wrong != "":
+        raise StorageError(
+            f"the copy is not sound: {wrong or _UNCHECKED}", hint="`edge-monitor doctor` checks database and disk"
+        )
 
 
 def _inspect(node: Node, path: Path) -> list[str]:
@@ -164,9 +168,9 @@ def _inspect(node: Node, path: Path) -> list[str]:
     try:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA trusted_schema=OFF")
-            wrong = salvage.check(connection, limit_s=600.0)
-        if wrong:
-            raise StorageError(f"the backup's memory is damaged: {wrong}", hint="use another backup")
+            wrong = salvage.check(connection, limit_s=_CHECK_S)
+        if wrong != "":
+            raise StorageError(f"the backup's memory is damaged: {wrong or _UNCHECKED}", hint="use another backup")
         with closing(database.connect(path)) as connection, closing(sqlite3.connect(":memory:")) as fresh:
             database.prepare(fresh, "memory")
             if _schema(connection) != _schema(fresh) or connection.execute("PRAGMA foreign_key_check").fetchall():

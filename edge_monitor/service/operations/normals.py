@@ -17,6 +17,7 @@ from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
+from edge_monitor.service.counting import counted
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.learning import require_bundle, require_same
 from edge_monitor.service.operations.wire import unpack_bytes, unpack_vector
@@ -223,8 +224,8 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
         ]
         left = len(store.ids()) + (len(ids) if restoring else -len(ids))
         if left <= K:
-            raise NormalsError(f"would leave {left} normals, at least {K + 1} are needed; nothing was changed",
-                               where=machine)  # fmt: skip
+            raise NormalsError(f"would leave {counted(left, 'normal')}, at least {K + 1} are needed;"
+                               " nothing was changed", where=machine)  # fmt: skip
         answer: dict[str, Any] = {
             "recordings": [each.name for each in found],
             "normals": len(ids),
