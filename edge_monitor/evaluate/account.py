@@ -11,7 +11,7 @@ from edge_monitor.evaluate.roc import nearest_to_corner, operating_point
 from edge_monitor.evaluate.table import NOTHING, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge_monitor.evaluate.figures import Figures, Mean, Row
     from edge_monitor.evaluate.roc import OperatingPoint
@@ -35,12 +35,16 @@ class Account:
     def incomparable(self) -> tuple[str, ...]:
         """Return why the figures are no counterparts of the paper's; empty when they are."""
         figures = self.figures
-        clips: dict[str, tuple[int, int]] = {}
-        for row in figures.of(figures.detectors[0]):
-            train, test = clips.get(row.machine, (0, 0))
-            clips[row.machine] = (train + row.n_train, test + row.n_normal + row.n_anomaly)
+        held: dict[str, list[str]] = defaultdict(list)  # reason -> detectors
+        measured = [detector for detector in figures.detectors if figures.of(detector)]
+        for detector in measured:
+            for reason in table_i.differences(_clips(figures.of(detector)), own_split=figures.resplits is None):
+                held[reason].append(detector)
         split = () if figures.resplits is None else ("random splits that learn 60 % of the normal clips",)
-        return split + table_i.differences(clips, own_split=figures.resplits is None)
+        return split + tuple(
+            reason if detectors == measured else f"{', '.join(detectors)}: {reason}"
+            for reason, detectors in held.items()
+        )
 
     def notes(self) -> Iterator[str]:
         """Yield what must be known beside the tables, a sentence each."""
@@ -163,6 +167,15 @@ class Account:
     @staticmethod
     def _mean(mean: Mean | None) -> str:
         return f"{mean.auc:.2f} ({mean.pauc:.2f})" if mean else NOTHING
+
+
+def _clips(rows: Iterable[Row]) -> dict[str, tuple[int, int]]:
+    """Return the numbers of training and of test clips by machine, all ids together."""
+    clips: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        train, test = clips.get(row.machine, (0, 0))
+        clips[row.machine] = (train + row.n_train, test + row.n_normal + row.n_anomaly)
+    return clips
 
 
 def _cell(row: Row | None) -> str:

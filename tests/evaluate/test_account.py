@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_monitor.evaluate import table_i
 from edge_monitor.evaluate.account import Account
 from edge_monitor.evaluate.figures import Curve, Figures, Row
 
@@ -24,3 +25,26 @@ def test_a_machine_id_without_a_threshold_leaves_the_others_theirs() -> None:
         ("pump id_02", "spectral", "2", "0.0%", "0.0%", "3.5", "0.0%", "50.0%"),
         ("all, average", "spectral", "", "0.0%", "0.0%", "", "0.0%", "50.0%"),
     )
+
+
+def of_machine(machine: str, detector: str, n_train: int, n_test: int) -> Row:
+    """Return a row of so many clips."""
+    full = np.array([100.0])
+    return Row(
+        machine, "id_00", detector, full, full, n_train=n_train, n_normal=100, n_anomaly=n_test - 100, curve=None
+    )
+
+
+def test_a_detector_that_measured_less_than_the_first_is_not_comparable_with_the_paper() -> None:
+    """The first has the whole development set, the second lacks Fan and a clip of Valve: it is named with both."""
+    whole = [of_machine(machine, "autoencoder", *clips) for machine, clips in table_i.CLIPS.items()]
+    part = [of_machine(machine, "spectral", *clips) for machine, clips in table_i.CLIPS.items() if machine != "Fan"]
+    part[-1] = of_machine("Valve", "spectral", 3291, 878)
+    both = ("autoencoder", "spectral")
+    assert Account("set", Figures(both, tuple(whole), None), {}, (), {}, ()).incomparable() == ()
+    assert Account("set", Figures(both, (*whole, *part), None), {}, (), {}, ()).incomparable() == (
+        "spectral: without Fan", "spectral: Valve has 4169 clips, there 4170",
+    )  # fmt: skip
+    assert Account("set", Figures(both, tuple(part), None), {}, (), {}, ()).incomparable() == (
+        "without Fan", "Valve has 4169 clips, there 4170",
+    )  # fmt: skip
