@@ -12,7 +12,7 @@ from edge_monitor.errors import DatasetError
 from edge_monitor.evaluate.layouts import read_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from edge_monitor.evaluate.layouts import ClipName, Domain, Split
@@ -164,16 +164,22 @@ def _whole_and_single(named: dict[Path, ClipName], root: Path) -> tuple[dict[Pat
     alike = [path for group in heads.values() if len(group) > 1 for path in group]
     wrong: set[Path] = set()
     for group in _same(alike, _whole, unread).values():
-        # what is learnt stays before what is tested: a test clip that was learnt has the score 0
-        keep, *others = sorted(group, key=lambda path: named[path].split == "test")
-        if len({named[path].anomalous for path in group}) > 1:
-            others = group
-            twice.append(f"{_short(keep, root)}: left out: the same sound is normal and anomalous")
-        else:
-            twice += [f"{_short(path, root)}: left out: the same sound as {_short(keep, root)}" for path in others]
+        others, lines = surplus(group, named, root)
+        twice += lines
         wrong.update(others)
     usable = {path: name for path, name in named.items() if path not in unread and path not in wrong}
     return usable, [*_brief([f"{_short(path, root)}: left out: {why}" for path, why in unread.items()]), *_brief(twice)]
+
+
+def surplus(
+    group: Sequence[Path], named: Mapping[Path, ClipName | Clip], root: Path
+) -> tuple[Sequence[Path], list[str]]:
+    """Return which files of the same sound are left out, all but one or all, and why, in lines."""
+    # what is learnt stays before what is tested: a test clip that was learnt has the score 0
+    keep, *others = sorted(group, key=lambda path: named[path].split == "test")
+    if len({named[path].anomalous for path in group}) > 1:
+        return group, [f"{_short(keep, root)}: left out: the same sound is normal and anomalous"]
+    return others, [f"{_short(path, root)}: left out: the same sound as {_short(keep, root)}" for path in others]
 
 
 def _same(paths: Iterable[Path], digest: Callable[[Path], bytes], unread: dict[Path, str]) -> dict[bytes, list[Path]]:

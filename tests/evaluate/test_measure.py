@@ -141,7 +141,7 @@ def test_a_class_of_which_nothing_can_be_heard_is_told(tmp_path: Path) -> None:
     figures, lines = run(tmp_path / "set", Loudness(), cache=tmp_path / "cache")
     assert [row.machine for row in figures.rows] == ["pump"]
     assert len(lines) == 4
-    assert lines[-1] == "fan id_00: no anomalous test clip can be heard"
+    assert lines[-1] == "fan id_00: no anomalous test clip can be heard by loudness"
 
 
 def test_one_clip_to_learn_is_too_few(tmp_path: Path) -> None:
