@@ -94,7 +94,7 @@ def command(
         figures=figures,
         titles=columns.titles,
         not_yet=columns.not_yet,
-        snr_db={(one.machine, one.machine_id): (*one.train, *one.test)[0].snr_db for one in dataset.individuals},
+        snr_db={(one.machine, one.machine_id): dataset.snr_db_of(one) for one in dataset.individuals},
         left_out=tuple(left_out),
     )
     if out:

@@ -76,12 +76,12 @@ def for_programs(account: Account) -> dict[str, object]:
         "mean_pauc": {detector: round(mean.pauc, 4) for detector, mean in means.items()},
         "mean_auc_interval": {name: [round(end, 4) for end in ends] for name, ends in between.items() if ends},
         "differences": [
-            {"bundle": one.detector, "reference": one.reference, "auc": round(one.auc, 4), "low": round(one.low, 4),
-             "high": round(one.high, 4)}
+            {"bundle": one.detector, "reference": one.reference, "auc": round(one.auc, 4),
+             **_ends("low", "high", one.interval)}
             for one in figures.differences()
         ],
         "resplit": figures.resplits,
-        "snr_db": sorted({snr_db for snr_db in account.snr_db.values() if snr_db is not None}),
+        "snr_db": sorted({snr_db for each in account.snr_db.values() for snr_db in each}),
         "not_comparable_with_paper": list(account.incomparable()),
         "not_available": list(account.not_yet),
         "left_out": list(account.left_out),
@@ -94,8 +94,14 @@ def _row(row: Row, *, spread: bool) -> dict[str, object]:
         "pauc": round(row.pauc, 4), "n_normal": row.n_normal, "n_anomaly": row.n_anomaly, "n_train": row.n_train,
     }  # fmt: skip
     if spread:
-        facts["auc_low"], facts["auc_high"] = (round(end, 4) for end in row.auc_spread)
+        facts |= _ends("auc_low", "auc_high", row.auc_spread)
+        facts |= _ends("auc_mean_low", "auc_mean_high", row.auc_interval)
     return facts
+
+
+def _ends(low: str, high: str, between: tuple[float, float] | None) -> dict[str, float | None]:
+    """Return an interval under two names; null where there is none."""
+    return dict.fromkeys((low, high)) if between is None else {low: round(between[0], 4), high: round(between[1], 4)}
 
 
 def summary(account: Account) -> str:

@@ -51,7 +51,7 @@ def test_a_clip_that_one_detector_refuses_is_left_out_for_all(tmp_path: Path) ->
     assert first.learnt == picky.learnt == [5, *[5] * 10]
     assert [(row.n_train, row.n_normal, row.n_anomaly) for row in figures.rows] == [(5, 3, 3)] * 2
     (difference,) = figures.differences()
-    assert (difference.auc, difference.low, difference.high) == (0.0, 0.0, 0.0)
+    assert (difference.auc, difference.interval) == (0.0, (0.0, 0.0))
 
 
 def test_a_detector_that_hears_nothing_of_a_class_takes_the_others_clips_not_with_it(tmp_path: Path) -> None:
