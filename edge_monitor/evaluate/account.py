@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     _Rates = tuple[float, float]  # false alarms and misses, shares of the clips
 
 NOT_YET = "not available yet"
+NOT_STATED = "not stated"
 NOT_MEASURED = "not measured: --baseline autoencoder (needs torch)"
 AUTOENCODER = "autoencoder"  # the detector of the paper's first column
 
@@ -136,7 +137,7 @@ class Account:
     def snr(self, row: Row) -> str:
         """Return a machine id's SNR for a person, dB."""
         found = self.snr_db.get((row.machine, row.machine_id))
-        return ", ".join(f"{snr_db:g}" for snr_db in found) if found else "not stated"
+        return ", ".join(f"{snr_db:g}" for snr_db in found) if found else NOT_STATED
 
     def _row(self, machine: str, machine_id: str) -> tuple[str, ...]:
         rows = {row.detector: row for row in self.figures.of_id(machine, machine_id)}
