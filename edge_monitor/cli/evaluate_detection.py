@@ -57,6 +57,7 @@ def command(
     from edge_monitor.evaluate.datasets import read_dataset
     from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
     from edge_monitor.evaluate.measure import measure
+    from edge_monitor.evaluate.progress import SplitProgress
     from edge_monitor.evaluate.report import for_programs, make_folder, summary, write_report
 
     settings = optional_settings(config_path)
@@ -73,18 +74,18 @@ def command(
 
     for line in dataset.warnings:
         complain(line)
+    cache, progress = FeatureCache(cache_dir or default_cache()), SplitProgress(tell)
     columns = choose(
-        bundles or (model.bundle,), scorers, baseline="autoencoder" in baselines, own_scorer=model.scorer,
-        state_dir=settings.node.state_dir if settings else None, seed=seed, tell=tell, complain=complain,
+        bundles, scorers, baseline="autoencoder" in baselines, model=model,
+        state_dir=settings.node.state_dir if settings else None, seed=seed, cache=cache, progress=progress,
+        complain=complain,
     )  # fmt: skip
     if out:
         make_folder(out)
-    hearing = Hearing(
-        FeatureCache(cache_dir or default_cache()), tell, complain, channel=channel,
-        jobs=jobs or len(os.sched_getaffinity(0)),
-    )  # fmt: skip
+    hearing = Hearing(cache, tell, complain, channel=channel, jobs=jobs or len(os.sched_getaffinity(0)))
     try:
-        figures = measure(dataset, columns.detectors, hearing, complain, resplits=resplits, seed=seed)
+        figures = measure(dataset, columns.detectors, hearing, complain, resplits=resplits, seed=seed,
+                          progress=progress)  # fmt: skip
     except KeyboardInterrupt:
         tell("stopped; what was heard is kept, and the same command goes on from there")
         raise
@@ -93,7 +94,7 @@ def command(
         figures=figures,
         titles=columns.titles,
         not_yet=columns.not_yet,
-        snr_db={(one.machine, one.machine_id): (*one.train, *one.test)[0].snr_db for one in dataset.individuals},
+        snr_db={(one.machine, one.machine_id): dataset.snr_db_of(one) for one in dataset.individuals},
         left_out=tuple(left_out),
     )
     if out:

@@ -11,14 +11,17 @@ from edge_monitor.evaluate.roc import nearest_to_corner, operating_point
 from edge_monitor.evaluate.table import NOTHING, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from edge_monitor.evaluate.figures import Figures, Mean, Row
+    from edge_monitor.evaluate.figures import Difference, Figures, Mean, Row
     from edge_monitor.evaluate.roc import OperatingPoint
 
     _Rates = tuple[float, float]  # false alarms and misses, shares of the clips
 
 NOT_YET = "not available yet"
+NOT_STATED = "not stated"
+NOT_MEASURED = "not measured: --baseline autoencoder (needs torch)"
+AUTOENCODER = "autoencoder"  # the detector of the paper's first column
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +32,22 @@ class Account:
     figures: Figures
     titles: Mapping[str, str]  # detector -> what it is
     not_yet: tuple[str, ...]  # columns of Table I that no bundle brings
-    snr_db: Mapping[tuple[str, str], float | None]  # (machine, id) -> of the machine over the factory's noise
+    snr_db: Mapping[tuple[str, str], tuple[float, ...]]  # (machine, id) -> of the machine over the factory's noise
     left_out: tuple[str, ...]  # one line for each thing that could not be measured
 
     def incomparable(self) -> tuple[str, ...]:
         """Return why the figures are no counterparts of the paper's; empty when they are."""
         figures = self.figures
-        clips: dict[str, tuple[int, int]] = {}
-        for row in figures.of(figures.detectors[0]):
-            train, test = clips.get(row.machine, (0, 0))
-            clips[row.machine] = (train + row.n_train, test + row.n_normal + row.n_anomaly)
+        held: dict[str, list[str]] = defaultdict(list)  # reason -> detectors
+        measured = [detector for detector in figures.detectors if figures.of(detector)]
+        for detector in measured:
+            for reason in table_i.differences(_clips(figures.of(detector)), own_split=figures.resplits is None):
+                held[reason].append(detector)
         split = () if figures.resplits is None else ("random splits that learn 60 % of the normal clips",)
-        return split + table_i.differences(clips, own_split=figures.resplits is None)
+        return split + tuple(
+            reason if detectors == measured else f"{', '.join(detectors)}: {reason}"
+            for reason, detectors in held.items()
+        )
 
     def notes(self) -> Iterator[str]:
         """Yield what must be known beside the tables, a sentence each."""
@@ -48,6 +55,8 @@ class Account:
         cell = "AUC (pAUC up to a false positive rate of 0.1), percent; 50 is chance"
         if figures.resplits is None:
             yield f"{cell}. By the data set's own split."
+        elif figures.resplits == 1:
+            yield f"{cell}. Of one random split of the normal clips, 60 % learnt."
         else:
             yield (
                 f"{cell}. Mean over {figures.resplits} random splits of the normal clips, 60 % learnt; in brackets "
@@ -93,8 +102,10 @@ class Account:
                 f"{between[0]:.1f} to {between[1]:.1f}" if between else NOTHING,
                 f"{mean.pauc:.2f}" if mean else NOTHING,
                 str(mean.ids if mean else 0),
-                f"{other.auc:+.2f}, {other.low:+.1f} to {other.high:+.1f}" if other else NOTHING,
+                _difference(other),
             ))  # fmt: skip
+        if AUTOENCODER not in figures.detectors:
+            rows.append((AUTOENCODER, NOT_MEASURED, *([NOTHING] * 4)))
         rows += [(name, NOT_YET, *([NOTHING] * 4)) for name in self.not_yet]
         return Table(
             ("detector", "AUC", "95 % interval", "pAUC", "ids", f"AUC over {figures.detectors[0]}"),
@@ -126,7 +137,7 @@ class Account:
     def snr(self, row: Row) -> str:
         """Return a machine id's SNR for a person, dB."""
         found = self.snr_db.get((row.machine, row.machine_id))
-        return "not stated" if found is None else f"{found:g}"
+        return ", ".join(f"{snr_db:g}" for snr_db in found) if found else NOT_STATED
 
     def _row(self, machine: str, machine_id: str) -> tuple[str, ...]:
         rows = {row.detector: row for row in self.figures.of_id(machine, machine_id)}
@@ -165,14 +176,28 @@ class Account:
         return f"{mean.auc:.2f} ({mean.pauc:.2f})" if mean else NOTHING
 
 
+def _clips(rows: Iterable[Row]) -> dict[str, tuple[int, int]]:
+    """Return the numbers of training and of test clips by machine, all ids together."""
+    clips: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        train, test = clips.get(row.machine, (0, 0))
+        clips[row.machine] = (train + row.n_train, test + row.n_normal + row.n_anomaly)
+    return clips
+
+
 def _cell(row: Row | None) -> str:
     if row is None:
         return NOTHING
     text = f"{row.auc:.2f} ({row.pauc:.2f})"
-    if len(row.aucs) == 1:
-        return text
-    low, high = row.auc_spread
-    return f"{text} [{low:.1f}, {high:.1f}]"
+    between = row.auc_spread
+    return text if between is None else f"{text} [{between[0]:.1f}, {between[1]:.1f}]"
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return NOTHING
+    between = "" if found.interval is None else ", {:+.1f} to {:+.1f}".format(*found.interval)
+    return f"{found.auc:+.2f}{between}"
 
 
 def _rates(point: OperatingPoint) -> _Rates:

@@ -32,6 +32,7 @@ WIDTHS = (128, 128, 128, 128, 8, 128, 128, 128, 128)  # of the hidden layers, ea
 EPOCHS = 100
 BATCH = 512  # vectors
 LEARNING_RATE = 1e-3
+VERSION = "1"  # of all of this: another one for other scores of the same clips
 HELD_OUT = 0.1  # the last part of the vectors is not learnt; the baseline only watches its loss
 
 # Keras's defaults where torch has others.

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError, BundleMissingError, NormalsError
-from edge_monitor.evaluate.autoencoder import Autoencoder
+from edge_monitor.evaluate.autoencoder import VERSION, Autoencoder
 from edge_monitor.evaluate.bundle_detector import BundleDetector
+from edge_monitor.evaluate.kept_scores import KeptScores
 from edge_monitor.memory.scorers import SCORERS, scorer_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from edge_monitor.config import ModelSettings
     from edge_monitor.evaluate.detector import Detector
+    from edge_monitor.evaluate.embeddings import FeatureCache
+    from edge_monitor.evaluate.progress import SplitProgress
 
     Tell = Callable[[str], None]
 
 AWAITED = {"panns": "PANNs", "laion-clap": "LAION-CLAP"}  # bundle -> column of Table I; none has been made yet
-_EVERY_S = 10.0  # between two lines of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,17 @@ def choose(
     scorers: Sequence[str],
     *,
     baseline: bool,
-    own_scorer: str | None,
+    model: ModelSettings,
     state_dir: Path | None,
     seed: int,
-    tell: Tell,
+    cache: FeatureCache,
+    progress: SplitProgress,
     complain: Tell,
 ) -> Columns:
     """Return the detectors: the autoencoder first if asked for, then each bundle with its own scorer and `scorers`.
 
-    `own_scorer` is the configuration's, instead of the bundle's own.
+    `model` is the configuration's: no `bundles` mean its bundle, and its scorer is that bundle's own. What the
+    autoencoder's networks score is kept in `cache`; a bundle's scorer learns in no time.
 
     Raises BundleError for a bundle that cannot be used, NormalsError for an unknown scorer, EdgeMonitorError for a
     baseline without torch. A bundle that Table I names and nobody has made is no error, and a scorer that
@@ -58,18 +62,23 @@ def choose(
             raise NormalsError(f"no scorer is named {scorer!r}", hint=f"there are {', '.join(SCORERS)}")
     found: dict[str, tuple[Detector, str]] = {}
     if baseline:
-        found["autoencoder"] = (Autoencoder(seed=seed, progress=_Epochs(tell).tell), "baseline of DCASE 2020 Task 2")
+        autoencoder = Autoencoder(seed=seed, progress=progress.epoch)
+        kept = KeptScores(autoencoder, f"{VERSION}, seed {seed}", cache)
+        found[autoencoder.name] = (kept, "baseline of DCASE 2020 Task 2")
     not_yet = dict(AWAITED)
-    for name in dict.fromkeys(bundles):
+    for name in dict.fromkeys(bundles or (model.bundle,)):
         try:
             encoder = Encoder(find_bundle(name, state_dir))
         except BundleMissingError:
             if name in AWAITED:
                 continue
+            if name == Autoencoder.name:
+                raise BundleMissingError("the autoencoder is no bundle", hint="--baseline autoencoder") from None
             raise
         not_yet.pop(encoder.bundle.name, None)
         if encoder.bundle.name in found:
             raise BundleError(f"two bundles are named {encoder.bundle.name!r}", where=name)
+        own_scorer = model.scorer if name == model.bundle else None
         found |= {one.name: (one, _title(one)) for one in _of_bundle(encoder, own_scorer, scorers, complain)}
     if not found:
         raise BundleMissingError(f"{', '.join(bundles)}: not available yet", hint="`edge-monitor models list`")
@@ -85,7 +94,10 @@ def _of_bundle(
 ) -> Iterator[BundleDetector]:
     """Yield a bundle's detectors: with its own scorer, then with each of the others that suits it."""
     own = BundleDetector(encoder, own_scorer)
-    own.check()
+    try:
+        own.check()
+    except NormalsError as error:
+        raise NormalsError(error.message, where=f"model.scorer, bundle {own.name}", hint=error.hint) from error
     yield own
     for scorer in scorers:
         detector = BundleDetector(encoder, scorer, name=f"{own.name}+{scorer}")
@@ -100,18 +112,3 @@ def _of_bundle(
 def _title(detector: BundleDetector) -> str:
     bundle = detector.bundle
     return f"{bundle.name} {bundle.manifest.version} ({detector.key[:12]}), scorer {scorer_name(detector.spec)}"
-
-
-class _Epochs:
-    """Tells how far training is, now and then."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._next_s = time.monotonic() + _EVERY_S
-
-    def tell(self, done: int, epochs: int) -> None:
-        """Take (epochs done, epochs)."""
-        now_s = time.monotonic()
-        if now_s >= self._next_s:
-            self._next_s = now_s + _EVERY_S
-            self._tell(f"autoencoder: epoch {done} of {epochs}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_monitor.capture.recording import SUFFIXES
 from edge_monitor.errors import DatasetError
 from edge_monitor.evaluate.layouts import read_name
+from edge_monitor.evaluate.stated_snr import read_stated_snr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from edge_monitor.evaluate.layouts import ClipName, Domain, Split
@@ -60,11 +61,20 @@ class Dataset:
     folder: Path
     clips: tuple[Clip, ...]
     warnings: tuple[str, ...]
+    stated_snr_db: Mapping[Path, float] = field(default_factory=dict)  # of clips whose names do not say it
 
     @property
     def individuals(self) -> tuple[Individual, ...]:
         """Return the clips by individual machine, in name order."""
         return _individuals(self.clips)
+
+    def snr_db_of(self, individual: Individual) -> tuple[float, ...]:
+        """Return the SNRs of an individual's clips, dB, rising; none where neither names nor `index.tsv` say."""
+        known = (
+            self.stated_snr_db.get(clip.path) if clip.snr_db is None else clip.snr_db
+            for clip in (*individual.train, *individual.test)
+        )  # fmt: skip
+        return tuple(sorted({snr_db for snr_db in known if snr_db is not None}))
 
 
 def read_dataset(folder: Path, machines: Sequence[str] = ()) -> Dataset:
@@ -78,17 +88,30 @@ def read_dataset(folder: Path, machines: Sequence[str] = ()) -> Dataset:
     root = folder.resolve()  # a folder given as `.` still has a name, which may be the machine's
     if not root.is_dir():
         raise DatasetError("no such folder", where=str(folder))
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = [path for path in found if path.is_file()]
     named = {path: name for path in files if (name := read_name(path))}
     if not named:
-        found = f"none of its {len(files)} sound files is named like a known data set's" if files else "no sound files"
-        raise DatasetError(found, where=str(folder), hint=f"known: {LAYOUTS}")
+        why = f"none of its {len(files)} sound files is named like a known data set's" if files else "no sound files"
+        raise DatasetError(why, where=str(folder), hint=f"known: {LAYOUTS}")
     unknown = [f"{_short(path, root)}: left out: not named like a clip" for path in files if path not in named]
+    no_files = [f"{_short(path, root)}: left out: {_no_file(path)}" for path in found if not path.is_file()]
     named = _of_machines(named, machines, folder)
     usable, complaints = _whole_and_single(named, root)
     clips, misplaced = _clips(usable, root)
-    warnings = (*_brief(unknown), *complaints, *misplaced, *_missing_classes(_individuals(clips)))
-    return Dataset(folder, clips, warnings)
+    warnings = [*_brief(unknown), *_brief(no_files), *complaints, *misplaced, *_missing_classes(_individuals(clips))]
+    try:
+        stated_snr_db = read_stated_snr(root)
+    except DatasetError as error:
+        warnings.append(f"{error}: no SNR is taken from it")
+        stated_snr_db = {}
+    return Dataset(folder, clips, tuple(warnings), stated_snr_db)
+
+
+def _no_file(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    return "a link to a file that is not there" if path.is_symlink() else "not a file"
 
 
 def _of_machines(named: dict[Path, ClipName], machines: Sequence[str], folder: Path) -> dict[Path, ClipName]:
@@ -164,16 +187,22 @@ def _whole_and_single(named: dict[Path, ClipName], root: Path) -> tuple[dict[Pat
     alike = [path for group in heads.values() if len(group) > 1 for path in group]
     wrong: set[Path] = set()
     for group in _same(alike, _whole, unread).values():
-        # what is learnt stays before what is tested: a test clip that was learnt has the score 0
-        keep, *others = sorted(group, key=lambda path: named[path].split == "test")
-        if len({named[path].anomalous for path in group}) > 1:
-            others = group
-            twice.append(f"{_short(keep, root)}: left out: the same sound is normal and anomalous")
-        else:
-            twice += [f"{_short(path, root)}: left out: the same sound as {_short(keep, root)}" for path in others]
+        others, lines = surplus(group, named, root)
+        twice += lines
         wrong.update(others)
     usable = {path: name for path, name in named.items() if path not in unread and path not in wrong}
     return usable, [*_brief([f"{_short(path, root)}: left out: {why}" for path, why in unread.items()]), *_brief(twice)]
+
+
+def surplus(
+    group: Sequence[Path], named: Mapping[Path, ClipName | Clip], root: Path
+) -> tuple[Sequence[Path], list[str]]:
+    """Return which files of the same sound are left out, all but one or all, and why, in lines."""
+    # what is learnt stays before what is tested: a test clip that was learnt has the score 0
+    keep, *others = sorted(group, key=lambda path: named[path].split == "test")
+    if len({named[path].anomalous for path in group}) > 1:
+        return group, [f"{_short(keep, root)}: left out: the same sound is normal and anomalous"]
+    return others, [f"{_short(path, root)}: left out: the same sound as {_short(keep, root)}" for path in others]
 
 
 def _same(paths: Iterable[Path], digest: Callable[[Path], bytes], unread: dict[Path, str]) -> dict[bytes, list[Path]]:

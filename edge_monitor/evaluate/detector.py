@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
     from edge_monitor.records import Samples
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Features:
-    """What a detector keeps of a clip."""
+    """What a detector keeps of a clip. Without slots: its digest stays once it was asked for."""
 
     vectors: NDArray[np.float32]  # (rows, dim): one row per window (or frame), in order of time; at least one row
     overlaps: bool = False  # True: the last row repeats sound of the one before; it is scored, but not learnt
@@ -25,6 +27,13 @@ class Features:
     def to_learn(self) -> NDArray[np.float32]:
         """Return the rows that are learnt, (rows, dim): each stretch of sound once."""
         return self.vectors[:-1] if self.overlaps else self.vectors
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the hex SHA-256 of all there is: the same sound has the same."""
+        found = hashlib.sha256(f"{self.vectors.dtype} {self.vectors.shape} {self.overlaps} ".encode())
+        found.update(self.vectors.tobytes())
+        return found.hexdigest()
 
 
 class Detector(Protocol):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,17 +18,17 @@ from edge_monitor.capture.recording import read_clip
 from edge_monitor.capture.resampling import resample
 from edge_monitor.errors import AudioError, DatasetError
 from edge_monitor.evaluate.detector import Features
+from edge_monitor.evaluate.progress import ClipProgress, Once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from edge_monitor.evaluate.datasets import Clip
     from edge_monitor.evaluate.detector import Detector
 
     Tell = Callable[[str], None]
-
-_EVERY_S = 10.0  # between two lines of progress
-_FIRST_S = 2.0  # nothing is told of what is done by then
 
 
 def default_cache() -> Path:
@@ -41,26 +40,50 @@ def default_cache() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class FeatureCache:
-    """One file for each clip's content, channel and detector."""
+    """A file for each clip's content, channel and detector, and one for the scores of each training that took long.
+
+    Each file is there whole or not at all; a damaged one counts for nothing: each array has a checksum.
+    """
 
     folder: Path
 
     def load(self, key: str, digest: str) -> Features | None:
-        """Return what is kept of a clip; None when there is nothing, or nothing whole: each array has a checksum."""
-        try:
-            with self._path(key, digest).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return Features(stored["vectors"], bool(stored["overlaps"]))
-        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
-            return None  # RuntimeError: a damaged flag says that it is encrypted, or packed in another way
+        """Return what is kept of a clip; None when there is nothing, or nothing whole."""
+        kept = self._read(self._path(key, digest), "vectors", "overlaps")
+        return None if kept is None else Features(kept[0], bool(kept[1]))
 
     def store(self, key: str, digest: str, features: Features) -> None:
         """Keep a clip's features: all of them, or nothing. Raises DatasetError when the folder cannot be written."""
-        path = self._path(key, digest)
+        self._write(self._path(key, digest), vectors=features.vectors, overlaps=np.array(features.overlaps))
+
+    def load_scores(self, key: str, digest: str) -> NDArray[np.float64] | None:
+        """Return the kept scores of test clips, (test,); None when there are none, or nothing whole."""
+        kept = self._read(self._path(f"{key}-scores", digest), "scores")
+        return None if kept is None else kept[0]
+
+    def store_scores(self, key: str, digest: str, scores: NDArray[np.float64]) -> None:
+        """Keep the scores of test clips, (test,). Raises DatasetError as `store` does."""
+        self._write(self._path(f"{key}-scores", digest), scores=scores)
+
+    def _path(self, key: str, digest: str) -> Path:
+        return self.folder / key[:32] / digest[:2] / f"{digest[2:]}.npz"
+
+    @staticmethod
+    def _read(path: Path, *names: str) -> list[NDArray[Any]] | None:
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return [stored[name] for name in names]
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+            return None  # RuntimeError: a damaged flag says that it is encrypted, or packed in another way
+
+    @staticmethod
+    def _write(path: Path, **arrays: NDArray[Any]) -> None:
+        savez: Callable[..., None] = np.savez  # its stub takes any keyword for an option
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
                 try:
-                    np.savez(file, vectors=features.vectors, overlaps=np.array(features.overlaps))
+                    savez(file, **arrays)
                     file.close()
                     Path(file.name).replace(path)
                 except BaseException:  # also when the command is interrupted: half a file would be read later
@@ -71,9 +94,6 @@ class FeatureCache:
             hint = "--cache names another folder; what was kept stays"
             raise DatasetError(f"cannot be written: {error.strerror}", where=str(path.parent), hint=hint) from error
 
-    def _path(self, key: str, digest: str) -> Path:
-        return self.folder / key[:32] / digest[:2] / f"{digest[2:]}.npz"
-
 
 class Hearing:
     """Gives clips' features, several clips at once; the same sound is heard once for each detector, over all runs."""
@@ -81,7 +101,7 @@ class Hearing:
     def __init__(self, cache: FeatureCache, tell: Tell, complain: Tell, *, channel: int = 1, jobs: int = 1) -> None:
         self._cache = cache
         self._tell = tell
-        self._complain = complain
+        self._complain = Once(complain)  # several detectors refuse a damaged file for one reason
         self._channel = channel
         self._jobs = jobs
 
@@ -92,7 +112,7 @@ class Hearing:
         Raises DatasetError when the cache cannot be written.
         """
         found: dict[Path, Features] = {}
-        progress = _Progress(f"{label}: {detector.name}", len(clips), self._tell)
+        progress = ClipProgress(f"{label}: {detector.name}", len(clips), self._tell)
         pool = ThreadPoolExecutor(self._jobs)
         try:
             for clip, heard in zip(clips, pool.map(lambda clip: self._one(detector, clip), clips), strict=True):
@@ -132,37 +152,3 @@ def _digest(path: Path, channel: int) -> str:
         raise AudioError(f"cannot be read: {error.strerror}", where=str(path)) from error
     content.update(f"channel {channel}".encode())
     return content.hexdigest()
-
-
-class _Progress:
-    """Tells how far it is, how fast it goes and how long it will take."""
-
-    def __init__(self, label: str, clips: int, tell: Tell) -> None:
-        self._label = label
-        self._clips = clips
-        self._tell = tell
-        self._begun_s = time.monotonic()
-        self._next_s = self._begun_s + _FIRST_S
-        self._done = self._kept = 0
-
-    def count(self, *, was_kept: bool) -> None:
-        self._done += 1
-        self._kept += was_kept
-        now_s = time.monotonic()
-        if now_s < self._next_s:
-            return
-        self._next_s = now_s + _EVERY_S
-        rate = self._done / (now_s - self._begun_s)
-        left_s = (self._clips - self._done) / rate
-        self._tell(f"{self._label}: {self._done} of {self._clips} clips, {rate:.1f} per s, {_duration(left_s)} left")
-
-    def end(self) -> None:
-        spent_s = time.monotonic() - self._begun_s
-        self._tell(f"{self._label}: {self._done} clips in {_duration(spent_s)}, {self._kept} of them from the cache")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:  # noqa: PLR2004 - up to here seconds read better
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"  # noqa: PLR2004 - up to here minutes do

@@ -52,9 +52,17 @@ class Row:
         return float(self.paucs.mean())
 
     @property
-    def auc_spread(self) -> tuple[float, float]:
-        """Return what 95 % of the splits' AUCs lie between, percent."""
-        return spread(self.aucs)
+    def auc_spread(self) -> tuple[float, float] | None:
+        """Return what 95 % of the splits' AUCs lie between, percent; None for one split: it has no spread."""
+        return spread(self.aucs) if len(self.aucs) > 1 else None
+
+    @property
+    def auc_interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of the mean over the splits, percent; None for one split.
+
+        It says what more splits of these clips would change, not what other clips would.
+        """
+        return interval(self.aucs[None, :], draws=2000) if len(self.aucs) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +81,7 @@ class Difference:
     detector: str
     reference: str
     auc: float  # detector - reference, points
-    low: float  # 95 % interval
-    high: float
+    interval: tuple[float, float] | None  # 95 %; None: one split of one machine id
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +112,11 @@ class Figures:
         )  # fmt: skip
 
     def interval(self, detector: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of the overall mean AUC; None without re-splits."""
+        """Return the 95 % interval of the overall mean AUC; None without re-splits, and for one split of one id."""
         rows = self.of(detector)
         if self.resplits is None or not rows:
             return None
-        return interval(np.stack([row.aucs for row in rows]), _weights(rows))
+        return _interval(np.stack([row.aucs for row in rows]), _weights(rows))
 
     def differences(self) -> Iterator[Difference]:
         """Yield the paired differences to the first detector; none without re-splits."""
@@ -121,8 +128,13 @@ class Figures:
                 continue
             points = np.stack([row.aucs - first[row.machine, row.machine_id].aucs for row in rows])  # (ids, splits)
             weight = _weights(rows)
-            low, high = interval(points, weight)
-            yield Difference(detector, reference, float(weight @ points.mean(axis=1)), low, high)
+            mean = float(weight @ points.mean(axis=1))
+            yield Difference(detector, reference, mean, _interval(points, weight))
+
+
+def _interval(points: Scores, weights: Scores) -> tuple[float, float] | None:
+    """Return the interval of the mean of (ids, splits) figures; None when there is only one: nothing varies."""
+    return interval(points, weights) if points.size > 1 else None
 
 
 def _weights(rows: Sequence[Row]) -> Scores:

@@ -16,6 +16,7 @@ from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorers import fit
+from edge_monitor.service.clips import SHORTEST_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,12 @@ def spec_of(encoder: Encoder) -> MetricSpec:
 def sound_windows(samples: Samples, encoder: Encoder) -> list[Window]:
     """Return the windows of a clip (frames,) at the bundle's rate, side by side, that are the machine's sound.
 
-    The last one is right-aligned. Raises AudioError when there is none.
+    The last one is right-aligned. Raises AudioError when there is none, and for less sound than enrolment takes.
     """
+    shortest_s = min(SHORTEST_S, encoder.window_s)
+    if len(samples) < shortest_s * encoder.sample_rate_hz:
+        found_s = len(samples) / encoder.sample_rate_hz
+        raise AudioError(f"{found_s:.2g} s of sound are too short to judge", hint=f"{shortest_s:g} s at least")
     windows = list(cut(samples, encoder.sample_rate_hz, encoder.window_s, encoder.window_s))
     faults = [check(window) for window in windows]
     if not (kept := [window for window, fault in zip(windows, faults, strict=True) if fault is None]):
@@ -89,7 +94,7 @@ class Ear:
         try:
             return sound_windows(resample(samples, rate_hz, self._encoder.sample_rate_hz), self._encoder)
         except AudioError as error:
-            raise AudioError(error.message, where=str(clip.path)) from error
+            raise AudioError(error.message, where=str(clip.path), hint=error.hint) from error
 
 
 class Learnt:

@@ -10,8 +10,10 @@ import numpy as np
 
 from edge_monitor.errors import DatasetError, NormalsError
 from edge_monitor.evaluate.figures import Curve, Figures, Row
+from edge_monitor.evaluate.progress import Once, SplitProgress
 from edge_monitor.evaluate.resplit import learnt_of, splits
 from edge_monitor.evaluate.roc import auc, pauc
+from edge_monitor.evaluate.shared_clips import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,46 +39,39 @@ def measure(
     *,
     resplits: int | None = None,
     seed: int = 0,
+    progress: SplitProgress | None = None,
 ) -> Figures:
     """Return the figures of each detector; what cannot be measured is complained of and left out.
 
     Without `resplits` by the data set's own split; with, as many random splits of each machine id's normal clips,
-    the same ones for every detector. Machine by machine: only one machine's features are in memory.
+    the same ones for every detector, of the clips that all of them heard. Machine by machine: only one machine's
+    features are in memory. `progress` is told which split is learnt.
     Raises DatasetError when nothing can be measured.
     """
     machines: dict[str, list[Individual]] = defaultdict(list)
     for individual in dataset.individuals:
         machines[individual.machine].append(individual)
-    complain = _Once(complain)
+    complain, progress = Once(complain), progress or SplitProgress(lambda _: None)
+    names = {detector.key: detector.name for detector in reversed(detectors)}  # of one key, the first
+    root = dataset.folder.resolve()
     rows: list[Row] = []
     for machine, individuals in machines.items():
+        clips = [clip for one in individuals for clip in (*one.train, *one.test)]
         heard: dict[str, Heard] = {}  # detectors of one key share them
-        found: dict[tuple[str, str], Row] = {}
         for detector in detectors:
             if detector.key not in heard:
-                clips = [clip for one in individuals for clip in (*one.train, *one.test)]
                 heard[detector.key] = hearing.hear(detector, clips, machine)
-            for row in _Machine(individuals, detector, heard[detector.key], complain).rows(resplits, seed):
+        shared = [share(one, heard, names, complain, resplit=resplits is not None, root=root) for one in individuals]
+        found: dict[tuple[str, str], Row] = {}
+        for detector in detectors:
+            mine = {path: features for each in shared for path, features in each.get(detector.key, {}).items()}
+            for row in _Machine(individuals, detector, mine, complain, progress).rows(resplits, seed):
                 found[row.machine_id, row.detector] = row
         order = [(one.machine_id, detector.name) for one in individuals for detector in detectors]
         rows += [found[place] for place in order if place in found]
     if not rows:
         raise DatasetError("no machine id can be measured", where=str(dataset.folder))
     return Figures(tuple(detector.name for detector in detectors), tuple(rows), resplits)
-
-
-class _Once:
-    """Tells a line the first time only: every split and every detector may have the same to say."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._told: set[str] = set()
-
-    def __call__(self, line: str) -> None:
-        """Tell a line."""
-        if line not in self._told:
-            self._told.add(line)
-            self._tell(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +91,13 @@ class _Machine:
     detector: Detector
     heard: Heard
     complain: Tell
+    progress: SplitProgress
 
     def rows(self, resplits: int | None, seed: int) -> Iterator[Row]:
         """Yield a row for each machine id that can be measured."""
         parts = {one.machine_id: self._part(one) for one in self.individuals}
+        label = f"{self.individuals[0].machine}: {self.detector.name}"
+        self.progress.begin(label, 1)
         own = {name: part for name, part in parts.items() if part.train and part.normal and part.anomalous}
         curves = dict(self._curves(own, "left out" if resplits is None else "no curves"))
         if resplits is None:
@@ -112,10 +110,12 @@ class _Machine:
                   if part.anomalous and 0 < learnt_of(normals[name]) < normals[name]}  # fmt: skip
         series = [splits(normals[name], resplits, seed) for name in usable]
         all_points: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.progress.begin(label, resplits)
         for chosen in zip(*series, strict=True):
             drawn = {name: _split(part, *one) for (name, part), one in zip(usable.items(), chosen, strict=True)}
             for name, scores in self._scores(drawn, "left out"):
                 all_points[name].append(_points(*scores))
+            self.progress.split()
         for name, found in all_points.items():
             if len(found) == resplits:
                 yield self._row(name, parts[name], np.array(found), learnt_of(normals[name]), curves.get(name))
@@ -175,14 +175,10 @@ class _Machine:
     def _part(self, one: Individual) -> _Part:
         """Return what was heard of a machine id, by the data set's own split."""
         normal, anomalous = ([clip for clip in one.test if clip.anomalous is kind] for kind in (False, True))
-        return _Part(self._of(one, "training", one.train), self._of(one, "normal test", normal),
-                     self._of(one, "anomalous test", anomalous))  # fmt: skip
+        return _Part(self._of(one.train), self._of(normal), self._of(anomalous))
 
-    def _of(self, one: Individual, kind: str, clips: Sequence[Clip]) -> list[Features]:
-        found = [self.heard[clip.path] for clip in clips if clip.path in self.heard]
-        if clips and not found:  # a class that the data set itself lacks is told when it is read
-            self.complain(f"{one.label}: no {kind} clip can be heard")
-        return found
+    def _of(self, clips: Sequence[Clip]) -> list[Features]:
+        return [self.heard[clip.path] for clip in clips if clip.path in self.heard]
 
 
 def _split(part: _Part, learnt: NDArray[np.intp], tested: NDArray[np.intp]) -> _Part:

@@ -26,6 +26,11 @@ _WIDE = 260  # of a histogram
 _BINS = 24
 
 
+def standalone(drawing: str) -> str:
+    """Return an `<svg>` as a file of its own."""
+    return drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+
+
 def colour(position: int) -> str:
     """Return the colour of the detector at a position, from 0; they repeat."""
     return COLOURS[position % len(COLOURS)]

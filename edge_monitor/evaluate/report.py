@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
 from edge_monitor.errors import DatasetError
+from edge_monitor.evaluate.account import NOT_STATED
 from edge_monitor.evaluate.document import head
-from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc
+from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc, standalone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,30 @@ section{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-end}figure{margin:0
 """
 
 
+_LEGEND = (
+    "By the data set's own split. On a curve: ring, the point nearest to (0, 1); square, the threshold from normals "
+    "alone. In a histogram: dashed line, the threshold nearest to (0, 1); solid line, the one from normals alone."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """A drawing of a machine id."""
+
+    file: str  # its name beside report.md
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Plots:
+    """A machine id's curves, and its scores by each detector."""
+
+    label: str
+    facts: str
+    plots: tuple[_Plot, ...]
+
+
 def make_folder(out: Path) -> None:
     """Make the report's folder, before hours of hearing.
 
@@ -52,8 +78,11 @@ def write_report(account: Account, out: Path) -> None:
     """Write the report into the folder `out`, each file whole or not at all. Raises DatasetError as `make_folder`."""
     make_folder(out)
     texts = {
-        FIGURES: json.dumps(for_programs(account), indent=1) + "\n", MARKDOWN: markdown(account), HTML: html(account)
-    }  # fmt: skip
+        FIGURES: json.dumps(for_programs(account), indent=1) + "\n",
+        **{plot.file: standalone(plot.svg) for each in _plots(account) for plot in each.plots},
+        MARKDOWN: markdown(account),
+        HTML: html(account),
+    }
     try:
         for name, text in texts.items():
             new = out / f".{name}.new"
@@ -76,12 +105,12 @@ def for_programs(account: Account) -> dict[str, object]:
         "mean_pauc": {detector: round(mean.pauc, 4) for detector, mean in means.items()},
         "mean_auc_interval": {name: [round(end, 4) for end in ends] for name, ends in between.items() if ends},
         "differences": [
-            {"bundle": one.detector, "reference": one.reference, "auc": round(one.auc, 4), "low": round(one.low, 4),
-             "high": round(one.high, 4)}
+            {"bundle": one.detector, "reference": one.reference, "auc": round(one.auc, 4),
+             **_ends("low", "high", one.interval)}
             for one in figures.differences()
         ],
         "resplit": figures.resplits,
-        "snr_db": sorted({snr_db for snr_db in account.snr_db.values() if snr_db is not None}),
+        "snr_db": sorted({snr_db for each in account.snr_db.values() for snr_db in each}),
         "not_comparable_with_paper": list(account.incomparable()),
         "not_available": list(account.not_yet),
         "left_out": list(account.left_out),
@@ -94,8 +123,14 @@ def _row(row: Row, *, spread: bool) -> dict[str, object]:
         "pauc": round(row.pauc, 4), "n_normal": row.n_normal, "n_anomaly": row.n_anomaly, "n_train": row.n_train,
     }  # fmt: skip
     if spread:
-        facts["auc_low"], facts["auc_high"] = (round(end, 4) for end in row.auc_spread)
+        facts |= _ends("auc_low", "auc_high", row.auc_spread)
+        facts |= _ends("auc_mean_low", "auc_mean_high", row.auc_interval)
     return facts
+
+
+def _ends(low: str, high: str, between: tuple[float, float] | None) -> dict[str, float | None]:
+    """Return an interval under two names; null where there is none."""
+    return dict.fromkeys((low, high)) if between is None else {low: round(between[0], 4), high: round(between[1], 4)}
 
 
 def summary(account: Account) -> str:
@@ -105,11 +140,12 @@ def summary(account: Account) -> str:
 
 
 def markdown(account: Account) -> str:
-    """Return report.md."""
+    """Return report.md; the drawings it shows are files beside it."""
     left_out = "".join(f"- {line}\n" for line in account.left_out)
     return (
         f"# {account.dataset}\n\n{summary(account)}\n## Thresholds\n\n{_THRESHOLDS}\n\n"
-        f"{account.thresholds().markdown()}\n\nROC curves and histograms: {HTML}\n"
+        f"{account.thresholds().markdown()}\n\n## ROC curves and scores\n\n{_LEGEND}\n"
+        + "".join(map(_markdown_plots, _plots(account)))
         + (f"\n## Left out\n\n{left_out}" if left_out else "")
     )
 
@@ -128,34 +164,46 @@ def html(account: Account) -> str:
 <p>{escape(_THRESHOLDS)}</p>
 {account.thresholds().html()}
 <h2>ROC curves and scores</h2>
-<p>By the data set's own split. On a curve: ring, the point nearest to (0, 1); square, the threshold from normals alone.
-In a histogram: dashed line, the threshold nearest to (0, 1); solid line, the one from normals alone.</p>
-{"".join(_plots(account))}
+<p>{escape(_LEGEND)}</p>
+{"".join(map(_html_plots, _plots(account)))}
 {f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else ""}
 </body>
 </html>
 """
 
 
-def _plots(account: Account) -> Iterator[str]:
-    """Yield a section for each machine id: its curves, and the scores by each detector."""
+def _plots(account: Account) -> Iterator[_Plots]:
+    """Yield each machine id's drawings."""
     figures = account.figures
     stroke = {detector: colour(position) for position, detector in enumerate(figures.detectors)}
-    for machine, machine_id in dict.fromkeys((row.machine, row.machine_id) for row in figures.rows):
+    ids = dict.fromkeys((row.machine, row.machine_id) for row in figures.rows)
+    for number, (machine, machine_id) in enumerate(ids, start=1):
         rows = figures.of_id(machine, machine_id)
         curves = {row.detector: row.curve for row in rows if row.curve}
         if not curves:
             continue
         label = f"{machine} {machine_id}"
-        train = next(iter(curves.values())).n_train
-        yield f"<h3>{escape(label)}</h3><p>{train} training clips, SNR {escape(account.snr(rows[0]))}</p><section>"
-        yield _figure(
-            ", ".join(curves), draw_roc(label, {name: (stroke[name], curve) for name, curve in curves.items()})
+        roc = draw_roc(label, {name: (stroke[name], curve) for name, curve in curves.items()})
+        histograms = (
+            _Plot(f"scores-{number:02}-{position}.svg", name, draw_histogram(f"{label}, {name}", curve))
+            for position, (name, curve) in enumerate(curves.items(), start=1)
         )
-        for name, curve in curves.items():
-            yield _figure(name, draw_histogram(f"{label}, {name}", curve))
-        yield "</section>\n"
+        train = next(iter(curves.values())).n_train
+        snr = account.snr(rows[0])
+        yield _Plots(
+            label=label,
+            facts=f"{train} training clips, SNR {snr}{'' if snr == NOT_STATED else ' dB'}",
+            plots=(_Plot(f"roc-{number:02}.svg", ", ".join(curves), roc), *histograms),
+        )
 
 
-def _figure(caption: str, drawing: str) -> str:
-    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
+def _html_plots(each: _Plots) -> str:
+    figures = "".join(
+        f"<figure>{plot.svg}<figcaption>{escape(plot.caption)}</figcaption></figure>" for plot in each.plots
+    )
+    return f"<h3>{escape(each.label)}</h3><p>{escape(each.facts)}</p><section>{figures}</section>\n"
+
+
+def _markdown_plots(each: _Plots) -> str:
+    pictures = " ".join(f"![{plot.caption}]({plot.file})" for plot in each.plots)
+    return f"\n### {each.label}\n\n{each.facts}\n\n{pictures}\n"

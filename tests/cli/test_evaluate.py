@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edge_monitor.cli.evaluate import command
+from tests.encode.foreign import ForeignBundle
 from tests.evaluate.sets import noise, write
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -38,13 +40,29 @@ def evaluate(*arguments: str | Path, cwd: Path, cache: Path | None = None) -> su
                           timeout=100)  # fmt: skip
 
 
+CONFIG = """
+[node]
+site = "plant"
+name = "edge"
+state_dir = "state"
+[model]
+bundle = "{bundle}"
+scorer = "sub-band"
+[[machine]]
+name = "pump"
+display_name = "Pump"
+kind = "pump"
+source = {{ kind = "simulator", machine = "pump" }}
+"""
+
+
 def make(folder: Path, *, train: int = 6, machine: str = "pump") -> Path:
     """Write a DCASE 2020 set of one machine id: normal clips to learn, three to test, three louder ones."""
     for number in range(train):
-        write(folder / f"{machine}/train/normal_id_00_{number:08d}.wav", noise(number, 0.5))
+        write(folder / f"{machine}/train/normal_id_00_{number:08d}.wav", noise(number, 2.0))
     for number in range(3):
-        write(folder / f"{machine}/test/normal_id_00_{train + number:08d}.wav", noise(500 + number, 0.5))
-        write(folder / f"{machine}/test/anomaly_id_00_{number:08d}.wav", 3.0 * noise(600 + number, 0.5))
+        write(folder / f"{machine}/test/normal_id_00_{train + number:08d}.wav", noise(500 + number, 2.0))
+        write(folder / f"{machine}/test/anomaly_id_00_{number:08d}.wav", 3.0 * noise(600 + number, 2.0))
     return folder
 
 
@@ -69,6 +87,33 @@ def test_json_has_the_fields_that_programs_read(dataset: Path, tmp_path: Path) -
     assert re.fullmatch(r"pump: spectral: 12 clips in \d+ s, 0 of them from the cache\n", done.stderr)
 
 
+def test_the_configurations_scorer_is_for_its_own_bundle_alone(dataset: Path, tmp_path: Path) -> None:
+    """Another bundle keeps its own; a bundle that cannot use the scorer of the configuration is named."""
+    foreign = ForeignBundle(tmp_path / "foreign").write()
+    (tmp_path / "edge-monitor.toml").write_text(CONFIG.format(bundle="spectral"))
+    bundles = ("--config", "edge-monitor.toml", "--bundle", "spectral", "--bundle", "./foreign")
+    done = evaluate(dataset, *bundles, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    notes = [line for line in done.stdout.splitlines() if ", scorer " in line]
+    assert [re.sub(r"^- (\w+):.*, scorer ", r"\1 ", note) for note in notes] == [
+        "spectral sub-band.", "foreign euclidean-unit.",
+    ]  # fmt: skip
+    (tmp_path / "edge-monitor.toml").write_text(CONFIG.format(bundle=foreign))
+    done = evaluate(dataset, "--config", "edge-monitor.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("edge-monitor: model.scorer, bundle foreign: sub-band scorers need to know ")
+
+
+def test_a_clip_too_short_to_enrol_is_left_out(dataset: Path, tmp_path: Path) -> None:
+    """Repeated to a window's length it would say more of the repetition than of the machine."""
+    folder = shutil.copytree(dataset, tmp_path / "set")
+    short = write(folder / "pump/train/normal_id_00_00000000.wav", noise(0, 1.9))
+    done = evaluate(folder, "--json", cwd=tmp_path)
+    figures = json.loads(done.stdout)
+    assert figures["left_out"] == [f"left out: {short}: 1.9 s of sound are too short to judge (2 s at least)"]
+    assert figures["rows"][0]["n_train"] == 5
+
+
 def test_resplits_give_means_and_intervals(dataset: Path, tmp_path: Path) -> None:
     """Nine normal clips, five learnt each time."""
     done = evaluate(dataset, "--json", "--resplit", "10", "--scorer", "mahalanobis", cwd=tmp_path)
@@ -77,7 +122,9 @@ def test_resplits_give_means_and_intervals(dataset: Path, tmp_path: Path) -> Non
     assert [row["bundle"] for row in figures["rows"]] == ["spectral", "spectral+mahalanobis"]
     for row in figures["rows"]:
         assert (row["n_train"], row["n_normal"], row["n_anomaly"]) == (5, 4, 3)
-        assert 0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 100
+        assert (
+            0 <= row["auc_low"] <= row["auc_mean_low"] <= row["auc"] <= row["auc_mean_high"] <= row["auc_high"] <= 100
+        )
     assert figures["resplit"] == 10
     assert set(figures["mean_auc_interval"]) == {"spectral", "spectral+mahalanobis"}
     assert [(one["bundle"], one["reference"]) for one in figures["differences"]] == [
@@ -118,11 +165,13 @@ class References(HTMLParser):
 
 
 def test_the_report_is_whole_and_fetches_nothing(dataset: Path, tmp_path: Path) -> None:
-    """One HTML file with curves and histograms, the same tables in Markdown, and figures for programs."""
+    """One HTML file with curves and histograms, the same in Markdown with files of them, and figures for programs."""
     out = tmp_path / "report"
     done = evaluate(dataset, "--out", out, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in out.iterdir()) == ["figures.json", "report.html", "report.md"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "figures.json", "report.html", "report.md", "roc-01.svg", "scores-01-1.svg",
+    ]  # fmt: skip
     page = (out / "report.html").read_text()
     references = References()
     references.feed(page)
@@ -135,6 +184,11 @@ def test_the_report_is_whole_and_fetches_nothing(dataset: Path, tmp_path: Path) 
     (row,) = (line for line in text.splitlines() if line.startswith("| pump id_00 ") and "%" in line)
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert (cells[1], cells[3:5]) == ("spectral", ["0.0%", "0.0%"])
+    assert "![spectral](roc-01.svg) ![spectral](scores-01-1.svg)" in text
+    for name in ("roc-01.svg", "scores-01-1.svg"):
+        drawing = (out / name).read_text()
+        assert drawing.startswith('<svg xmlns="http://www.w3.org/2000/svg" ')
+        assert drawing.endswith("</svg>\n")
     assert json.loads((out / "figures.json").read_text())["mean_auc"] == {"spectral": 100.0}
 
     again = evaluate(dataset, "--out", out, cwd=tmp_path)
@@ -208,12 +262,12 @@ def test_what_is_wrong_with_a_set_is_told_and_the_rest_is_measured(tmp_path: Pat
     """A damaged file, a copy, a machine id without anomalies: a line each, and in the figures too."""
     dataset = make(tmp_path / "set")
     (dataset / "pump/train/normal_id_00_00000000.wav").write_bytes(b"RIFF")
-    write(dataset / "pump/test/normal_id_00_00000099.wav", noise(1, 0.5))
+    write(dataset / "pump/test/normal_id_00_00000099.wav", noise(1, 2.0))
     make(tmp_path / "set", machine="fan")
     for path in dataset.glob("fan/test/anomaly*"):
         path.unlink()
     for number, path in enumerate(dataset.glob("fan/*/*")):
-        write(path, noise(800 + number, 0.5))
+        write(path, noise(800 + number, 2.0))
     done = evaluate(dataset, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -237,6 +291,7 @@ def test_what_is_wrong_with_a_set_is_told_and_the_rest_is_measured(tmp_path: Pat
         (["."], 1, "edge-monitor: .: no sound files"),
         (["SET", "--bundle", "none"], 1, "edge-monitor: no bundle named 'none'"),
         (["SET", "--bundle", "panns"], 1, "edge-monitor: panns: not available yet"),
+        (["SET", "--bundle", "autoencoder"], 1, "edge-monitor: the autoencoder is no bundle (--baseline autoencoder)"),
         (["SET", "--scorer", "none"], 1, "edge-monitor: no scorer is named 'none'"),
         (["SET", "--machine", "fan"], 1, "no machine is named 'fan'"),
         (["SET", "--resplit", "0"], 2, "Invalid value for '--resplit'"),

@@ -148,15 +148,15 @@ def sound(seed: int, gain: float = 1.0, seconds: float = 2.0) -> Samples:
 def test_the_loss_falls_as_the_description_s_does(toy: list[Array]) -> None:
     """Over 15 epochs the loss stays within 5 % of another implementation's with random numbers of its own.
 
-    Two networks each, averaged. Measured: within 1 % while learning and 4 % held out, where 8 % are allowed. Without
+    Three networks each, averaged: one network's held-out loss alone deviates by 2 %. Measured: within 1 %. Without
     batch normalization 22 % off, with torch's momentum 30 %, twice the learning rate 19 %, layers of 64 21 %, a
     bottleneck of 4 9 %.
     """
-    expected = np.mean([Reference(seed).curves(toy, epochs=15) for seed in (0, 1)], axis=0)
-    trained = [fit(toy, seed=seed, epochs=15) for seed in (2, 3)]
+    expected = np.mean([Reference(seed).curves(toy, epochs=15) for seed in (0, 1, 2)], axis=0)
+    trained = [fit(toy, seed=seed, epochs=15) for seed in (3, 4, 5)]
     assert expected[0, -1] < 0.6 * expected[0, 0]  # there is something to learn
     np.testing.assert_allclose(np.mean([network.loss for network in trained], axis=0), expected[0], rtol=0.05)
-    np.testing.assert_allclose(np.mean([network.held_out_loss for network in trained], axis=0), expected[1], rtol=0.08)
+    np.testing.assert_allclose(np.mean([network.held_out_loss for network in trained], axis=0), expected[1], rtol=0.05)
 
 
 @pytest.mark.torch

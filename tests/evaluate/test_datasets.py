@@ -173,8 +173,59 @@ def test_empty_stray_and_misplaced_files_are_left_out(tmp_path: Path) -> None:
     assert len(dataset.clips) == 7
 
 
+def test_a_folder_and_a_dangling_link_are_told_from_clips(tmp_path: Path) -> None:
+    """They have the names of clips; a set that was copied without what its links lead to is told."""
+    write_all(tmp_path, DCASE_2020)
+    (tmp_path / "pump/test/anomaly_id_00_00000001.wav").mkdir()
+    (tmp_path / "pump/test/anomaly_id_00_00000002.wav").symlink_to(tmp_path / "gone.wav")
+    dataset = read_dataset(tmp_path)
+    assert dataset.warnings == (
+        "pump/test/anomaly_id_00_00000001.wav: left out: a folder",
+        "pump/test/anomaly_id_00_00000002.wav: left out: a link to a file that is not there",
+    )
+    assert len(dataset.clips) == 7
+
+
+def test_an_index_at_the_root_states_the_snr_of_clips(tmp_path: Path) -> None:
+    """Several in one machine id, one clip without, and other columns; it makes no further machine ids."""
+    write_all(tmp_path, DCASE_2020)
+    lines = [f"{name}\tpump\t{snr_db}" for name, snr_db in zip(DCASE_2020, ["-6", "0.0", "", *["-6"] * 4], strict=True)]
+    (tmp_path / "index.tsv").write_text("\n".join(["file\tmachine\tsnr_db", *lines, "gone.wav\tpump\t6"]))
+    dataset = read_dataset(tmp_path)
+    (pump,) = dataset.individuals
+    assert (dataset.snr_db_of(pump), dataset.warnings) == ((-6.0, 0.0), ())
+
+
+def test_the_snr_of_a_name_is_the_machine_id_s(tmp_path: Path) -> None:
+    """MIMII's folders say it; without folder and index nothing is stated."""
+    write_all(tmp_path / "-6_dB_fan", [f"fan/id_00/normal/{number:08d}.wav" for number in range(2)])
+    write(tmp_path / "plain/valve/train/normal_id_00_00000000.wav", noise(9))
+    dataset = read_dataset(tmp_path)
+    assert [dataset.snr_db_of(one) for one in dataset.individuals] == [(-6.0,), ()]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"file\tmachine\nx.wav\tpump\n", "no columns file and snr_db"),
+        (b"", "no columns file and snr_db"),
+        (b"file\tsnr_db\nx.wav\t0\ny.wav\tloud\n", "line 3: snr_db is 'loud', no number of decibels"),
+        (b"file\tsnr_db\nx.wav\tnan\n", "line 2: snr_db is 'nan', no number of decibels"),
+        (b"\xff\xfe\x00f", "is not a table in UTF-8"),
+    ],
+)
+def test_a_broken_index_is_one_line_and_states_nothing(tmp_path: Path, content: bytes, why: str) -> None:
+    """The clips are there all the same."""
+    write_all(tmp_path, DCASE_2020)
+    (tmp_path / "index.tsv").write_bytes(content)
+    dataset = read_dataset(tmp_path)
+    assert dataset.warnings == (f"index.tsv: {why}: no SNR is taken from it",)
+    assert (len(dataset.clips), dict(dataset.stated_snr_db)) == (7, {})
+
+
 @pytest.mark.recordings
 def test_the_recordings_are_in_the_layout_of_dcase_2020(recordings: Path) -> None:
     """192 clips of eight machine ids, none of them complained of."""
     dataset = read_dataset(recordings)
     assert (len(dataset.clips), len(dataset.individuals), dataset.warnings) == (192, 8, ())
+    assert {snr_db for one in dataset.individuals for snr_db in dataset.snr_db_of(one)} == {-6.0, 0.0}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def folder(tmp_path: Path) -> Path:
     """Return a set of two normal clips, one of them in two windows, two anomalous ones and one that is damaged."""
     for number, (label, gain, seconds) in enumerate(
-        [("normal", 1.0, 12.0), ("normal", 2.0, 1.0), ("anomaly", 3.0, 1.0), ("anomaly", 4.0, 1.0)]
+        [("normal", 1.0, 12.0), ("normal", 2.0, 2.0), ("anomaly", 3.0, 2.0), ("anomaly", 4.0, 2.0)]
     ):
         write(tmp_path / f"pump/test/{label}_id_00_{number:08d}.wav", gain * noise(number, seconds))
     (tmp_path / "pump/test/anomaly_id_00_00000009.wav").write_bytes(b"RIFF")

@@ -1,0 +1,67 @@
+"""The clips of a machine id that are measured: those that every detector heard, each sound once; pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from edge_monitor.evaluate.datasets import surplus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from edge_monitor.evaluate.datasets import Clip, Individual
+    from edge_monitor.evaluate.detector import Features
+
+    Tell = Callable[[str], None]
+    Heard = Mapping[Path, Features]
+
+
+def share(
+    one: Individual, heard: Mapping[str, Heard], names: Mapping[str, str], complain: Tell, *, resplit: bool, root: Path
+) -> dict[str, Heard]:
+    """Return what each detector heard of the clips that all of them heard; what is left out is complained of.
+
+    Detectors are told apart by their keys; `names` is for a person. One that heard nothing of a class takes no part
+    and hinders nobody. The same sound in two encodings has the same features: it counts once, as the same bytes do.
+    """
+    able = [key for key in heard if _hears(one, heard[key], names[key], complain, resplit=resplit)]
+    if not able:
+        return {}
+    clips: list[Clip] = []
+    for clip in (*one.train, *one.test):
+        deaf = [names[key] for key in able if clip.path not in heard[key]]
+        if not deaf:
+            clips.append(clip)
+        elif len(deaf) < len(able):  # a clip that none can hear was named when it was heard
+            complain(f"{clip.path.relative_to(root)}: left out for all: not heard by {', '.join(deaf)}")
+    groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    for clip in clips:
+        groups[tuple(heard[key][clip.path].digest for key in able)].append(clip.path)
+    named = {clip.path: clip for clip in clips}
+    for group in groups.values():
+        others, lines = surplus(group, named, root)
+        for line in lines:
+            complain(line)
+        for path in others:
+            del named[path]
+    return {key: {path: heard[key][path] for path in named} for key in able}
+
+
+def _hears(one: Individual, heard: Heard, name: str, complain: Tell, *, resplit: bool) -> bool:
+    """Return whether a detector heard something of each class that the machine id has."""
+    missing = [
+        kind for kind, clips in _classes(one, resplit=resplit).items()
+        if clips and not any(clip.path in heard for clip in clips)
+    ]  # fmt: skip
+    for kind in missing:
+        complain(f"{one.label}: no {kind} clip can be heard by {name}")
+    return not missing
+
+
+def _classes(one: Individual, *, resplit: bool) -> dict[str, Sequence[Clip]]:
+    normal, anomalous = ([clip for clip in one.test if clip.anomalous is kind] for kind in (False, True))
+    if resplit:
+        return {"normal": [*one.train, *normal], "anomalous": anomalous}
+    return {"training": one.train, "normal test": normal, "anomalous test": anomalous}
