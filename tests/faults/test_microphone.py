@@ -141,7 +141,7 @@ FAULTS: dict[str, tuple[Callable[[Ear], None], Callable[[Ear], None]]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_deaf_microphone_shows_and_is_heard_again(fault: str, ear: Ear) -> None:
-    """Within 10 s the plant reads no-audio; within 30 s of its return an alarm is told, and what was lost is counted."""
+    """Within 10 s the plant reads no-audio; within 30 s of its return an alarm is told, and the loss is counted."""
     ear.wait_for("normal", RESUMED_S)
     dropped = ear.dropped_frames
     breaks, repairs = FAULTS[fault]
