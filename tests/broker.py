@@ -14,6 +14,9 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_monitor.config import TlsSettings
+from edge_monitor.deliver.credentials import tls_context
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -67,6 +70,14 @@ class Broker:
     def restart(self) -> None:
         """Kill it and start it again on the same port."""
         self.kill()
+        self.start()
+
+    def reconfigure(self, old: str, new: str) -> None:
+        """Replace a text in its configuration, and restart it in an orderly way."""
+        self.stop()
+        config = self._config.read_text()
+        assert old in config, old
+        self._config.write_text(config.replace(old, new))
         self.start()
 
     def freeze(self) -> None:
@@ -140,7 +151,7 @@ class Subscriber:
         )
         self._client.username_pw_set(self.username, self.password)
         if self.ca_file is not None:
-            self._client.tls_set(str(self.ca_file))
+            self._client.tls_set_context(tls_context(TlsSettings(ca_file=self.ca_file)))
         arguments = {"options": options} if self.session is None else {"qos": 1}
         self._client.on_connect = lambda client, *_: client.subscribe(self.topic, **arguments)
         self._client.on_subscribe = self._note_subscription

@@ -146,10 +146,9 @@ def gone() -> ControlError:
 
 def ask(connection: socket.socket, verb: str, arguments: dict[str, Any]) -> Answer:
     """Ask for `verb` and yield the items of the answer. Raises what the daemon answered with, or ControlError."""
-    with connection, connection.makefile("rwb") as stream:
+    with connection, connection.makefile("rb") as stream:
         try:
-            stream.write(json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n")
-            stream.flush()
+            connection.sendall(json.dumps({"verb": verb, "arguments": arguments}).encode() + b"\n")
             for line in stream:
                 message = json.loads(line)
                 if "item" in message:

@@ -105,7 +105,8 @@ class Plant:
         passwords = folder / "passwords"
         passwords.write_text(f"{NODE_USER}:{NODE_PASSWORD}\n{SCADA_USER}:{SCADA_PASSWORD}\n")
         subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True, capture_output=True)
-        return [*self.authority.issue().listener, "allow_anonymous false", f"password_file {passwords}"]
+        self.identity = self.authority.issue()
+        return [*self.identity.listener, "allow_anonymous false", f"password_file {passwords}"]
 
     def _rights(self, folder: Path) -> list[str]:
         if not self.acl:

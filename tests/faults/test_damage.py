@@ -18,13 +18,15 @@ from edge_monitor.errors import DamagedError, DiskError
 from edge_monitor.service import salvage
 from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.wal import read_wal
-from tests.broker import Broker, Subscriber, wait_until
+from tests.broker import wait_until
+from tests.faults.ledger import keep_ledger_anew
+from tests.faults.oracle import BASE, Plant
 from tests.service.product import Product
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-BASE = "edge-monitor/v1/plant/edge"
 FAILING = '{ kind = "simulator", machine = "pump", take = 1, fault = "rattle", fault_at_s = 60, pace = 20 }'
 PAGE = 4096
 
@@ -204,23 +206,79 @@ def test_a_damaged_log_is_told_and_kept(stored: Path) -> None:
     assert rows(stored, "SELECT count(*) FROM counters WHERE name LIKE 'c%'") == [(3,)]
 
 
-def test_a_damaged_database_is_told_to_the_plant_and_the_pump_is_heard(tmp_path: Path, enrolled_state: Path) -> None:
+def test_a_damaged_database_is_told_to_the_plant_and_the_pump_is_heard(
+    tmp_path: Path, enrolled_state: Path, turns: Path
+) -> None:
     """The daemon starts on a database with a spoilt header: MQTT has storage-fault, normal, then the alarm."""
-    shutil.copytree(enrolled_state, tmp_path / "state")
-    spoil(tmp_path / "state" / database.FILE_NAME, 0, 100)
-    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
-        late = FAILING.replace("fault_at_s = 60", "fault_at_s = 300")  # the fault of the disk is told for 5 s before
-        product = Product(tmp_path, late, mqtt_port=broker.port)
-        with product.daemon() as daemon:
-            wait_until(lambda: scada.on(f"{BASE}/pump/alert"), 60.0, "the alert")
-            states = [message.payload for message in scada.on(f"{BASE}/pump/state")]
-            assert b'"state":"storage-fault"' in states[0]
-            assert b"rebuilt" in states[0]
-            assert any(b'"state":"normal"' in state for state in states)
-            assert daemon.stop() == 0
-    assert product.intact()
-    assert [event["lost_some_of"] for event in daemon.events() if event["event"] == "storage.rebuilt"] == [[]]
-    assert b'"persisted":1' in scada.on(f"{BASE}/pump/alert")[0].payload
+    late = FAILING.replace("fault_at_s = 60", "fault_at_s = 300")  # the fault of the disk is told for 5 s before
+    plant = Plant(tmp_path, enrolled_state, turns, source=late)
+    spoil(plant.product.state / database.FILE_NAME, 0, 100)
+    with plant:
+        keep_ledger_anew(plant.product.state, [])
+        plant.check(seconds=60.0)
+        states = [message.payload for message in plant.scada.on(f"{BASE}/pump/state")]
+        assert b'"state":"storage-fault"' in states[0]
+        assert b"rebuilt" in states[0]
+        assert any(b'"state":"normal"' in state for state in states)
+        plant.stop()
+        assert told(plant, "storage.rebuilt")[0]["lost_some_of"] == []
+
+
+def in_the_middle(plant: Plant) -> None:
+    """Spoil the page of the counters, which every alarm's commit needs."""
+    [(page,)] = plant.product.rows("SELECT rootpage FROM sqlite_schema WHERE name = 'counters'")
+    spoil(plant.product.state / database.FILE_NAME, (page - 1) * PAGE, PAGE)
+
+
+def while_running(plant: Plant) -> None:
+    """Spoil that page under a daemon that has read it."""
+    with closing(database.connect(plant.product.state / database.FILE_NAME)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        in_the_middle(plant)
+        connection.execute("DELETE FROM ledger")  # makes the daemon's connections read anew
+    wait_until(lambda: told(plant, "storage.rebuilt"), 30.0, "the database rebuilt")
+
+
+def at_the_start(plant: Plant) -> None:
+    """Spoil it while nobody uses it."""
+    plant.stop()
+    in_the_middle(plant)
+    plant.start()
+
+
+def in_the_log(plant: Plant) -> None:
+    """Spoil the end of what a killed daemon has left in the write-ahead log."""
+    plant.kill()
+    log = plant.product.state / f"{database.FILE_NAME}-wal"
+    spoil(log, log.stat().st_size - 3 * (24 + PAGE) + 100, 50)
+    plant.start()
+
+
+@pytest.mark.parametrize(
+    ("damage", "event"),
+    [(while_running, "storage.rebuilt"), (at_the_start, "storage.rebuilt"), (in_the_log, "storage.log_damaged")],
+)
+def test_after_damage_what_is_saved_arrives_and_alarms_go_on(
+    plant: Callable[..., Plant], damage: Callable[[Plant], None], event: str
+) -> None:
+    """A page in the middle or the log's end is spoilt: the log says so, and what is left is delivered as promised."""
+    running = plant()
+    running.wait_for_alarms(1)
+    running.broker.stop()  # so that nothing leaves the outbox unseen while its ledger is made anew
+    delivered = {message.payload for message in running.delivered()}
+    known = [row for row in running.committed() if row.payload in delivered]
+    damage(running)
+    keep_ledger_anew(running.product.state, known)
+    assert len(told(running, event)) == 1
+    running.broker.start()
+    running.check()
+    running.stop()
+
+
+def told(plant: Plant, event: str) -> list[dict[str, object]]:
+    """Return the events of this name in the daemon's log."""
+    assert plant.daemon is not None
+    return [each for each in plant.daemon.events() if each["event"] == event]
 
 
 def test_a_damaged_bundle_is_refused_with_one_line(tmp_path: Path, enrolled_state: Path) -> None:

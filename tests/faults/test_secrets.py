@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 import tarfile
 import time
 import zipfile
@@ -16,7 +17,8 @@ import psutil
 import pytest
 
 from tests.broker import wait_until
-from tests.faults.oracle import NODE_PASSWORD, SCADA_PASSWORD
+from tests.faults.oracle import NODE_PASSWORD, NODE_USER, SCADA_PASSWORD, SCADA_USER
+from tests.faults.preload import preloaded
 from tests.llm_server import LlmServer, refuses, resets, says
 from tests.service.product import Product
 
@@ -59,7 +61,7 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.parametrize("place", ["file", "config", "credential"])
 def test_no_secret_is_ever_shown(plant: MakePlant, tmp_path: Path, place: str) -> None:
-    """Password and key appear in no log, payload, command line, status, refusal, database or support bundle."""
+    """Password and key appear in no log, payload, command line, status, refusal, doctor, database or support bundle."""
     (tmp_path / "key").write_text(KEY + "\n")
     key = {
         "file": f'api_key_file = "{tmp_path / "key"}"',
@@ -67,9 +69,12 @@ def test_no_secret_is_ever_shown(plant: MakePlant, tmp_path: Path, place: str) -
         "credential": 'api_key_credential = "key"',
     }[place]
     environment = {"LLM_KEY": KEY, "CREDENTIALS_DIRECTORY": str(tmp_path / "broker")}
+    disk = tmp_path / "disk"
+    prefix = preloaded("failing_disk.c", tmp_path, FAIL_DIR=tmp_path / "state", FAIL_HOW=disk)
     reflecting = refuses(401, message=f"Incorrect API key provided: {KEY}. You sent Bearer {KEY}")
     with LlmServer(reflecting, refuses(500, message=KEY), resets(), says(f"This sound is {KEY}, rougher.")) as llm:
-        running = plant_with_key(plant, tmp_path, place, _EXPLAIN.format(url=llm.base_url, key=key), environment)
+        explain = _EXPLAIN.format(url=llm.base_url, key=key)
+        running = plant_with_key(plant, tmp_path, place, tables=explain, environment=environment, prefix=prefix)
         shown: dict[str, bytes] = {}
         running.wait_for_alarms(1)
         running.broker.stop()
@@ -77,6 +82,7 @@ def test_no_secret_is_ever_shown(plant: MakePlant, tmp_path: Path, place: str) -
         note_command_lines(running, shown)
         running.kill()
         running.start()
+        shown["doctor"] = doctor_while_disk_and_broker_refuse(running, disk)
         bad = running.product.config.read_text() + "\n[mqtt.tls]\nca_file = 7\n"
         running.product.config.with_name("bad.toml").write_text(bad.replace("[explain]", "[explain]\nspeling = 1"))
         for verb, config in (("config check", "bad.toml"), ("config check", "edge-monitor.toml"), ("status", None)):
@@ -105,13 +111,29 @@ def test_no_secret_is_ever_shown(plant: MakePlant, tmp_path: Path, place: str) -
             assert secret.encode() not in content, f"a secret is shown: {where}"
 
 
-def plant_with_key(plant: MakePlant, folder: Path, place: str, explain: str, environment: dict[str, str]) -> Plant:
+def plant_with_key(plant: MakePlant, folder: Path, place: str, **fields: object) -> Plant:
     """Start a plant whose node logs at DEBUG; the LLM's key lies beside the password when systemd passes both."""
     (folder / "broker").mkdir()
     (folder / "broker/key").write_text(KEY + "\n")
-    return plant(
-        secure=True, authenticates_by=place, tables=explain, environment=environment, run_options=("--verbose",)
-    )
+    return plant(secure=True, authenticates_by=place, run_options=("--verbose",), **fields)
+
+
+def doctor_while_disk_and_broker_refuse(running: Plant, disk: Path) -> bytes:
+    """Have fsync fail and the broker know another password; return what doctor prints then, and put both right."""
+    right, wrong = running.folder / "broker/passwords", running.folder / "broker/others"
+    wrong.write_text(f"{NODE_USER}:another\n{SCADA_USER}:{SCADA_PASSWORD}\n")
+    subprocess.run(["mosquitto_passwd", "-U", str(wrong)], check=True, capture_output=True)
+    disk.write_text("E")
+    running.broker.reconfigure(str(right), str(wrong))
+    refused = "refused by the broker: Not authorized"
+    wait_until(lambda: running.product.status()["mqtt"]["last_error"] == refused, 30.0, refused)
+    wait_until(lambda: running.product.status()["health"]["storage_fault"], 30.0, "a storage-fault")
+    examined = running.product.command("doctor")
+    assert "Not authorized" in examined.stdout, examined.stdout + examined.stderr
+    disk.unlink()
+    running.broker.reconfigure(str(wrong), str(right))
+    wait_until(lambda: not running.product.status()["health"]["storage_fault"], 30.0, "a disk that takes alarms")
+    return (examined.stdout + examined.stderr).encode()
 
 
 def note_command_lines(running: Plant, shown: dict[str, bytes]) -> None:

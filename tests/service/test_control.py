@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_monitor.errors import ControlError
+from edge_monitor.service import control
 from tests.broker import wait_until
 from tests.service.product import Product
 from tests.service.sounds import pump, write_clips
@@ -25,6 +28,14 @@ if TYPE_CHECKING:
 
 FAILING = '{ kind = "simulator", machine = "pump", take = 1, fault = "bearing", fault_at_s = 20, pace = 40 }'
 DAEMON, MEMBER, STRANGER = 64_001, 64_002, 64_003  # user ids that nobody has; the daemon's group has its number
+
+
+def test_a_daemon_that_goes_away_before_it_is_asked_is_told_in_one_line() -> None:
+    """Whoever asks while it takes up a new configuration reads that it is lost, and no traceback."""
+    asker, daemon = socket.socketpair()
+    daemon.close()
+    with pytest.raises(ControlError, match="lost the daemon: Broken pipe"):
+        list(control.ask(asker, "status", {}))
 
 
 def test_a_false_alarm_becomes_normal_and_back(enrolled: Make) -> None:
