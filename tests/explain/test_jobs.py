@@ -125,3 +125,13 @@ def test_a_caption_belongs_to_its_vector_and_its_decoder(connection: sqlite3.Con
     assert find_caption(connection, vector.copy(), "decoder") == "Sounds like a fan"
     assert find_caption(connection, vector, "another") is None
     assert find_caption(connection, np.nextafter(vector, np.float32(2)), "decoder") is None
+
+
+def test_no_caption_of_people_is_stored_or_comes_out(connection: sqlite3.Connection) -> None:
+    """What speaks of a man talking is not in the database; what an earlier version left there is withheld."""
+    vector = np.linspace(0, 1, 4, dtype=np.float32)
+    withheld = "Sounds like people or voices (caption withheld)"
+    keep_caption(connection, vector, "decoder", "Sounds like a man tells of his pay")
+    assert [text for (text,) in connection.execute("SELECT text FROM captions")] == [withheld]
+    connection.execute("UPDATE captions SET text = 'Sounds like a man tells of his pay'")
+    assert find_caption(connection, vector, "decoder") == withheld
