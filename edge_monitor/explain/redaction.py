@@ -10,11 +10,11 @@ WITHHELD = "Sounds like people or voices (caption withheld)"
 # is heard decides most cases: "a man murmurs" is withheld for the man.
 _TELLTALE = re.compile(
     r"""\b(
-        \w*m[ae]n | males? | females? | persons? | personnel | people\w* | humans? | somebody | someone | anybody | anyone
-      | everybody | everyone | (he|she|him|his|hers?|himself|herself) | guys? | lad(s|y|ies)? | adults?
-      | child\w* | kids? | kiddo | bab(y|ies) | infants? | toddlers? | teen\w* | boys? | girls? | schoolboys? | schoolgirls?
-      | mothers? | fathers? | mom | mum | dad | parents? | brothers? | sisters? | sons? | daughters? | wi(fe|ves) | husbands?
-      | friends? | famil(y|ies) | neighbou?rs?
+        \w*m[ae]n | males? | females? | persons? | personnel | people\w* | humans? | somebody | someone | anybody
+      | anyone | everybody | everyone | (he|she|him|his|hers?|himself|herself) | guys? | lad(s|y|ies)? | adults?
+      | child\w* | kids? | kiddo | bab(y|ies) | infants? | toddlers? | teen\w* | (school)?(boys?|girls?)
+      | mothers? | fathers? | mom | mum | dad | parents? | brothers? | sisters? | sons? | daughters? | wi(fe|ves)
+      | husbands? | friends? | famil(y|ies) | neighbou?rs?
       | crowd\w* | audiences? | spectators? | public | passengers? | pedestrians? | passers?-?by | visitors? | guests?
       | worker\w* | operators? | employees? | colleagues? | coworkers? | staff | crews? | mechanics? | technicians?
       | engineers? | supervisors? | customers? | managers? | boss(es)?
@@ -32,7 +32,7 @@ _TELLTALE = re.compile(
       | explanation\w* | describ(e|es|ed|ing) | mention\w* | remark(s|ed|ing)? | comment\w* | complain\w* | instruct\w*
       | greet\w* | call(s|ed|ing)? | pronounc\w+ | count(s|ed|ing)?\s+(from|to|down|aloud)
       | read(s|er|ers|ing)? | recit\w+ | dictat\w+ | poe(m|ms|t|ts|try) | orat(e|es|ed|ing|or|ors|ion\w*)
-      | announc\w+ | narrat\w+ | lectur\w+ | preach\w* | sermon\w* | pray(s|ed|ing|ers?)? | presenter\w* | presentation\w*
+      | announc\w+ | narrat\w+ | lectur\w+ | preach\w* | sermon\w* | pray(s|ed|ing|ers?)? | present(er\w*|ations?)
       | whisper\w* | mumbl\w+ | mutter\w* | babbl\w+ | gibber\w+ | stammer\w*
       | shout\w* | scream\w* | yell\w* | holler\w* | swear(s|ing)? | swore | curs(e|es|ed|ing) | rant(s|ed|ing)?
       | laugh\w* | giggl\w+ | chuckl\w+ | cry | cries | cried | crying | weep\w* | sob(s|bed|bing)? | cheer(s|ed|ing)?

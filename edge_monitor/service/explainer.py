@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge_monitor.service.pipeline import Proof
 
 log = structlog.get_logger()
-SOUNDS = 64  # alarms whose sound may wait, about 1 MB each; explaining one takes well under a second
+SOUND_BYTES = 128_000_000  # of alarms that wait: 200 windows of 10 s at 16 kHz, or 20 with 30 s kept at 48 kHz
 PATIENCE_S = 2.0  # of an explanation with windows that wait: on a box that never catches up, it must come all the same
 _LOOK_S = 0.05
 _STOPPED = "the node stopped before the sound was measured"
@@ -45,6 +45,13 @@ class _Alarm:
 
     event: AlarmEvent
     proof: Proof | None
+
+    @property
+    def sound_bytes(self) -> int:
+        """Return how much memory its sound takes, bytes."""
+        if self.proof is None:
+            return 0
+        return self.proof.samples.nbytes + sum(block.samples.nbytes for block in self.proof.sound)
 
 
 class Explainer:
@@ -68,12 +75,15 @@ class Explainer:
         self.start = self._thread.start
 
     def explain(self, event: AlarmEvent, proof: Proof | None) -> None:
-        """Queue the start of an alarm whose row is committed. When too many wait, the oldest's sound is let go."""
+        """Queue the start of an alarm whose row is committed. What passes SOUND_BYTES costs the oldest their sound."""
         with self._changed:
             self._waiting.append(_Alarm(event, proof))
-            heard = [place for place, alarm in enumerate(self._waiting) if alarm.proof is not None]
-            if len(heard) > SOUNDS:
-                self._waiting[heard[0]] = replace(self._waiting[heard[0]], proof=None)
+            surplus = sum(alarm.sound_bytes for alarm in self._waiting) - SOUND_BYTES
+            for place in range(len(self._waiting) - 1):  # the newest keeps its own, whatever its size
+                if surplus <= 0:
+                    break
+                surplus -= self._waiting[place].sound_bytes
+                self._waiting[place] = replace(self._waiting[place], proof=None)
             self._changed.notify_all()
 
     def tidy(self) -> None:
