@@ -159,6 +159,8 @@ def test_a_week_offline_costs_no_explanation(enrolled: Make, tmp_path: Path) -> 
         explanations(scada, 1)
         assert product.rows("SELECT requests, unanswered FROM explanations WHERE seq = 1") == [(0, 0)]
         assert product.rows("SELECT sum(requests) FROM llm_days") == [(0,)]
+        with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
+            connection.execute("UPDATE explanations SET created_ms = created_ms - 608400000")  # 7 days and an hour
         with LlmServer(says(GOOD), port=port):
             assert product.command("run").returncode == 0
         assert [each["text"] for each in explanations(scada, 2)[1:]] == [GOOD]
