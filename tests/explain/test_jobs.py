@@ -89,9 +89,22 @@ def test_requests_are_counted_before_and_cleared_by_what_comes_back(connection: 
     jobs.debit(connection, worded(connection), DAY)
     jobs.give_back(connection, worded(connection), DAY)
     assert (worded(connection).requests, worded(connection).unanswered) == (2, 0)
-    jobs.debit_day(connection, DAY)
+    jobs.debit_by_hand(connection, None, DAY)
     assert jobs.requests_on(connection, DAY) == 3
+    assert worded(connection).spent == 2
     assert jobs.requests_on(connection, "2026-02-01") == 0
+
+
+def test_requests_by_hand_count_for_the_alarm(connection: sqlite3.Connection) -> None:
+    """They add to what its job has spent, finished or not, and one that reached no server is taken back."""
+    jobs.debit(connection, worded(connection), DAY)
+    jobs.debit_by_hand(connection, "a", DAY)
+    jobs.debit_by_hand(connection, "a", DAY)
+    jobs.give_back_by_hand(connection, "a", DAY)
+    assert (worded(connection).requests, worded(connection).spent) == (1, 2)
+    jobs.finish(connection, jobs.unavailable(worded(connection), "expired"), at_ms=7)
+    assert (jobs.requests_for(connection, "a"), jobs.requests_for(connection, "b")) == (2, 0)
+    assert jobs.requests_on(connection, DAY) == 2
 
 
 def test_a_draft_is_kept_until_the_end(connection: sqlite3.Connection) -> None:
