@@ -284,8 +284,10 @@ def test_a_bundle_that_talks_adds_captions_and_similarities(tmp_path: Path, know
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([""], "neither an alarm nor a file is named"),
         (["feed"], "feed: no such alarm (`edge-monitor alarms list` shows them)"),
         (["absent.wav"], "absent.wav: no such file"),
+        (["absent.mp3", "--machine", "pump"], "absent.mp3: no such file"),
         (["{folder}/note.wav"], "{folder}/note.wav: not a sound file that can be read (use WAV or FLAC)"),
         (["{folder}/healthy"], "{folder}/healthy: is a folder; explain one file of it"),
         (
@@ -301,7 +303,17 @@ def test_a_bundle_that_talks_adds_captions_and_similarities(tmp_path: Path, know
             "explain.llm: no LLM is configured (docs/explanations.md says how; --dry-run prints the prompt)",
         ),
     ],
-    ids=["unknown alarm", "no file", "no sound", "folder", "no captions", "no texts", "no LLM"],
+    ids=[
+        "no name",
+        "unknown alarm",
+        "no file",
+        "no file of a machine",
+        "no sound",
+        "folder",
+        "no captions",
+        "no texts",
+        "no LLM",
+    ],
 )
 def test_what_cannot_be_explained_is_one_line(node: Make, arguments: list[str], message: str) -> None:
     """It names what is wrong, and where there is a way, the way."""
