@@ -64,6 +64,7 @@ class Explainer:
         )
         self.evidence_lost = 0  # alarms whose picture or sound could not be kept
         self._healthy: dict[str, Healthy] = {}  # by machine, of the generation last asked for
+        self._active: dict[str, int] = {}  # by machine, generations to get ready for
         self._changed = threading.Condition()
         self._waiting: deque[_Alarm] = deque()
         self._untidy = self._busy = self._closing = False
@@ -84,6 +85,12 @@ class Explainer:
                     break
                 surplus -= self._waiting[place].sound_bytes
                 self._waiting[place] = replace(self._waiting[place], proof=None)
+            self._changed.notify_all()
+
+    def prepare(self, machine: str, generation: int) -> None:
+        """Have what is known of a generation's normals read before its first alarm, in the explainer thread."""
+        with self._changed:
+            self._active[machine] = generation
             self._changed.notify_all()
 
     def tidy(self) -> None:
@@ -117,16 +124,20 @@ class Explainer:
         while True:
             with self._changed:
                 self._busy = False
-                self._changed.wait_for(lambda: self._waiting or self._untidy or self._closing)
+                self._changed.wait_for(lambda: self._waiting or self._active or self._untidy or self._closing)
                 if not self._waiting and self._closing:
                     return
-                self._busy, untidy, self._untidy = True, self._untidy, False
+                untidy, self._untidy = self._untidy, False
                 alarm = self._waiting.popleft() if self._waiting else None
+                active = self._active.popitem() if self._active and alarm is None else None
+                self._busy = untidy or alarm is not None
             try:
                 if untidy:
                     self._store.enforce()
                 if alarm is not None:
                     self._explain(alarm)
+                if active is not None:
+                    self._known(*active)
             except Exception as error:  # noqa: BLE001 - one alarm that fails must not cost the next ones
                 self.evidence_lost += alarm is not None
                 log.warning("explain.evidence_failed", error=str(error))
@@ -186,14 +197,20 @@ class Explainer:
         return explanation.findings
 
     def _compare(self, measured: Acoustics, event: AlarmEvent) -> Difference:
-        """Compare with the nearest normals and the spread of all, which is read once for each generation."""
+        """Compare with the nearest normals and the spread of all."""
         nearest = [neighbour.normal_id for neighbour in event.neighbours]
+        known = self._known(event.machine, event.generation)
         with self._daemon.database() as connection:
-            healthy = self._healthy.get(event.machine)
-            if healthy is None or healthy.generation != event.generation:
-                healthy = self._healthy[event.machine] = load_healthy(connection, event.machine, event.generation)
-            healthy = healthy.beside(connection, nearest)
+            healthy = known.beside(connection, nearest)
         return compare(measured, *healthy.compared_with(nearest))
+
+    def _known(self, machine: str, generation: int) -> Healthy:
+        """Return how a generation's normals sound, read once: of many it takes as long as measuring a sound does."""
+        healthy = self._healthy.get(machine)
+        if healthy is None or healthy.generation != generation:
+            with self._daemon.database() as connection:
+                healthy = self._healthy[machine] = load_healthy(connection, machine, generation)
+        return healthy
 
     def _illustrate(self, event: AlarmEvent, proof: Proof, findings: tuple[Finding, ...]) -> None:
         files: dict[str, str] = {}

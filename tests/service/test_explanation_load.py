@@ -129,6 +129,25 @@ def test_explaining_gives_way_to_windows_that_wait_but_not_for_ever(
         assert (time.monotonic() - began_s > 6.0) is not caught_up
 
 
+def test_normals_are_read_before_the_first_alarm(enrolled: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start and when another generation becomes active, in the explainer's thread; the alarm reads none."""
+    read: list[tuple[str, int, str]] = []
+
+    def noted(connection: sqlite3.Connection, machine: str, generation: int) -> Healthy:
+        read.append((machine, generation, threading.current_thread().name))
+        return load_healthy(connection, machine, generation)
+
+    monkeypatch.setattr(explainer, "load_healthy", noted)
+    with inside(enrolled(LIVE, extra='evidence = "off"').config) as daemon:
+        wait_until(lambda: read, 10.0, "the first generation")
+        queue(daemon, pump(10, take=2, fault="rattle"))
+        wait_until(lambda: daemon.explainer.idle, 30.0, "the explanation")
+        assert read == [("pump", 1, "explainer")]
+        daemon.explainer.prepare("pump", 2)
+        wait_until(lambda: len(read) == 2, 10.0, "the second generation")
+    assert read[1] == ("pump", 2, "explainer")
+
+
 def test_a_generation_that_is_gone_is_said_to_be() -> None:
     """A restored memory numbers its generations anew; an older alarm's is not there to be compared with."""
     with pytest.raises(ExplainError, match="generation 7 is not known any more"):
@@ -141,12 +160,14 @@ def test_a_measured_explanation_takes_at_most_150_ms(enrolled: Make) -> None:
 
     node = Node(load_settings(enrolled().config))
     with node.database() as connection:
-        healthy = load_healthy(connection, "pump", 1, (1, 2, 3, 4))
+        healthy = load_healthy(connection, "pump", 1)
     sound = pump(10, take=2, fault="rattle")
     took_s = []
     for _ in range(9):
         began_s = time.thread_time()
-        difference = compare(measure(sound, 16_000), *healthy.compared_with((1, 2, 3, 4)))
+        with node.database() as connection:
+            beside = healthy.beside(connection, (1, 2, 3, 4))
+        difference = compare(measure(sound, 16_000), *beside.compared_with((1, 2, 3, 4)))
         took_s.append(time.thread_time() - began_s)
     assert difference.findings
     assert median(took_s) <= 0.15
