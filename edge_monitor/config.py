@@ -275,7 +275,7 @@ class ExplainSettings(_Settings):
     )
     requests_per_day: Annotated[int, Field(ge=0)] = Field(default=100, description="at most, UTC day")
     requests_per_alarm: Annotated[int, Field(ge=1, le=100)] = Field(default=6, description="at most, retries included")
-    expire_h: Positive = Field(default=168.0, description="after so many hours without an answer: unavailable")
+    expire_h: Positive = Field(default=336.0, description="after so many hours without an answer: unavailable")
 
     @model_validator(mode="after")
     def _one_key(self) -> ExplainSettings:

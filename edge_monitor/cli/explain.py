@@ -41,14 +41,17 @@ def command(
     Methods: measured asks no LLM; the others have the captions, the similarities, both, or the figures put into words.
     """
     from edge_monitor.config_file import load_settings
+    from edge_monitor.errors import ExplainError
     from edge_monitor.service.client import open_node
 
     if dry_run and method == "measured":
         raise click.UsageError("measured asks no LLM; leave --dry-run out")
+    if not what.strip():
+        raise ExplainError("neither an alarm nor a file is named")
     settings = load_settings(config_path)
     path = Path(what)
     with open_node(settings) as ask:
-        if path.exists() or path.suffix.lower() in _SOUNDS:
+        if machine is not None or path.exists() or path.suffix.lower() in _SOUNDS:
             items = _explain_file(ask, settings, path, machine, channel, method=method, dry_run=dry_run)
         else:
             items = ask("explain.alarm", alarm_id=what, method=method, dry_run=dry_run)

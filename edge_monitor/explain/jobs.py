@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEASURED = "measured"
-_ROWS = "SELECT e.*, a.machine, a.generation FROM explanations e JOIN alarms a ON a.alarm_id = e.alarm_id"
+_ROWS = (
+    "SELECT e.*, a.machine, a.generation,"
+    " (SELECT sum(requests) FROM explanations WHERE alarm_id = e.alarm_id) AS spent"
+    " FROM explanations e JOIN alarms a ON a.alarm_id = e.alarm_id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Job:
     method: str
     created_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
     requests: int  # to the LLM so far
+    spent: int  # requests for its alarm so far, those made by hand included
     unanswered: int  # requests whose answer was never seen: the node stopped meanwhile
     draft: str | None  # an answer in the wrong form that is paid for
 
@@ -114,15 +119,25 @@ def debit(connection: sqlite3.Connection, job: Job, day: str) -> None:
     )
     if changed.rowcount != 1:
         raise StorageError("no such explanation waits", where=f"{job.alarm_id} {job.method}")
-    debit_day(connection, day)
+    _count_day(connection, day, 1)
 
 
-def debit_day(connection: sqlite3.Connection, day: str) -> None:
-    """Count a request that belongs to no job, e.g. one made by hand."""
-    connection.execute(
-        "INSERT INTO llm_days (day, requests) VALUES (?, 1) ON CONFLICT (day) DO UPDATE SET requests = requests + 1",
-        (day,),
-    )
+def debit_by_hand(connection: sqlite3.Connection, alarm_id: str | None, day: str) -> None:
+    """Count a request made by hand before it is sent: for the day, and for its alarm when it is about one."""
+    _count_by_hand(connection, alarm_id, 1)
+    _count_day(connection, day, 1)
+
+
+def give_back_by_hand(connection: sqlite3.Connection, alarm_id: str | None, day: str) -> None:
+    """Take back such a debit whose request reached no server."""
+    _count_by_hand(connection, alarm_id, -1)
+    _count_day(connection, day, -1)
+
+
+def requests_for(connection: sqlite3.Connection, alarm_id: str) -> int:
+    """Return how many requests were counted for an alarm, by its jobs and by hand."""
+    row = connection.execute("SELECT sum(requests) FROM explanations WHERE alarm_id = ?", (alarm_id,)).fetchone()
+    return int(row[0] or 0)
 
 
 def requests_on(connection: sqlite3.Connection, day: str) -> int:
@@ -145,7 +160,23 @@ def give_back(connection: sqlite3.Connection, job: Job, day: str) -> None:
         "UPDATE explanations SET requests = requests - 1, unanswered = 0 WHERE alarm_id = ? AND method = ?",
         (job.alarm_id, job.method),
     )
-    connection.execute("UPDATE llm_days SET requests = requests - 1 WHERE day = ?", (day,))
+    _count_day(connection, day, -1)
+
+
+def _count_by_hand(connection: sqlite3.Connection, alarm_id: str | None, change: int) -> None:
+    """Count at what was measured: every alarm has that row, and no request of a job is counted there."""
+    connection.execute(
+        "UPDATE explanations SET requests = requests + ? WHERE alarm_id = ? AND method = ?",
+        (change, alarm_id, MEASURED),
+    )
+
+
+def _count_day(connection: sqlite3.Connection, day: str, change: int) -> None:
+    connection.execute(
+        "INSERT INTO llm_days (day, requests) VALUES (?, ?)"
+        " ON CONFLICT (day) DO UPDATE SET requests = requests + excluded.requests",
+        (day, change),
+    )
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -1,9 +1,9 @@
 """What the LLM is asked: the paper's prompts for its three methods, and this project's one for measured differences.
 
 The paper: Ogura, Nishida, Kawaguchi, "Retrieval-Augmented Difference Captioning to Explain Unsupervised Anomalous Sound
-Detection". Where it gives the words they stand here as printed, its brackets replaced and nothing else; where it only
-says what is asked, the words are ours, and the comment beside them says why. Whatever changes a prompt changes
-PROMPT_VERSION.
+Detection". Where it gives the words they stand here as printed, with the names in its brackets and its k, the number of
+normals, replaced by what they stand for, and nothing else; where it only says what is asked, the words are ours, and
+the comment beside them says why. Whatever changes a prompt changes PROMPT_VERSION.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def zero_shot(
     """Return the prompt that compares cosines to the reference texts (the paper, III-C).
 
     `similarities` has one cosine for each text, `normal_similarities` such a row for each of the k nearest normals.
-    The paper's "k normal sounds" names their number. It says that rows are texts and columns are sounds, but its
-    example has a sound on each row under a header of texts: the example is followed. Raises ValueError on rows of other
-    lengths.
+    The paper's "k normal sounds" becomes their number: the LLM is told of no k. It says that rows are texts and columns
+    are sounds, but its example has a sound on each row under a header of texts: the example is followed. Raises
+    ValueError on rows of other lengths.
     """
     name = one_line(machine)
     return _after_common(

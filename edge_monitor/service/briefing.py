@@ -100,7 +100,7 @@ class Briefing:
         return Prompt(text, caption)
 
     def captions(self, embeddings: Sequence[Embedding]) -> list[str]:
-        """Return each sound's caption, decoded once and kept; what speaks of speech is redacted. Raises BundleError.
+        """Return each sound's caption, decoded once, redacted and kept. Raises BundleError.
 
         Those that are not kept are decoded together.
         """
@@ -113,9 +113,9 @@ class Briefing:
         for embedding, kept in zip(embeddings, known, strict=True):
             text = kept
             if text is None:
-                text = next(decoded).text
+                text = redact(next(decoded).text)
                 self._keep(embedding.vector, decoder, text)
-            texts.append(redact(text))
+            texts.append(text)
         return texts
 
     @property

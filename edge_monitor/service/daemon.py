@@ -182,7 +182,7 @@ class Daemon(Node):
         if restored.active is not None:
             self.board.committed(name, restored.active.alarm_id)
             log.info("alarm.restored", machine=name, alarm_id=restored.active.alarm_id)
-        self.board.set_generation(name, learnt.scorer.generation if isinstance(learnt, Learnt) else None)
+        self._tell_generation(name, learnt)
         return MachinePipeline(
             machine,
             encoder,
@@ -286,7 +286,13 @@ class Daemon(Node):
         with self._swapping:  # else a slow load of an old generation could overtake the newest
             learnt = load_learnt(self, machine)
             self.pipelines[machine].swap(learnt)
-            self.board.set_generation(machine, learnt.scorer.generation if isinstance(learnt, Learnt) else None)
+            self._tell_generation(machine, learnt)
+
+    def _tell_generation(self, machine: str, learnt: object) -> None:
+        generation = learnt.scorer.generation if isinstance(learnt, Learnt) else None
+        self.board.set_generation(machine, generation)
+        if generation is not None:
+            self.explainer.prepare(machine, generation.number)
 
     def hear(self, machine: str) -> Iterator[AudioBlock | AudioLoss | Heard]:
         """Yield what the machine's pipeline takes in and what becomes of it, from now on."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge_monitor.service.pipeline import Proof
 
 log = structlog.get_logger()
-SOUNDS = 64  # alarms whose sound may wait, about 1 MB each; explaining one takes well under a second
+SOUND_BYTES = 128_000_000  # of alarms that wait: 200 windows of 10 s at 16 kHz, or 20 with 30 s kept at 48 kHz
 PATIENCE_S = 2.0  # of an explanation with windows that wait: on a box that never catches up, it must come all the same
 _LOOK_S = 0.05
 _STOPPED = "the node stopped before the sound was measured"
@@ -46,6 +46,13 @@ class _Alarm:
     event: AlarmEvent
     proof: Proof | None
 
+    @property
+    def sound_bytes(self) -> int:
+        """Return how much memory its sound takes, bytes."""
+        if self.proof is None:
+            return 0
+        return self.proof.samples.nbytes + sum(block.samples.nbytes for block in self.proof.sound)
+
 
 class Explainer:
     """Measures, draws and keeps sound, one alarm after the other, never in the way of the audio."""
@@ -57,6 +64,7 @@ class Explainer:
         )
         self.evidence_lost = 0  # alarms whose picture or sound could not be kept
         self._healthy: dict[str, Healthy] = {}  # by machine, of the generation last asked for
+        self._active: dict[str, int] = {}  # by machine, generations to get ready for
         self._changed = threading.Condition()
         self._waiting: deque[_Alarm] = deque()
         self._untidy = self._busy = self._closing = False
@@ -68,12 +76,21 @@ class Explainer:
         self.start = self._thread.start
 
     def explain(self, event: AlarmEvent, proof: Proof | None) -> None:
-        """Queue the start of an alarm whose row is committed. When too many wait, the oldest's sound is let go."""
+        """Queue the start of an alarm whose row is committed. What passes SOUND_BYTES costs the oldest their sound."""
         with self._changed:
             self._waiting.append(_Alarm(event, proof))
-            heard = [place for place, alarm in enumerate(self._waiting) if alarm.proof is not None]
-            if len(heard) > SOUNDS:
-                self._waiting[heard[0]] = replace(self._waiting[heard[0]], proof=None)
+            surplus = sum(alarm.sound_bytes for alarm in self._waiting) - SOUND_BYTES
+            for place in range(len(self._waiting) - 1):  # the newest keeps its own, whatever its size
+                if surplus <= 0:
+                    break
+                surplus -= self._waiting[place].sound_bytes
+                self._waiting[place] = replace(self._waiting[place], proof=None)
+            self._changed.notify_all()
+
+    def prepare(self, machine: str, generation: int) -> None:
+        """Have what is known of a generation's normals read before its first alarm, in the explainer thread."""
+        with self._changed:
+            self._active[machine] = generation
             self._changed.notify_all()
 
     def tidy(self) -> None:
@@ -107,16 +124,20 @@ class Explainer:
         while True:
             with self._changed:
                 self._busy = False
-                self._changed.wait_for(lambda: self._waiting or self._untidy or self._closing)
+                self._changed.wait_for(lambda: self._waiting or self._active or self._untidy or self._closing)
                 if not self._waiting and self._closing:
                     return
-                self._busy, untidy, self._untidy = True, self._untidy, False
+                untidy, self._untidy = self._untidy, False
                 alarm = self._waiting.popleft() if self._waiting else None
+                active = self._active.popitem() if self._active and alarm is None else None
+                self._busy = untidy or alarm is not None
             try:
                 if untidy:
                     self._store.enforce()
                 if alarm is not None:
                     self._explain(alarm)
+                if active is not None:
+                    self._known(*active)
             except Exception as error:  # noqa: BLE001 - one alarm that fails must not cost the next ones
                 self.evidence_lost += alarm is not None
                 log.warning("explain.evidence_failed", error=str(error))
@@ -176,14 +197,20 @@ class Explainer:
         return explanation.findings
 
     def _compare(self, measured: Acoustics, event: AlarmEvent) -> Difference:
-        """Compare with the nearest normals and the spread of all, which is read once for each generation."""
+        """Compare with the nearest normals and the spread of all."""
         nearest = [neighbour.normal_id for neighbour in event.neighbours]
+        known = self._known(event.machine, event.generation)
         with self._daemon.database() as connection:
-            healthy = self._healthy.get(event.machine)
-            if healthy is None or healthy.generation != event.generation:
-                healthy = self._healthy[event.machine] = load_healthy(connection, event.machine, event.generation)
-            healthy = healthy.beside(connection, nearest)
+            healthy = known.beside(connection, nearest)
         return compare(measured, *healthy.compared_with(nearest))
+
+    def _known(self, machine: str, generation: int) -> Healthy:
+        """Return how a generation's normals sound, read once: of many it takes as long as measuring a sound does."""
+        healthy = self._healthy.get(machine)
+        if healthy is None or healthy.generation != generation:
+            with self._daemon.database() as connection:
+                healthy = self._healthy[machine] = load_healthy(connection, machine, generation)
+        return healthy
 
     def _illustrate(self, event: AlarmEvent, proof: Proof, findings: tuple[Finding, ...]) -> None:
         files: dict[str, str] = {}

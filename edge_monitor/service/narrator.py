@@ -150,8 +150,9 @@ class Narrator:
             return 'no LLM is configured any more: explain.llm = "off"'
         if job.unanswered >= MOST_UNANSWERED:
             return "the node stopped twice while the LLM was asked"
-        if job.requests >= self._settings.requests_per_alarm:
-            return f"no answer to {job.requests} requests, which is the limit for one alarm{last}"
+        if job.spent >= self._settings.requests_per_alarm:
+            by_hand = f" and {job.spent - job.requests} by hand" if job.spent > job.requests else ""
+            return f"no answer to {job.requests} requests{by_hand}, which is the limit for one alarm{last}"
         return ""
 
     def _age_s(self, job: Job) -> float:
@@ -246,7 +247,7 @@ class Narrator:
 
         def write(connection: sqlite3.Connection) -> None:
             now = jobs.find(connection, job.alarm_id, job.method)
-            if now is None or now.requests >= limits.requests_per_alarm:
+            if now is None or now.spent >= limits.requests_per_alarm:
                 raise BudgetSpentError("no more requests for this alarm", where=job.alarm_id)
             if jobs.requests_on(connection, day) >= limits.requests_per_day:
                 raise BudgetSpentError("no more requests on this day", where=day)

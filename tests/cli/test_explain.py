@@ -31,6 +31,7 @@ base_url = "{url}"
 model = "played"
 api_key_env = "CANARY"
 requests_per_day = {per_day}
+requests_per_alarm = 2
 """
 PULL = "msclap-2023 does, once it is there: `edge-monitor models pull msclap-2023`"
 TEXTS = [
@@ -164,7 +165,7 @@ def test_an_alarm_without_an_explanation_says_so(node: Make) -> None:
 def test_the_llm_words_it_by_hand_and_nothing_is_published(node: Make, llm: LlmServer) -> None:
     """One request that counts for the day; no row of an explanation, no message, no key in what is printed."""
     product = node(**with_llm(llm))
-    stored = product.rows("SELECT * FROM explanations")
+    stored = product.rows("SELECT alarm_id, seq, method, finished_ms, text, reason FROM explanations")
     path = str(product.folder / "faulty_000.wav")
     prompt = product.command("explain", path, "--dry-run")
     assert (prompt.returncode, llm.requests) == (0, [])
@@ -182,7 +183,7 @@ def test_the_llm_words_it_by_hand_and_nothing_is_published(node: Make, llm: LlmS
     alarm = product.answer("explain", alarm_id(product), "--method", "measured-worded")
     assert (alarm["worded"]["text"], alarm["worded"]["format_ok"]) == (GOOD, True)
     assert product.rows("SELECT requests FROM llm_days") == [(2,)]
-    assert product.rows("SELECT * FROM explanations") == stored
+    assert product.rows("SELECT alarm_id, seq, method, finished_ms, text, reason FROM explanations") == stored
     assert product.rows("SELECT count(*) FROM outbox") == [(0,)]
     assert KEY not in shown.stdout + shown.stderr + prompt.stdout + json.dumps(alarm)
 
@@ -209,6 +210,32 @@ def test_the_days_budget_holds_by_hand_too(node: Make, llm: LlmServer) -> None:
         "edge-monitor: the day's 1 requests to the LLM are spent (explain.requests_per_day sets how many there are)"
     )
     assert len(llm.requests) == 1
+
+
+def test_the_alarms_budget_holds_by_hand_too(node: Make, llm: LlmServer) -> None:
+    """The third request for an alarm with two is not sent; another sound may still be asked about."""
+    product = node(**with_llm(llm))
+    alarm = alarm_id(product)
+    for _ in range(2):
+        assert product.command("explain", alarm, "--method", "auto").returncode == 0
+    done = product.command("explain", alarm, "--method", "auto")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "edge-monitor: the alarm's 2 requests to the LLM are spent (explain.requests_per_alarm sets how many there are)"
+    )
+    assert len(llm.requests) == 2
+    assert product.command("explain", str(product.folder / "faulty_000.wav")).returncode == 0
+
+
+def test_a_server_that_cannot_be_reached_costs_nothing_of_the_budgets(node: Make) -> None:
+    """Neither the day nor the alarm is charged for requests that nobody received."""
+    fields = {"extra": LLM.format(url="http://127.0.0.1:9/v1", per_day=4), "environment": {"CANARY": KEY}}
+    product = node(**fields)
+    done = product.command("explain", alarm_id(product), "--method", "auto")
+    assert done.returncode == 1
+    assert "the LLM's server cannot be reached: Connection refused" in done.stderr.splitlines()[-1]
+    assert product.rows("SELECT requests FROM llm_days") == [(0,)]
+    assert product.rows("SELECT sum(requests) FROM explanations") == [(0,)]
 
 
 def test_a_running_daemon_is_asked_and_asks_the_llm(node: Make, llm: LlmServer) -> None:
@@ -257,8 +284,10 @@ def test_a_bundle_that_talks_adds_captions_and_similarities(tmp_path: Path, know
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([""], "neither an alarm nor a file is named"),
         (["feed"], "feed: no such alarm (`edge-monitor alarms list` shows them)"),
         (["absent.wav"], "absent.wav: no such file"),
+        (["absent.mp3", "--machine", "pump"], "absent.mp3: no such file"),
         (["{folder}/note.wav"], "{folder}/note.wav: not a sound file that can be read (use WAV or FLAC)"),
         (["{folder}/healthy"], "{folder}/healthy: is a folder; explain one file of it"),
         (
@@ -274,7 +303,17 @@ def test_a_bundle_that_talks_adds_captions_and_similarities(tmp_path: Path, know
             "explain.llm: no LLM is configured (docs/explanations.md says how; --dry-run prints the prompt)",
         ),
     ],
-    ids=["unknown alarm", "no file", "no sound", "folder", "no captions", "no texts", "no LLM"],
+    ids=[
+        "no name",
+        "unknown alarm",
+        "no file",
+        "no file of a machine",
+        "no sound",
+        "folder",
+        "no captions",
+        "no texts",
+        "no LLM",
+    ],
 )
 def test_what_cannot_be_explained_is_one_line(node: Make, arguments: list[str], message: str) -> None:
     """It names what is wrong, and where there is a way, the way."""

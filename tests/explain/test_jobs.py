@@ -89,9 +89,22 @@ def test_requests_are_counted_before_and_cleared_by_what_comes_back(connection: 
     jobs.debit(connection, worded(connection), DAY)
     jobs.give_back(connection, worded(connection), DAY)
     assert (worded(connection).requests, worded(connection).unanswered) == (2, 0)
-    jobs.debit_day(connection, DAY)
+    jobs.debit_by_hand(connection, None, DAY)
     assert jobs.requests_on(connection, DAY) == 3
+    assert worded(connection).spent == 2
     assert jobs.requests_on(connection, "2026-02-01") == 0
+
+
+def test_requests_by_hand_count_for_the_alarm(connection: sqlite3.Connection) -> None:
+    """They add to what its job has spent, finished or not, and one that reached no server is taken back."""
+    jobs.debit(connection, worded(connection), DAY)
+    jobs.debit_by_hand(connection, "a", DAY)
+    jobs.debit_by_hand(connection, "a", DAY)
+    jobs.give_back_by_hand(connection, "a", DAY)
+    assert (worded(connection).requests, worded(connection).spent) == (1, 2)
+    jobs.finish(connection, jobs.unavailable(worded(connection), "expired"), at_ms=7)
+    assert (jobs.requests_for(connection, "a"), jobs.requests_for(connection, "b")) == (2, 0)
+    assert jobs.requests_on(connection, DAY) == 2
 
 
 def test_a_draft_is_kept_until_the_end(connection: sqlite3.Connection) -> None:
@@ -125,3 +138,13 @@ def test_a_caption_belongs_to_its_vector_and_its_decoder(connection: sqlite3.Con
     assert find_caption(connection, vector.copy(), "decoder") == "Sounds like a fan"
     assert find_caption(connection, vector, "another") is None
     assert find_caption(connection, np.nextafter(vector, np.float32(2)), "decoder") is None
+
+
+def test_no_caption_of_people_is_stored_or_comes_out(connection: sqlite3.Connection) -> None:
+    """What speaks of a man talking is not in the database; what an earlier version left there is withheld."""
+    vector = np.linspace(0, 1, 4, dtype=np.float32)
+    withheld = "Sounds like people or voices (caption withheld)"
+    keep_caption(connection, vector, "decoder", "Sounds like a man tells of his pay")
+    assert [text for (text,) in connection.execute("SELECT text FROM captions")] == [withheld]
+    connection.execute("UPDATE captions SET text = 'Sounds like a man tells of his pay'")
+    assert find_caption(connection, vector, "decoder") == withheld

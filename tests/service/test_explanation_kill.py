@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.broker import Broker, Subscriber, wait_until
+from tests.encode.talking import write
 from tests.llm_server import GOOD, WRONG, LlmServer, says, stalls
 from tests.service.explained import BASE, EXPLANATION, FAILING, explain, explanations
+from tests.service.product import Product
+from tests.service.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from tests.service.product import Product
 
     Make = Callable[..., Product]
 
@@ -53,20 +54,20 @@ def queued(product: Product) -> list[bytes]:
     return [payload for (payload,) in found]
 
 
-def run_until_measuring(product: Product) -> None:
-    """Run the daemon and SIGKILL it between the alarm's commit and that of what is measured.
+def run_between(product: Product, committed: str, next_one: str, seed: int) -> None:
+    """Run the daemon and SIGKILL it between two commits, each a query that has a row from then on.
 
-    From the first commit on the disk takes nothing more: what is measured cannot be committed.
+    From the first commit on the disk takes nothing more: the next one cannot come.
     """
     with (
         closing(sqlite3.connect(product.state / "edge-monitor.db", isolation_level=None)) as connection,
         subprocess.Popen(product.argv("run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as daemon,
     ):
         try:
-            wait_until(lambda: connection.execute("SELECT 1 FROM alarms").fetchone(), LIVE_S, "an alarm")
+            wait_until(lambda: connection.execute(committed).fetchone(), LIVE_S, committed)
             connection.execute("BEGIN IMMEDIATE")
-            assert connection.execute(FINISHED).fetchall() == [], "the lock came too late"
-            time.sleep(random.Random(7).uniform(0.0, 0.3))  # noqa: S311 - a moment to kill at is no secret
+            assert connection.execute(next_one).fetchall() == [], "the lock came too late"
+            time.sleep(random.Random(seed).uniform(0.0, 0.3))  # noqa: S311 - a moment to kill at is no secret
         finally:
             daemon.kill()
 
@@ -99,7 +100,7 @@ def test_a_kill_at_any_step_loses_no_explanation(enrolled: Make, tmp_path: Path,
             "finished": lambda: len(rows(product, FINISHED)) == 2,
         }[step]
         if step == "measuring":
-            run_until_measuring(product)
+            run_between(product, "SELECT 1 FROM alarms", FINISHED, 7)
         else:
             with product.daemon() as daemon:
                 wait_until(reached, LIVE_S, step)
@@ -128,6 +129,33 @@ def test_a_kill_at_any_step_loses_no_explanation(enrolled: Make, tmp_path: Path,
     asked = [len(request.body["messages"]) for request in llm.requests]
     assert asked == {"request": [1, 1], "draft": [1, 3, 3]}.get(step, [1] * (worded["status"] == "ok"))
     assert product.rows("SELECT count(*) FROM explanations WHERE finished_ms IS NULL") == [(0,)]
+
+
+def test_a_kill_while_captions_are_decoded_loses_no_explanation(tmp_path: Path) -> None:
+    """Killed between what was measured and the first caption: decoded again, asked once for each alarm, told once."""
+    write(tmp_path / "state/models/talking")
+    write_clips(tmp_path / "healthy", "healthy", pump(240))
+    port = silent_port()
+    with LlmServer(says(GOOD)) as llm:
+        product = Product(
+            tmp_path, GOES_ON.replace('"rattle"', '"no-flow"'), mqtt_port=port, bundle="talking",
+            extra=explain(tmp_path, llm.base_url, method="combination", requests_per_alarm=1),
+        )  # fmt: skip
+        assert product.command("enroll", str(tmp_path / "healthy")).returncode == 0
+        run_between(product, f"{FINISHED} AND seq = 0", "SELECT 1 FROM captions", 1)
+        assert product.intact()
+        alarms = {alarm_id for (alarm_id,) in product.rows("SELECT alarm_id FROM alarms")}
+        assert (llm.requests, product.rows("SELECT 1 FROM captions")) == ([], [])
+        product.source = '{ kind = "simulator", machine = "pump", take = 2, seconds = 10, pace = 40 }'
+        with Broker(tmp_path, port=port), Subscriber(port) as scada:
+            assert product.command("run").returncode == 0
+            [(now,)] = product.rows("SELECT count(*) FROM alarms")
+            told = [each for each in explanations(scada, 2 * now) if each["alarm_id"] in alarms]
+    assert sorted((each["alarm_id"], each["seq"]) for each in told) == sorted((a, n) for a in alarms for n in (0, 1))
+    worded = [each for each in told if each["seq"] == 1]
+    assert {(each["method"], each["text"]) for each in worded} == {("combination", GOOD)}
+    assert all(each["caption"].startswith("Sounds like") for each in worded)
+    assert len(llm.requests) == now
 
 
 def test_no_answer_is_paid_for_a_third_time(enrolled: Make, tmp_path: Path) -> None:
@@ -159,6 +187,8 @@ def test_a_week_offline_costs_no_explanation(enrolled: Make, tmp_path: Path) -> 
         explanations(scada, 1)
         assert product.rows("SELECT requests, unanswered FROM explanations WHERE seq = 1") == [(0, 0)]
         assert product.rows("SELECT sum(requests) FROM llm_days") == [(0,)]
+        with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
+            connection.execute("UPDATE explanations SET created_ms = created_ms - 608400000")  # 7 days and an hour
         with LlmServer(says(GOOD), port=port):
             assert product.command("run").returncode == 0
         assert [each["text"] for each in explanations(scada, 2)[1:]] == [GOOD]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edge_monitor.alarm.history import AlarmRow
+    from edge_monitor.config import ExplainSettings
     from edge_monitor.explain.answer import Answer as Worded
     from edge_monitor.explain.difference import Difference
     from edge_monitor.service.node import Node
@@ -46,6 +47,7 @@ class _Sound:
     nearest: tuple[int, ...]  # ids of the nearest normals, nearest first
     embedding: Embedding | None  # of the window that was scored; None: not kept
     acoustics: str | None  # of the same window, JSON; None: not measured
+    alarm_id: str | None = None  # None: a recording's
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def alarm(node: Node, *, alarm_id: str, method: str | None, dry_run: bool) -> An
             nearest=tuple(neighbour.normal_id for neighbour in row.neighbours),
             embedding=_confirming(connection, row),
             acoustics=jobs.acoustics_of(connection, row.alarm_id),
+            alarm_id=row.alarm_id,
         )
         told = {
             "alarm_id": row.alarm_id,
@@ -180,7 +183,7 @@ def _explain(node: Node, sound: _Sound, told: dict[str, Any], wanted: _Wanted, *
                 result["worded"] = {
                     "method": wanted.worded,
                     "model": node.settings.explain.model,
-                    **asdict(_ask(node, prompt)),
+                    **asdict(_ask(node, prompt, sound.alarm_id)),
                 }
             except (LlmError, BudgetSpentError) as error:
                 result["failure"] = str(error)
@@ -215,26 +218,26 @@ def _confirming(connection: sqlite3.Connection, row: AlarmRow) -> Embedding | No
     return next((each for level, each in windows if level == row.level_dbfs), windows[0][1] if windows else None)
 
 
-def _ask(node: Node, prompt: str) -> Worded:
-    """Return the LLM's answer. Raises LlmError, and BudgetSpentError when the day's requests are spent."""
+def _ask(node: Node, prompt: str, alarm_id: str | None) -> Worded:
+    """Return the LLM's answer. Raises LlmError, and BudgetSpentError when the day or the alarm has no more requests."""
     settings = node.settings.explain
-
-    def debit() -> None:
-        node.commit(lambda connection: _debit(connection, settings.requests_per_day))
-
+    day = clock.rfc3339(clock.now().wall_ms)[:10]
     return word(
         LlmClient(settings).ask,
         prompt,
-        debit=debit,
+        debit=lambda: node.commit(lambda connection: _debit(connection, settings, alarm_id, day)),
         deadline_s=settings.deadline_s,
         sleep=time.sleep,
         clock=time.monotonic,
+        give_back=lambda: node.commit(lambda connection: jobs.give_back_by_hand(connection, alarm_id, day)),
     )
 
 
-def _debit(connection: sqlite3.Connection, requests_per_day: int) -> None:
-    day = clock.rfc3339(clock.now().wall_ms)[:10]
-    if jobs.requests_on(connection, day) >= requests_per_day:
-        raise BudgetSpentError(f"the day's {requests_per_day} requests to the LLM are spent",
+def _debit(connection: sqlite3.Connection, limits: ExplainSettings, alarm_id: str | None, day: str) -> None:
+    if alarm_id is not None and jobs.requests_for(connection, alarm_id) >= limits.requests_per_alarm:
+        raise BudgetSpentError(f"the alarm's {limits.requests_per_alarm} requests to the LLM are spent",
+                               hint="explain.requests_per_alarm sets how many there are")  # fmt: skip
+    if jobs.requests_on(connection, day) >= limits.requests_per_day:
+        raise BudgetSpentError(f"the day's {limits.requests_per_day} requests to the LLM are spent",
                                hint="explain.requests_per_day sets how many there are")  # fmt: skip
-    jobs.debit_day(connection, day)
+    jobs.debit_by_hand(connection, alarm_id, day)
