@@ -51,7 +51,7 @@ def choose(
     """Return the detectors: the autoencoder first if asked for, then each bundle with its own scorer and `scorers`.
 
     `model` is the configuration's: no `bundles` mean its bundle, and its scorer is that bundle's own. What the
-    autoencoder's networks score is kept in `cache`; a bundle's scorer learns in no time.
+    autoencoder's networks score is kept in `cache`; a bundle's scorer learns in a moment.
 
     Raises BundleError for a bundle that cannot be used, NormalsError for an unknown scorer, EdgeMonitorError for a
     baseline without torch. A bundle that Table I names and nobody has made is no error, and a scorer that

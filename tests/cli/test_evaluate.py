@@ -146,6 +146,17 @@ def test_people_get_a_table_that_says_what_it_is_beside_the_papers(dataset: Path
     assert "not available yet" in panns
 
 
+def test_the_snr_of_an_index_stands_in_every_report(dataset: Path, tmp_path: Path) -> None:
+    """Two clips of the machine id at -6 dB, one at 0 dB, nothing said of the others."""
+    folder = shutil.copytree(dataset, tmp_path / "set")
+    rows = [f"pump/train/normal_id_00_0000000{number}.wav\t{snr_db}" for number, snr_db in enumerate((-6, -6, 0))]
+    (folder / "index.tsv").write_text("\n".join(["file\tsnr_db", *rows]))
+    done = evaluate(folder, "--json", "--out", "out", cwd=tmp_path)
+    assert json.loads(done.stdout)["snr_db"] == [-6.0, 0.0]
+    assert re.search(r"^\| pump id_00 +\| +-6, 0 \|", (tmp_path / "out/report.md").read_text(), re.MULTILINE)
+    assert "6 training clips, SNR -6, 0 dB" in (tmp_path / "out/report.html").read_text()
+
+
 class References(HTMLParser):
     """Collects what a page would fetch or run."""
 
