@@ -26,11 +26,12 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import DatasetError
-from edge_monitor.evaluate.autoencoder import Autoencoder
+from edge_monitor.evaluate.autoencoder import VERSION, Autoencoder
 from edge_monitor.evaluate.bundle_detector import BundleDetector
 from edge_monitor.evaluate.datasets import Dataset, read_dataset
 from edge_monitor.evaluate.detector import Features
 from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
+from edge_monitor.evaluate.kept_scores import KeptScores
 from edge_monitor.evaluate.measure import measure
 from edge_monitor.evaluate.resplit import interval
 from edge_monitor.memory.distance import K
@@ -151,10 +152,11 @@ def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
     yield Plain(_FLOOR, "bench-floor-2", lambda level: np.concatenate([level.max(0), level.std(0)]),
                 MetricSpec("standardized-euclidean", "none", FLOOR_DB))  # fmt: skip
     yield Plain(_MEAN, "bench-mean-2", lambda level: np.asarray(level.mean(0)), MetricSpec())
+    cache = FeatureCache(options.cache)
     if options.audio_anomaly:
-        yield AudioAnomaly()
+        yield KeptScores(AudioAnomaly(), "1", cache)  # its name holds the package's version
     if options.autoencoder:
-        yield Autoencoder()
+        yield KeptScores(Autoencoder(seed=options.seed), f"{VERSION}, seed {options.seed}", cache)
 
 
 def points_of(dataset: Dataset, detectors: Sequence[Detector], options: argparse.Namespace) -> dict[str, Array]:
