@@ -28,7 +28,7 @@ class PipeMicrophone:
         self.silent = False  # True: digital zeros
         self.stopped = False  # True: the device delivers nothing, without an error
         self._server, self._pipe, self._name = server, pipe, name
-        self._sound = np.round(sound * 32_767).astype("<i2")
+        self.play(sound)
         self._module: str | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
@@ -42,6 +42,10 @@ class PipeMicrophone:
         """Stop playing."""
         self._done.set()
         self._thread.join(5)
+
+    def play(self, sound: Samples) -> None:
+        """Go over to another sound (frames,)."""
+        self._sound = np.round(sound * 32_767).astype("<i2")
 
     def plug(self) -> None:
         """Make the input appear."""

@@ -43,13 +43,15 @@ sha256 = "{sha256}"
 """
 
 
-def thirds_model(*, batch: str | int = "batch", dtype: int = TensorProto.FLOAT, op: str = "Identity") -> bytes:
+def thirds_model(
+    *, batch: str | int = "batch", dtype: int = TensorProto.FLOAT, reduce: str = "ReduceMean", op: str = "Identity"
+) -> bytes:
     """Return an ONNX file that maps (batch, 12000) to `op` of the means of its three thirds (batch, 3)."""
     shape = helper.make_tensor("shape", TensorProto.INT64, [3], [-1, 3, 4000])
     graph = helper.make_graph(
         [
             helper.make_node("Reshape", ["audio", "shape"], ["split"]),
-            helper.make_node("ReduceMean", ["split"], ["means"], axes=[2], keepdims=0),
+            helper.make_node(reduce, ["split"], ["means"], axes=[2], keepdims=0),
             helper.make_node(op, ["means"], ["thirds"]),
         ],
         "thirds",

@@ -73,9 +73,8 @@ def test_no_secret_is_ever_shown(plant: MakePlant, tmp_path: Path, place: str) -
     prefix = preloaded("failing_disk.c", tmp_path, FAIL_DIR=tmp_path / "state", FAIL_HOW=disk)
     reflecting = refuses(401, message=f"Incorrect API key provided: {KEY}. You sent Bearer {KEY}")
     with LlmServer(reflecting, refuses(500, message=KEY), resets(), says(f"This sound is {KEY}, rougher.")) as llm:
-        running = plant_with_key(
-            plant, tmp_path, place, _EXPLAIN.format(url=llm.base_url, key=key), environment, prefix
-        )
+        explain = _EXPLAIN.format(url=llm.base_url, key=key)
+        running = plant_with_key(plant, tmp_path, place, tables=explain, environment=environment, prefix=prefix)
         shown: dict[str, bytes] = {}
         running.wait_for_alarms(1)
         running.broker.stop()

@@ -165,11 +165,14 @@ def test_a_second_daemon_refuses(enrolled: Make) -> None:
     """Two daemons on one state directory: the second says so in one line within 2 s, the first goes on."""
     product = enrolled()
     with product.daemon() as daemon:
-        began_s = time.monotonic()
-        second = product.command("run")
-        assert time.monotonic() - began_s < 2.0 + 1.0  # one second of it is Python starting on a busy machine
-        assert second.returncode == 1
-        assert "another edge-monitor works on this state directory" in second.stderr
+        took_s = []
+        for _ in range(3):  # on a busy box: it takes 0.6 s of work, the start of Python with it
+            began_s = time.monotonic()
+            second = product.command("run")
+            took_s.append(time.monotonic() - began_s)
+            assert second.returncode == 1
+            assert "another edge-monitor works on this state directory" in second.stderr
+        assert min(took_s) <= 2.0
         assert product.listening()
         assert daemon.stop() == 0
 

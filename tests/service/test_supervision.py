@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,16 +11,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_monitor.service.feed import Feed
 from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.systemd import Notifier
 from edge_monitor.service.watchdog import Progress, stuck
-from tests.broker import wait_until
+from tests.broker import Broker, Subscriber, free_port, wait_until
 from tests.service.conftest import IDLE
+from tests.service.explained import BASE, inside
 from tests.service.product import Product
+from tests.service.test_metrics import scrape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from edge_monitor.records import AudioBlock, AudioLoss
+
+STATUS = f"{BASE}/status"
 
 
 @pytest.fixture
@@ -74,6 +82,30 @@ def test_work_that_dies_at_the_end_is_left() -> None:
     wait_until(lambda: thread.health().last_error is not None, 5.0, "the work to die")
     thread.join(5.0)
     assert not thread.is_alive()
+
+
+def test_a_thread_that_died_shows_wherever_health_is_told(
+    enrolled: Callable[..., Product], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pipeline dies once: it scores again, and `status`, the plant and the metrics count one restart."""
+    port, take, deaths = free_port(), Feed.get, [RuntimeError("it died")]
+
+    def take_or_die(feed: Feed, timeout_s: float) -> AudioBlock | AudioLoss | None:
+        if deaths:
+            raise deaths.pop()
+        return take(feed, timeout_s)
+
+    monkeypatch.setattr(Feed, "get", take_or_die)
+    with Broker(tmp_path) as broker, Subscriber(broker.port, STATUS) as scada:
+        product = enrolled(IDLE.replace('"realtime"', "20"), mqtt_port=broker.port, tables=f"[metrics]\nport = {port}")
+        with inside(product.config) as daemon:
+            wait_until(lambda: product.status()["machines"][0]["state"] == "normal", 30.0, "a score")
+            told = product.answer("status")
+            assert (told["health"]["thread_restarts"], told["threads"][0]["last_error"]) == (1, "it died")
+            assert scrape(port)["edge_monitor_thread_restarts_total"].value == 1.0
+            assert daemon.link is not None
+            daemon.link.refresh_status()  # as every minute
+            wait_until(lambda: json.loads(scada.messages[-1].payload)["thread_restarts"] == 1, 10.0, "it in the status")
 
 
 @pytest.mark.parametrize(
