@@ -30,6 +30,8 @@ def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
     tones = tones_of(compared, least, [*louder, (LOW_HZ, float(compared.deviations("low")[0]))])
     pitches = [finding.band_hz for finding in tones if finding.band_hz]
     cracks = [f.band_hz for f in impulses if f.band_hz and f.value is not None]
+    swells = swells_of(compared, least, impulses)
+    swollen = [f.band_hz for f in swells if f.band_hz]
     levels = [
         run
         for run in runs
@@ -41,13 +43,14 @@ def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
         if not skirts_of(run, cracks)
         and not any(overlap(run.hz, other.hz) and run.difference_db * other.difference_db > 0 for other in runs)
         and not any(overlap(run.hz, hz) for hz in pitches)
+        and not (run.difference_db > 0 and any(overlap(run.hz, hz) for hz in swollen))
     ]
     found = [
         *impulses,
         *tones,
         *(level(run) for run in levels),
         *(burst(compared, run) for run in bursts),
-        *swells_of(compared, least, impulses),
+        *swells,
     ]
     found = found or _overall(compared, least)
     return tuple(sorted(found, key=_rank)[:_LISTED])
