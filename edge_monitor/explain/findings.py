@@ -15,13 +15,11 @@ from edge_monitor.records import Finding
 if TYPE_CHECKING:
     from edge_monitor.explain.comparison import Comparison
 
-# A rhythm says more of the cause than a level: it goes first unless that deviates thrice as far.
-_RHYTHM_FIRST = 3.0
 _LISTED = 8
 
 
 def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
-    """Return what deviates by `least` or more, largest first; rhythmic impulses before what is not much larger."""
+    """Return what deviates by `least` or more, largest first."""
     impulses = impulses_of(compared, least)
     runs, bursts = runs_of(compared, "noise", least), runs_of(compared, "loud", least)
     louder = [(run.hz, run.deviation) for run in bursts if run.difference_db > 0]
@@ -53,11 +51,7 @@ def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
         *swells,
     ]
     found = found or _overall(compared, least)
-    return tuple(sorted(found, key=_rank)[:_LISTED])
-
-
-def _rank(finding: Finding) -> float:
-    return -finding.deviation * (_RHYTHM_FIRST if finding.name == "rhythmic-impulses" else 1.0)
+    return tuple(sorted(found, key=lambda finding: -finding.deviation)[:_LISTED])
 
 
 def _overall(compared: Comparison, least: float) -> list[Finding]:

@@ -103,6 +103,16 @@ def test_regular_impulses_come_first_and_explain_what_they_raise() -> None:
     assert found.counterparts["Popping or Knocking Sounds"] == 0.0
 
 
+def test_the_largest_difference_comes_first_be_it_a_rhythm_or_not() -> None:
+    """Faint clicks with a loud whistle come after it; loud clicks with the same whistle before."""
+    whistle = 0.02 * np.sin(2 * np.pi * 700 * AT_S)
+    faint = explained(machine(100) + whistle + clicks(30, 0.08)).findings
+    assert [f.name for f in faint] == ["tone", "rhythmic-impulses"]
+    loud = explained(machine(100) + whistle + clicks(30, 0.5)).findings
+    assert [f.name for f in loud] == ["rhythmic-impulses", "tone"]
+    assert all(each[0].deviation > each[1].deviation for each in (faint, loud))
+
+
 def test_a_few_knocks_are_impulses_with_their_times() -> None:
     """Three knocks at 2.0, 3.1 and 7.4 s are counted, and their times are given; regular or not, three do not say."""
     sound = machine(100)
