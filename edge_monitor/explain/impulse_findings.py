@@ -125,12 +125,16 @@ def _new_rhythm(compared: Comparison, least: float) -> tuple[Rhythm, int, float]
         return None
 
     def strength(candidate: Rhythm, place: int) -> float:
-        """Add up the lines at the candidate's multiples in its band: impulses have several, sidebands do not."""
+        """Add up the lines at the candidate's multiples in its band: impulses have several, sidebands do not.
+
+        Of impulses, no multiple is deeper than the fundamental: what a line is deeper has another cause.
+        """
         lines = [rhythm for rhythm, where in new if where == place]
         total = 0.0
         for multiple in range(1, _HARMONICS + 1):
             at = multiple * candidate.per_s
-            total += max((line.depth for line in lines if abs(line.per_s - at) <= 0.01 * at + _LINE_HZ), default=0.0)
+            there = max((line.depth for line in lines if abs(line.per_s - at) <= 0.01 * at + _LINE_HZ), default=0.0)
+            total += min(there, candidate.depth)
         return total
 
     return *max(new, key=lambda found: strength(*found)), deviation

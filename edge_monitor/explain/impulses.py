@@ -48,6 +48,7 @@ _RUN_TOGETHER_HZ = 150.0  # impulses that follow faster ring into each other
 _STRUCK_DB = 0.1  # and still raise the kurtosis by this
 _ENVELOPE_HZ = 1200.0  # least rate of the envelope for its spectrum
 _RHYTHM_FRAME_S = 2.0
+_FAST_FRAMES = 256  # a frame is so many, or a multiple: of a prime length the transform takes ten times as long
 _HARMONICS = 4
 _RHYTHM_PART = 10  # bins at least whose median is the floor: envelopes have more slow swings than fast ones
 
@@ -251,7 +252,7 @@ def _rhythms(envelope: Array, rate_hz: float) -> tuple[Rhythm, ...]:
     block = max(1, int(rate_hz / _ENVELOPE_HZ))
     slow = envelope[: len(envelope) // block * block].reshape(-1, block).mean(axis=1)
     slow_hz = rate_hz / block
-    frame = min(len(slow), round(_RHYTHM_FRAME_S * slow_hz))
+    frame = min(len(slow), _FAST_FRAMES * round(_RHYTHM_FRAME_S * slow_hz / _FAST_FRAMES))
     window = np.hanning(frame + 1)[:-1]
     frames = np.lib.stride_tricks.sliding_window_view(slow / slow.mean() - 1, frame)[:: max(1, frame // 2)]
     power = np.mean(np.abs(np.fft.rfft(frames * window, axis=1)) ** 2, axis=0) * (2 / window.sum()) ** 2

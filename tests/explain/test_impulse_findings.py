@@ -60,6 +60,17 @@ def test_regular_events_are_told_as_regular_with_their_rate(per_s: float, hz: fl
     assert clicking > 1
 
 
+def test_impulses_that_wax_and_wane_with_a_shaft_are_told_by_their_own_rate() -> None:
+    """Of 190 faint clicks a second, louder and fainter 47.7 times a second, a quarter of that, 190 is the rate."""
+    at_s = np.arange(0.1, 9.9, 1 / 190) + np.random.default_rng(3).normal(0, 0.0001, 1863)
+    clicks = np.zeros(len(AT_S))
+    np.add.at(clicks, np.round(at_s * RATE_HZ).astype(int), 0.06 * (1 + 0.6 * np.sin(2 * np.pi * 47.7 * at_s)))
+    ring = np.exp(-AT_S[:160] / 0.0012) * np.sin(2 * np.pi * 3000 * AT_S[:160])
+    [first, *_] = explained(noise(100, rms=0.02) + np.convolve(clicks, ring)[: len(AT_S)]).findings
+    assert first.name == "rhythmic-impulses"
+    assert first.value == pytest.approx(190, rel=0.01)
+
+
 def test_a_tick_and_a_tock_are_regular() -> None:
     """Two clicks a second at uneven intervals, the same in each second, are regular."""
     at_s = sorted([*np.arange(0.3, 9.8, 1), *np.arange(0.6, 9.8, 1)])
