@@ -1,7 +1,7 @@
 """Measured explanations against the truth: the simulator's faults, and sentences for a data set's anomalies to read.
 
     python bench/explanations.py [--seeds 8]
-    python bench/explanations.py --recordings DATASET > docs/examples/mimii.md
+    python bench/explanations.py --recordings DATASET    # docs/examples/mimii.md without its verdicts
 
 The first form takes machines at 0.6, 1 and 1.3 times their speed and prints, by fault and machine, how often a fault's
 physical signature is the first or second finding, how often nothing stands out of a healthy sound, and what measuring
