@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.records import Samples
 
-VERSION = 1  # of the figures: those of another version are not compared
+VERSION = 2  # of the figures: those of another version are not compared
 _LONG_S, _SHORT_S = 0.5, 0.064  # spectra for tones and steady noise (bins of 2 Hz), for loud moments
 _LOUD_FROM_HZ = 140.0  # a third octave is then at least two bins of the short spectra
 _LOUD_PERCENTILE = 98.0  # loud moments: what is exceeded 2 % of the time, 0.2 s of 10
@@ -109,8 +109,8 @@ def loud_edges(rate_hz: int) -> list[tuple[float, float]]:
 
 
 def _impulsiveness(figures: dict[str, Any]) -> Impulsiveness:
-    rhythms = tuple(Rhythm(*rhythm) for rhythm in figures.pop("rhythms"))
-    return Impulsiveness(**figures | {"moments_s": tuple(figures["moments_s"])}, rhythms=rhythms)
+    rows = {name: tuple(Rhythm(*row) for row in figures.pop(name)) for name in ("rhythms", "swells")}
+    return Impulsiveness(**figures | {"moments_s": tuple(figures["moments_s"])} | rows)
 
 
 def _without_dc(samples: Samples) -> Samples:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_monitor.explain.impulse_findings import impulse_deviations
+
 if TYPE_CHECKING:
     from edge_monitor.explain.comparison import Comparison
 
@@ -31,7 +33,10 @@ def counterparts(compared: Comparison) -> dict[str, float | None]:
     centres = np.sqrt(layout.tone_slots[1:] * layout.tone_slots[:-1])
     tones = compared.deviations("tones")
     rhythm = _strongest(compared.deviations("rhythms"))
-    impulses = _strongest(np.concatenate([compared.deviations("kurtosis"), compared.deviations("count")]))
+    both = impulse_deviations(compared)
+    impulses = _strongest(both)
+    if impulses is not None and impulses >= 1 and compared.anomaly.impulses[int(np.argmax(both))].regular:
+        rhythm = max(rhythm or 0.0, impulses)
     rough = [low >= _GRINDING_HZ[0] and high <= _GRINDING_HZ[1] for low, high in layout.noise_hz]
     noise = compared.deviations("noise")[rough]
     figures = (

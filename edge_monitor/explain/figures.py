@@ -37,13 +37,14 @@ LEAST = {
     "loud": 1.0,
     "kurtosis": 0.2,
     "count": 0.4,
+    "swells": 0.05,
     "tones": 1.0,
     "rhythms": 2.0,
 }
 # Parts of one family are judged together: their most extreme values are of one kind.
 FAMILIES = (
     ("level", "low", "centroid", "noise"),
-    ("variability", "loud", "kurtosis", "count"),
+    ("variability", "loud", "kurtosis", "count", "swells"),
     ("tones",),
     ("rhythms",),
 )
@@ -87,6 +88,7 @@ def layout_of(acoustics: Acoustics) -> Layout:
         "loud": len(loud_hz),
         "kurtosis": len(impulses_hz),
         "count": len(impulses_hz),
+        "swells": len(impulses_hz),
         "tones": len(tone_slots) - 1,
         "rhythms": len(rhythm_slots) - 1,
     }
@@ -164,6 +166,7 @@ def _row(sound: Acoustics, layout: Layout) -> Array:
             sound.loud_db,
             [band.kurtosis_db for band in sound.impulses],
             [np.log2(1 + band.per_s) for band in sound.impulses],
+            [max((swell.depth for swell in band.swells), default=0.0) for band in sound.impulses],
             tones,
             rhythms,
         ]

@@ -15,13 +15,11 @@ from edge_monitor.records import Finding
 if TYPE_CHECKING:
     from edge_monitor.explain.comparison import Comparison
 
-# A rhythm says more of the cause than a level: it goes first unless that deviates thrice as far.
-_RHYTHM_FIRST = 3.0
 _LISTED = 8
 
 
 def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
-    """Return what deviates by `least` or more, largest first; rhythmic impulses before what is not much larger."""
+    """Return what deviates by `least` or more, largest first."""
     impulses = impulses_of(compared, least)
     runs, bursts = runs_of(compared, "noise", least), runs_of(compared, "loud", least)
     louder = [(run.hz, run.deviation) for run in bursts if run.difference_db > 0]
@@ -30,6 +28,8 @@ def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
     tones = tones_of(compared, least, [*louder, (LOW_HZ, float(compared.deviations("low")[0]))])
     pitches = [finding.band_hz for finding in tones if finding.band_hz]
     cracks = [f.band_hz for f in impulses if f.band_hz and f.value is not None]
+    swells = swells_of(compared, least, impulses)
+    swollen = [f.band_hz for f in swells if f.band_hz]
     levels = [
         run
         for run in runs
@@ -41,20 +41,17 @@ def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
         if not skirts_of(run, cracks)
         and not any(overlap(run.hz, other.hz) and run.difference_db * other.difference_db > 0 for other in runs)
         and not any(overlap(run.hz, hz) for hz in pitches)
+        and not (run.difference_db > 0 and any(overlap(run.hz, hz) for hz in swollen))
     ]
     found = [
         *impulses,
         *tones,
         *(level(run) for run in levels),
         *(burst(compared, run) for run in bursts),
-        *swells_of(compared, least, impulses),
+        *swells,
     ]
     found = found or _overall(compared, least)
-    return tuple(sorted(found, key=_rank)[:_LISTED])
-
-
-def _rank(finding: Finding) -> float:
-    return -finding.deviation * (_RHYTHM_FIRST if finding.name == "rhythmic-impulses" else 1.0)
+    return tuple(sorted(found, key=lambda finding: -finding.deviation)[:_LISTED])
 
 
 def _overall(compared: Comparison, least: float) -> list[Finding]:

@@ -23,20 +23,23 @@ if TYPE_CHECKING:
 _JOINS = 0.5  # a band belongs to the impulses from this part of their loudest band's rise on
 _SAME = 0.03  # relative difference of rates that are the same
 _HARMONICS = 4
-_REGULAR_KURTOSIS_DB = 0.1  # impulses so fast that they run together still raise the kurtosis this much
+_LINE_HZ = 0.5  # the width of an envelope spectrum's line
 _FEW_PER_S = 0.15  # one or none in a window
 
 
 def impulses_of(compared: Comparison, least: float) -> list[Finding]:
     """Return the impulses that have appeared or gone, as one finding."""
-    kurtosis, count = compared.deviations("kurtosis"), compared.deviations("count")
-    both = np.where(np.abs(kurtosis) >= np.abs(count), kurtosis, count)
-    both[_uncovered(compared) & (both > 0)] = 0
+    both = impulse_deviations(compared)
+    covered = ~_uncovered(compared)
+    swollen = np.array([impulses.swollen for impulses in compared.anomaly.impulses], dtype=bool)
+    both[(~covered | swollen) & (both > 0)] = 0
     if not len(both):
         return []
     place = int(np.argmax(both))
+    if both[place] >= least and compared.anomaly.impulses[place].regular:
+        return [_counted(compared, place, float(both[place]))]
     found = _new_rhythm(compared, least)
-    if found and compared.values("kurtosis")[found[1]] >= _REGULAR_KURTOSIS_DB and not _uncovered(compared)[found[1]]:
+    if found and compared.anomaly.impulses[found[1]].struck(found[0]) and covered[found[1]]:
         rhythm, where, deviation = found
         hz, extra = _band_ofimpulses_of(compared, where)
         normal = _normal_rhythm(compared, rhythm)
@@ -48,12 +51,29 @@ def impulses_of(compared: Comparison, least: float) -> list[Finding]:
         return []
     if both[place] < least:
         return _fewer(compared, int(np.argmin(both)), float(-both.min()))
+    return [_counted(compared, place, float(both[place]))]
+
+
+def impulse_deviations(compared: Comparison) -> NDArray[np.float64]:
+    """Return how far the impulses of each impulse band stand out, (bands,), signed."""
+    kurtosis, count = compared.deviations("kurtosis"), compared.deviations("count")
+    return np.where(np.abs(kurtosis) >= np.abs(count), kurtosis, count)
+
+
+def _counted(compared: Comparison, place: int, deviation: float) -> Finding:
+    """Return impulses without a line in the spectrum, by their number and intervals."""
     own = compared.anomaly.impulses[place]
     hz, extra = _band_ofimpulses_of(compared, place)
-    usual = float(np.median([other.impulses[place].per_s for other in compared.neighbours]))
-    text = f"irregular impulses in {band(*hz)}, {_how_many(own, usual)}{extra}"
+    usual = _usual_count(compared, place)
     times = tuple((max(0.0, at - AROUND_S), at + AROUND_S) for at in own.moments_s)
-    return [Finding("irregular-impulses", text, own.per_s, usual, "1/s", float(both[place]), hz, times)]
+    if own.regular:
+        per_s = 1 / own.interval_s
+        before = "stronger than normal" if own.per_s <= usual else _normally(usual)
+        text = f"regular impulses at {rate(per_s)} in {band(*hz)}, {before}{extra}"
+        return Finding("rhythmic-impulses", text, per_s, usual, "1/s", deviation, hz, times)
+    name = "irregular-impulses" if own.irregular else "impulses"
+    text = f"{name.replace('-', ' ')} in {band(*hz)}, {_how_many(own, usual)}{extra}"
+    return Finding(name, text, own.per_s, usual, "1/s", deviation, hz, times)
 
 
 def _uncovered(compared: Comparison) -> NDArray[np.bool_]:
@@ -68,16 +88,25 @@ def _uncovered(compared: Comparison) -> NDArray[np.bool_]:
     )
 
 
+def _usual_count(compared: Comparison, place: int) -> float:
+    return float(np.median([other.impulses[place].per_s for other in compared.neighbours]))
+
+
+def _normally(usual: float) -> str:
+    return "normally none" if usual < _FEW_PER_S else f"normally {rate(usual)}"
+
+
 def _how_many(own: Impulsiveness, usual: float) -> str:
-    before = "normally none" if usual < _FEW_PER_S else f"normally {rate(usual)}"
     if own.per_s <= usual:
         return f"stronger than normal (crest {own.crest_db:.0f} dB)"
-    return f"about {rate(own.per_s)}, {before}"
+    return f"about {rate(own.per_s)}, {_normally(usual)}"
 
 
 def _fewer(compared: Comparison, place: int, deviation: float) -> list[Finding]:
     own = compared.anomaly.impulses[place]
-    usual = float(np.median([other.impulses[place].per_s for other in compared.neighbours]))
+    usual = _usual_count(compared, place)
+    if usual < _FEW_PER_S:
+        return []
     hz = (own.low_hz, own.high_hz)
     text = f"impulses in {band(*hz)} are fewer or weaker: {rate(own.per_s)}, normally {rate(usual)}"
     return [Finding("fewer-impulses", text, None, usual, "1/s", deviation, hz)]
@@ -96,12 +125,16 @@ def _new_rhythm(compared: Comparison, least: float) -> tuple[Rhythm, int, float]
         return None
 
     def strength(candidate: Rhythm, place: int) -> float:
-        """Add up the lines at the candidate's multiples in its band: impulses have several, sidebands do not."""
+        """Add up the lines at the candidate's multiples in its band: impulses have several, sidebands do not.
+
+        Of impulses, no multiple is deeper than the fundamental: what a line is deeper has another cause.
+        """
         lines = [rhythm for rhythm, where in new if where == place]
         total = 0.0
         for multiple in range(1, _HARMONICS + 1):
             at = multiple * candidate.per_s
-            total += max((line.depth for line in lines if abs(line.per_s - at) <= 0.01 * at + 0.5), default=0.0)
+            there = max((line.depth for line in lines if abs(line.per_s - at) <= 0.01 * at + _LINE_HZ), default=0.0)
+            total += min(there, candidate.depth)
         return total
 
     return *max(new, key=lambda found: strength(*found)), deviation
@@ -139,18 +172,48 @@ def _band_ofimpulses_of(compared: Comparison, place: int) -> tuple[Band, str]:
 
 
 def swells_of(compared: Comparison, least: float, impulses: Sequence[Finding]) -> list[Finding]:
-    """Return a rhythm without impulses: the sound swells and fades."""
+    """Return a rhythm without impulses: the sound swells and fades, slowly or fast."""
     if any(finding.name == "rhythmic-impulses" for finding in impulses):
         return []
+    slow = compared.deviations("swells")
+    place = int(np.argmax(slow)) if len(slow) else 0
+    swells = compared.anomaly.impulses[place].swells if len(slow) else ()
+    if swells and slow[place] >= least and not any(finding.value is not None for finding in impulses):
+        normal = _usual_swell(compared, place)
+        return [_swell(swells[0], _joined(compared, slow, place), normal, float(slow[place]))]
     found = _new_rhythm(compared, least)
     if found is None or _uncovered(compared)[found[1]]:
         return []
     rhythm, place, deviation = found
-    where = compared.anomaly.impulses[place]
-    hz = (where.low_hz, where.high_hz)
+    depths = np.array([_depth(each, rhythm) for each in compared.anomaly.impulses])
+    return [_swell(rhythm, _joined(compared, depths, place), _normal_rhythm(compared, rhythm), deviation)]
+
+
+def _depth(impulses: Impulsiveness, rhythm: Rhythm) -> float:
+    """Return how deep the same rhythm is in a band."""
+    return max((each.depth for each in impulses.rhythms if abs(each.per_s - rhythm.per_s) <= _LINE_HZ), default=0.0)
+
+
+def _swell(rhythm: Rhythm, hz: Band, normal: float | None, deviation: float) -> Finding:
     depth = min(100.0, 100 * rhythm.depth)
-    text = f"the sound in {band(*hz)} swells and fades {rate(rhythm.per_s)} by {depth:.0f} %"
-    return [Finding("modulation", text, rhythm.per_s, _normal_rhythm(compared, rhythm), "1/s", deviation, hz)]
+    text = f"the sound in {band(*hz)} swells and fades at {rate(rhythm.per_s)} by {depth:.0f} %"
+    return Finding("modulation", text, rhythm.per_s, normal, "1/s", deviation, hz)
+
+
+def _joined(compared: Comparison, sizes: NDArray[np.float64], place: int) -> Band:
+    """Return this impulse band and those around it in which something is at least half as large, as one."""
+    first = last = place
+    while first > 0 and sizes[first - 1] >= _JOINS * sizes[place]:
+        first -= 1
+    while last + 1 < len(sizes) and sizes[last + 1] >= _JOINS * sizes[place]:
+        last += 1
+    return compared.layout.impulses_hz[first][0], compared.layout.impulses_hz[last][1]
+
+
+def _usual_swell(compared: Comparison, place: int) -> float | None:
+    """Return the rate at which most neighbours swell in a band, or None."""
+    rates = [swell.per_s for other in compared.neighbours for swell in other.impulses[place].swells]
+    return float(np.median(rates)) if 2 * len(rates) > len(compared.neighbours) else None
 
 
 def _same(one: float, other: float) -> bool:

@@ -6,28 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from bench.explanations import FAULTS, named, simulated, source
-from edge_monitor.capture.simulator import render
+from bench.explanations import FAULTS, MACHINES, SPEEDS, judged
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("machine", "seed"), [("pump", 7001), ("fan", 7002), ("gearbox", 7003)])
-def test_the_faults_signature_is_the_first_or_second_finding(machine: str, seed: int) -> None:
-    """Of six faults at 0 dB at least five are named by rate, frequency or band; of six healthy takes five say nothing.
+@pytest.mark.timeout(600)  # 35 s of work, and the machine may be busy
+def test_the_faults_signature_is_the_first_or_second_finding() -> None:
+    """Of nine individuals at three speeds, 90 % of the faults are named, and 95 % of the healthy takes say nothing.
 
-    `bench/explanations.py` does the same on eight individuals of each machine and asks for 90 and 95 %.
+    Named by rate, frequency or band. `bench/explanations.py` asks the same of more of them.
     """
     assert FAULTS == ("bearing", "cavitation", "belt", "rattle", "imbalance", "no-flow")
+    assert SPEEDS == (0.6, 1.0, 1.3)
     encoder = Encoder(find_bundle("spectral", base=REPOSITORY))
-    individual = simulated(machine, seed, encoder)
-    missed = {}
-    for fault in FAULTS:
-        found, difference = named(individual, source(machine, seed, 1, fault))
-        if not found:
-            missed[fault] = difference.sentence
-    assert len(missed) <= 1, missed
-    said = [individual.explain(render(source(machine, seed, take), 10.0)) for take in range(6)]
-    assert sum(bool(difference.findings) for difference in said) <= 1, [difference.sentence for difference in said]
+    said = [
+        each
+        for first, speed in zip((7001, 7002, 7003), SPEEDS, strict=True)
+        for machine in MACHINES
+        for each in judged(machine, first, speed, encoder)
+    ]
+    faults = [(right, told) for row, right, told in said if row != "healthy"]
+    healthy = [(right, told) for row, right, told in said if row == "healthy"]
+    assert (len(faults), len(healthy)) == (54, 54)
+    assert sum(right for right, _ in faults) >= 49, [told for right, told in faults if not right]
+    assert sum(right for right, _ in healthy) >= 52, [told for right, told in healthy if not right]

@@ -94,21 +94,33 @@ def test_regular_impulses_come_first_and_explain_what_they_raise() -> None:
     found = explained(machine(100) + clicks(30, 0.5))
     assert [f.name for f in found.findings] == ["rhythmic-impulses"]
     assert found.findings[0].value == pytest.approx(30, abs=0.3)
-    assert found.sentence.startswith("Impulses at 30.0 per second in 2.2-3.6 kHz, normally none; the loud moments")
+    assert found.sentence.startswith(
+        "Regular impulses at 30.0 per second in 2.2-3.6 kHz, normally none; the loud moments"
+    )
     rhythm = found.counterparts["Rhythmic Clicking or Tapping"]
     assert rhythm is not None
     assert rhythm > 1
     assert found.counterparts["Popping or Knocking Sounds"] == 0.0
 
 
-def test_a_few_knocks_are_irregular_impulses_with_their_times() -> None:
-    """Three knocks at 2.0, 3.1 and 7.4 s are counted, and their times are given."""
+def test_the_largest_difference_comes_first_be_it_a_rhythm_or_not() -> None:
+    """Faint clicks with a loud whistle come after it; loud clicks with the same whistle before."""
+    whistle = 0.02 * np.sin(2 * np.pi * 700 * AT_S)
+    faint = explained(machine(100) + whistle + clicks(30, 0.08)).findings
+    assert [f.name for f in faint] == ["tone", "rhythmic-impulses"]
+    loud = explained(machine(100) + whistle + clicks(30, 0.5)).findings
+    assert [f.name for f in loud] == ["rhythmic-impulses", "tone"]
+    assert all(each[0].deviation > each[1].deviation for each in (faint, loud))
+
+
+def test_a_few_knocks_are_impulses_with_their_times() -> None:
+    """Three knocks at 2.0, 3.1 and 7.4 s are counted, and their times are given; regular or not, three do not say."""
     sound = machine(100)
     ring = np.exp(-AT_S[:400] / 0.004) * np.sin(2 * np.pi * 1800 * AT_S[:400])
     for at_s in (2.0, 3.1, 7.4):
         sound[round(at_s * RATE_HZ) : round(at_s * RATE_HZ) + 400] += 0.6 * ring
     first = explained(sound).findings[0]
-    assert first.name == "irregular-impulses"
+    assert first.name == "impulses"
     assert first.value == pytest.approx(0.3, abs=0.02)
     assert [(start + end) / 2 for start, end in first.times_s] == pytest.approx([2.0, 3.1, 7.4], abs=0.02)
 
