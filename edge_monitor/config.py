@@ -274,7 +274,9 @@ class ExplainSettings(_Settings):
         default=120.0, description="for one attempt with its retries; the next one is made later"
     )
     requests_per_day: Annotated[int, Field(ge=0)] = Field(default=100, description="at most, UTC day")
-    requests_per_alarm: Annotated[int, Field(ge=1, le=100)] = Field(default=6, description="at most, retries included")
+    requests_per_alarm: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=6, description="at most, retries and those by hand included"
+    )
     expire_h: Positive = Field(default=336.0, description="after so many hours without an answer: unavailable")
 
     @model_validator(mode="after")

@@ -73,7 +73,7 @@ def _make(
     from edge_monitor.evaluate.captions import Captions
     from edge_monitor.evaluate.datasets import read_dataset
     from edge_monitor.evaluate.learnt import Ear
-    from edge_monitor.evaluate.listening import PAGE, Progress, make
+    from edge_monitor.evaluate.listening import PAGE, Progress, key_of, make
     from edge_monitor.explain.prompts import PROMPT_VERSION
 
     model = settings.model if settings else ModelSettings()
@@ -98,19 +98,26 @@ def _make(
                  made_with=made_with, progress=progress)  # fmt: skip
     count = sum(len(item.captions) for item in sheet.items)
     if as_json:
-        facts = {"page": str(out / PAGE), "sheet": sheet.name, "items": len(sheet.items), "captions": count}
+        facts = {
+            "page": str(out / PAGE),
+            "key": str(key_of(out)),
+            "sheet": sheet.name,
+            "items": len(sheet.items),
+            "captions": count,
+        }
         click.echo(json.dumps({**facts, "missing": sheet.missing}))
     else:
         click.echo(f"{out / PAGE}: {len(sheet.items)} items with {count} captions to rate")
+        click.echo(f"{key_of(out)}: whose caption is whose; no rater may see it")
 
 
 def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
     from edge_monitor.errors import DatasetError
     from edge_monitor.evaluate.answers import read_answers, read_key
-    from edge_monitor.evaluate.listening import KEY
+    from edge_monitor.evaluate.listening import key_of
     from edge_monitor.evaluate.opinion import tally
 
-    answers = read_answers(paths, read_key(out / KEY))
+    answers = read_answers(paths, read_key(key_of(out)))
     for line in answers.complaints:
         click.echo(f"edge-monitor: {line}", err=True)
     if not answers.ratings:

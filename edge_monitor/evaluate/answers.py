@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-COLUMNS = ("rater", "item", "machine", "id", "clip", "slot", "rating")
+COLUMNS = ("rater", "item", "slot", "rating")
 _LOWEST, _HIGHEST = 1, 5
 
 
@@ -63,8 +63,8 @@ def read_key(path: Path) -> dict[str, KeyItem]:
             for item in content["items"]
         }
     except FileNotFoundError as error:
-        hint = "--out names the folder of the sheet that was rated"
-        raise DatasetError("no key.json in this folder", where=str(path.parent), hint=hint) from error
+        hint = "--out names the folder of the sheet that was rated; its key lies beside it"
+        raise DatasetError("no such key", where=str(path), hint=hint) from error
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror}", where=str(path)) from error
     except (ValueError, KeyError, TypeError) as error:

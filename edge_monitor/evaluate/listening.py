@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Tell = Callable[[str], None]
 
 CLIPS_PER_ID = 3  # the paper, IV-A: three samples of each id that showed the highest anomaly scores
-PAGE, KEY = "index.html", "key.json"
+PAGE = "index.html"
 _EVERY = 100  # clips between two lines of progress
 
 
@@ -40,6 +40,12 @@ class Progress:
 
     tell: Tell  # how far it is
     complain: Tell  # what is left out, and why
+
+
+def key_of(out: Path) -> Path:
+    """Return where the key of the sheet in the folder `out` lies: beside it, so that the folder can be given away."""
+    folder = out.resolve() if out.name in {"", ".."} else out
+    return folder.with_name(f"{folder.name}-key.json")
 
 
 def make(
@@ -53,11 +59,13 @@ def make(
     made_with: Mapping[str, str],
     progress: Progress,
 ) -> Sheet:
-    """Write the sheet into the folder `out` and return it; what cannot be heard or said is left out with a line.
+    """Write the sheet into the folder `out`, its key beside it, and return it.
+
+    What cannot be heard or said is left out with a line.
 
     Raises DatasetError when `out` holds a sheet already or cannot be written, or no machine gives an item.
     """
-    if (out / KEY).exists() or (out / PAGE).exists():
+    if key_of(out).exists() or (out / PAGE).exists():
         raise DatasetError("holds a listening sheet already", where=str(out), hint="name another folder, or delete it")
     maker = _Maker(dataset, ear, captions, out, window_s, progress, failed={})
     try:
@@ -69,7 +77,7 @@ def make(
         sheet = Sheet(items, captions.missing | failed, seed, made_with)
         if not said:
             raise DatasetError("no machine gives anything to rate", where=str(dataset.folder))
-        (out / KEY).write_text(sheet.key(), "utf-8")
+        key_of(out).write_text(sheet.key(), "utf-8")
         (out / PAGE).write_text(render(sheet), "utf-8")
     except (OSError, soundfile.LibsndfileError) as error:
         raise DatasetError(f"cannot be written: {error}", where=str(out)) from error
@@ -160,7 +168,7 @@ class _Maker:
             score=scored.score,
             sound=sounds[0],
             normals=tuple(sounds[1:]),
-            picture=self._draw(number, individual, scored),
+            pictures=tuple(self._draw(number, individual, scored)),
             captions=said,
         )
 
@@ -173,12 +181,14 @@ class _Maker:
         clip = heard.clip.path.relative_to(self.dataset.folder.resolve())
         return Sound(file, clip.as_posix(), round(heard.start_s, 3))
 
-    def _draw(self, number: int, individual: Individual, scored: Scored) -> str:
+    def _draw(self, number: int, individual: Individual, scored: Scored) -> Iterator[str]:
+        """Draw the sound beside each of its nearest normals; yield the files."""
         sound = self._panel("The sound that stood out", scored.worst)
-        normal = self._panel("Nearest normal sound", scored.neighbours[0])
-        file = f"pictures/{number:03d}.png"
-        (self.out / file).write_bytes(draw(f"Item {number}: {individual.label}", "", sound, normal))
-        return file
+        for place, normal in enumerate(scored.neighbours, start=1):
+            file = f"pictures/{number:03d}-{place}.png"
+            beside = self._panel(f"Normal sound {place}", normal)
+            (self.out / file).write_bytes(draw(f"Item {number}: {individual.label}", "", sound, beside))
+            yield file
 
     def _panel(self, caption: str, heard: Heard) -> Panel:
         window = self.ear.window(heard)

@@ -2,14 +2,14 @@
 "use strict";
 // The form of a listening sheet: keeps the answers in this browser, counts them, writes them as CSV.
 
-const COLUMNS = ["rater", "item", "machine", "id", "clip", "slot", "rating"];
+const COLUMNS = ["rater", "item", "slot", "rating"];
 
 // RFC 4180
 function field(value) {
   return /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
 }
 
-// answers: [{item, machine, id, clip, slot, rating}], all strings
+// answers: [{item, slot, rating}], all strings
 function toCsv(rater, answers) {
   const rows = answers.map((answer) => COLUMNS.map((name) => (name === "rater" ? rater : answer[name])));
   return [COLUMNS, ...rows].map((row) => row.map(field).join(",") + "\r\n").join("");

@@ -18,7 +18,7 @@ _HERE = Path(__file__).parent
 
 
 def render(sheet: Sheet) -> str:
-    """Return index.html. It names no method of a caption; sounds and pictures are files beside it."""
+    """Return index.html. It names no clip and no method of a caption; sounds and pictures are files beside it."""
     style, script = ((_HERE / name).read_text("utf-8") for name in ("page.css", "page.js"))
     # Captions come from models: nothing but this very script runs, and nothing is fetched from anywhere.
     opening = head(
@@ -71,13 +71,12 @@ def _item(sheet: Sheet, position: int) -> str:
     item = sheet.items[position]
     name = sheet.item_name(position)
     title = f"Item {position + 1} of {len(sheet.items)}: {item.machine} {item.machine_id}"
-    picture = "Spectrograms of the sound that stood out and of its nearest normal sound, and the change in each band"
     sounds = "".join(_sounds(item))
-    slots = "\n".join(_slot(item, name, slot) for slot in sheet.slots(position))
+    slots = "\n".join(_slot(name, slot) for slot in sheet.slots(position))
     return f"""<section aria-labelledby="{name}">
 <h2 id="{name}">{escape(title)}</h2>
 <div class="sounds">{sounds}</div>
-<img src="{escape(item.picture)}" alt="{picture}" loading="lazy">
+{"".join(_pictures(item))}
 {slots}
 </section>"""
 
@@ -93,9 +92,14 @@ def _player(label: str, sound: Sound) -> str:
     return f"<figure><figcaption>{label}</figcaption>{player}</figure>"
 
 
-def _slot(item: Item, name: str, slot: Slot) -> str:
-    facts = {"item": name, "machine": item.machine, "id": item.machine_id, "clip": item.sound.clip, "slot": slot.slot}
-    attributes = " ".join(f'data-{key}="{escape(value)}"' for key, value in facts.items())
+def _pictures(item: Item) -> Iterator[str]:
+    for number, picture in enumerate(item.pictures, start=1):
+        shown = f"Spectrograms of the sound that stood out and of normal sound {number}, and the change in each band"
+        yield f'<img src="{escape(picture)}" alt="{shown}" loading="lazy">'
+
+
+def _slot(name: str, slot: Slot) -> str:
+    attributes = f'data-item="{name}" data-slot="{slot.slot}"'
     group = f"{name}-{slot.slot}"
     words = {RATINGS[0]: " worst", RATINGS[-1]: " best"}
     choices = "".join(

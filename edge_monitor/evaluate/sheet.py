@@ -35,7 +35,7 @@ class Item:
     score: float  # of the clip, eq. 1 of the paper: a mean distance, >= 0, higher = more anomalous
     sound: Sound
     normals: tuple[Sound, ...]  # nearest first
-    picture: str  # spectrograms, relative to the sheet's folder
+    pictures: tuple[str, ...]  # spectrograms, one with each normal, relative to the sheet's folder
     captions: Mapping[str, str]  # by method
 
 
@@ -76,7 +76,7 @@ class Sheet:
         )
 
     def key(self) -> str:
-        """Return key.json: what no rater may see."""
+        """Return the key: what no rater may see, the clips' names too, which tell the truth."""
         items = [
             {
                 "item": self.item_name(position),

@@ -12,7 +12,7 @@ from edge_monitor.evaluate.answers import KeyItem, read_answers, read_key
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEAD = "rater,item,machine,id,clip,slot,rating"
+HEAD = "rater,item,slot,rating"
 KEY = {
     "s-01": KeyItem("pump", "id_00", {"A": "measured", "B": "zero-shot"}),
     "s-02": KeyItem("fan", "id_02", {"A": "zero-shot", "B": "measured"}),
@@ -22,7 +22,7 @@ KEY = {
 def test_ratings_are_told_by_method(tmp_path: Path) -> None:
     """The slot's method and the item's machine come from the key, not from the file."""
     path = tmp_path / "a.csv"
-    path.write_text(f"{HEAD}\nann,s-01,x,y,z,A,4\nann,s-02,x,y,z,A,2\n")
+    path.write_text(f"{HEAD}\nann,s-01,A,4\nann,s-02,A,2\n")
     read = read_answers([path], KEY)
     assert read.complaints == ()
     assert [(r.machine, r.machine_id, r.method, r.value) for r in read.ratings] == [
@@ -37,10 +37,10 @@ def test_bad_files_and_rows_are_left_out_in_one_line_each_and_the_rest_counts(tm
         "empty.csv": b"",
         "other.csv": b"rater,item\nann,s-01\n",
         "rows.csv": (
-            f"{HEAD}\nann,s-01,,,,A,6\nann,s-09,,,,A,3\nann,s-01,,,,C,3\n,s-01,,,,A,3\nann,s-01,,,,A\nann,s-01,,,,B,3\n"
+            f"{HEAD}\nann,s-01,A,6\nann,s-09,A,3\nann,s-01,C,3\n,s-01,A,3\nann,s-01,A\nann,s-01,B,3\n"
         ).encode(),
-        "one.csv": f"{HEAD}\nbob,t-01,,,,A,3\nbob,s-01,,,,A,3\n".encode(),
-        "torn.csv": f'{HEAD}\ncid,s-01,,,,A,3\n"ci{"x" * 200_000}'.encode(),
+        "one.csv": f"{HEAD}\nbob,t-01,A,3\nbob,s-01,A,3\n".encode(),
+        "torn.csv": f'{HEAD}\ncid,s-01,A,3\n"ci{"x" * 200_000}'.encode(),
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -53,7 +53,7 @@ def test_bad_files_and_rows_are_left_out_in_one_line_each_and_the_rest_counts(tm
         "folder.csv: left out: cannot be read: Is a directory",
         "binary.csv: left out: not a CSV in UTF-8",
         f"empty.csv: left out: no column {columns}",
-        "other.csv: left out: no column machine, id, clip, slot, rating",
+        "other.csv: left out: no column slot, rating",
         "rows.csv: 5 rows are left out, row 2: rating '6' is not 1 to 5",
         "one.csv: 1 row is left out, row 2: item 't-01' is not of this sheet",
         "torn.csv: left out from row 3 on: field larger than field limit (131072)",
@@ -66,14 +66,14 @@ def test_bad_files_and_rows_are_left_out_in_one_line_each_and_the_rest_counts(tm
 def test_a_spreadsheet_may_have_saved_the_file(tmp_path: Path) -> None:
     """A byte order mark and semicolons are what some of them write."""
     path = tmp_path / "a.csv"
-    path.write_text(f"{HEAD};\n".replace(",", ";") + "Jörg;s-01;;;;B; 5 ;\n", "utf-8-sig")
+    path.write_text(f"{HEAD};\n".replace(",", ";") + "Jörg;s-01;B; 5 ;\n", "utf-8-sig")
     (rating,) = read_answers([path], KEY).ratings
     assert (rating.rater, rating.method, rating.value) == ("Jörg", "zero-shot", 5)
 
 
 def test_a_later_rating_replaces_the_earlier_one(tmp_path: Path) -> None:
     """A sheet downloaded half done and again at the end counts once."""
-    for name, rows in (("1.csv", "ann,s-01,,,,A,1\n"), ("2.csv", "ann,s-01,,,,A,4\nann,s-01,,,,B,2\n")):
+    for name, rows in (("1.csv", "ann,s-01,A,1\n"), ("2.csv", "ann,s-01,A,4\nann,s-01,B,2\n")):
         (tmp_path / name).write_text(f"{HEAD}\n{rows}")
     read = read_answers([tmp_path / "1.csv", tmp_path / "2.csv"], KEY)
     assert [(r.method, r.value) for r in read.ratings] == [("measured", 4), ("zero-shot", 2)]
@@ -82,7 +82,7 @@ def test_a_later_rating_replaces_the_earlier_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no key.json in this folder"),
+        (None, "no such key"),
         ("{", "not the key of a listening sheet"),
         ("[]", "not the key of a listening sheet"),
         ('{"key_version": 9}', "a key of version 9, not 1"),

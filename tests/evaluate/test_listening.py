@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import soundfile
@@ -66,16 +66,20 @@ def configure(folder: Path, url: str, per_day: int = 100) -> Path:
     return path
 
 
+def key_of(out: Path) -> dict[str, Any]:
+    """Return a sheet's key."""
+    return dict(json.loads((out.parent / f"{out.name}-key.json").read_text()))
+
+
 def fill(out: Path, name: str, ratings: dict[str, int]) -> Path:
     """Answer a whole sheet as the form would; `ratings` are by method."""
     path = out.parent / f"{name}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["rater", "item", "machine", "id", "clip", "slot", "rating"])
-        for item in json.loads((out / "key.json").read_text())["items"]:
+        writer.writerow(["rater", "item", "slot", "rating"])
+        for item in key_of(out)["items"]:
             for slot in item["slots"]:
-                place = [item["machine"], item["id"], item["clip"], slot["slot"]]
-                writer.writerow([name, item["item"], *place, ratings[slot["method"]]])
+                writer.writerow([name, item["item"], slot["slot"], ratings[slot["method"]]])
     return path
 
 
@@ -89,7 +93,7 @@ def test_a_sheet_without_network_and_its_tally(dataset: Path, tmp_path: Path) ->
     assert (made["items"], made["captions"], sorted(made["missing"])) == (
         3, 3, ["combination", "measured-worded", "text-decoder", "zero-shot"],
     )  # fmt: skip
-    key = json.loads((out / "key.json").read_text())
+    key = key_of(out)
     assert [item["anomalous"] for item in key["items"]] == [True, True, True]
     scores = [item["score"] for item in key["items"]]
     assert scores == sorted(scores, reverse=True)
@@ -99,8 +103,12 @@ def test_a_sheet_without_network_and_its_tally(dataset: Path, tmp_path: Path) ->
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert files == [
         *(f"audio/00{item}-{place}.flac" for item in (1, 2, 3) for place in range(5)),
-        "index.html", "key.json", "pictures/001.png", "pictures/002.png", "pictures/003.png",
+        "index.html", *(f"pictures/00{item}-{place}.png" for item in (1, 2, 3) for place in (1, 2, 3, 4)),
     ]  # fmt: skip
+    assert made["key"] == f"{out}-key.json"
+    folder = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert b"anomaly_id" not in folder
+    assert b"normal_id" not in folder
     first, rate_hz = soundfile.read(out / "audio/001-0.flac")
     original, _ = soundfile.read(dataset / key["items"][0]["clip"])
     assert (rate_hz, first.tolist()) == (16_000, original.tolist())
@@ -131,7 +139,10 @@ def test_a_bundle_that_talks_gives_the_papers_three_methods(dataset: Path, tmp_p
         config = configure(tmp_path, llm.base_url)
         done = evaluate(dataset, "--out", out, "--bundle", f"{bundle}/", "--config", config, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{out}/index.html: 3 items with 9 captions to rate\n"
+    assert done.stdout == (
+        f"{out}/index.html: 3 items with 9 captions to rate\n"
+        f"{out}-key.json: whose caption is whose; no rater may see it\n"
+    )
     assert "pump id_00: not measured: 1.5 s of sound are too short to measure (2 s at least)" in done.stderr
     prompts = [request.prompt for request in llm.requests]
     assert [prompt.split("\n")[1][:40] for prompt in prompts] == [
@@ -139,7 +150,7 @@ def test_a_bundle_that_talks_gives_the_papers_three_methods(dataset: Path, tmp_p
         "The acoustic features of the anomalous s",
         "The caption and the acoustic features of",
     ] * 3
-    key = json.loads((out / "key.json").read_text())
+    key = key_of(out)
     assert sorted(slot["method"] for slot in key["items"][0]["slots"]) == ["combination", "text-decoder", "zero-shot"]
     assert key["missing"] == {
         "measured": "the sound could not be measured", "measured-worded": "the sound could not be measured",
@@ -152,7 +163,7 @@ def test_the_budget_ends_the_asking_and_the_sheet_is_made_of_what_there_is(datas
     with LlmServer(says("This sound is fuller.")) as llm:
         config = configure(tmp_path, llm.base_url, per_day=2)
         done = evaluate(dataset, "--out", "sheet", "--config", config, cwd=tmp_path)
-    assert done.stdout == "sheet/index.html: 3 items with 5 captions to rate\n"
+    assert done.stdout.splitlines()[0] == "sheet/index.html: 3 items with 5 captions to rate"
     assert len(llm.requests) == 2
     assert done.stderr.splitlines()[-1] == (
         "edge-monitor: pump id_00, item 3: measured-worded: not asked: 2 requests are spent "
@@ -165,8 +176,8 @@ def test_an_llm_that_refuses_leaves_the_measured_captions(dataset: Path, tmp_pat
     with LlmServer(refuses(401)) as llm:
         config = configure(tmp_path, llm.base_url)
         done = evaluate(dataset, "--out", "sheet", "--config", config, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "sheet/index.html: 3 items with 3 captions to rate\n")
-    missing = json.loads((tmp_path / "sheet/key.json").read_text())["missing"]
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "sheet/index.html: 3 items with 3 captions to rate")
+    missing = key_of(tmp_path / "sheet")["missing"]
     assert "401" in missing["measured-worded"]
 
 
@@ -184,10 +195,11 @@ def test_wrong_input_is_one_line(dataset: Path, tmp_path: Path) -> None:
         "edge-monitor: pump id_00: left out: 3 normal windows to learn, needs 5",
         "edge-monitor: set: no machine gives anything to rate",
     ]
-    assert not (tmp_path / "sheet/key.json").exists()
+    assert not (tmp_path / "sheet-key.json").exists()
     done = evaluate(dataset, "--out", "sheet", "--machine", "fan", cwd=tmp_path)
     assert done.stderr == f"edge-monitor: {dataset}: no machine is named 'fan' (it has pump)\n"
     done = evaluate("--tally", "x.csv", "--out", "sheet", cwd=tmp_path)
     assert done.stderr == (
-        "edge-monitor: sheet: no key.json in this folder (--out names the folder of the sheet that was rated)\n"
+        "edge-monitor: sheet-key.json: no such key"
+        " (--out names the folder of the sheet that was rated; its key lies beside it)\n"
     )

@@ -31,7 +31,7 @@ def item(number: int) -> Item:
         score=7.5,
         sound=Sound(f"audio/{number:03d}-0.flac", f"pump/test/anomaly_id_00_0000000{number}.wav", 0.0),
         normals=tuple(Sound(f"audio/{number:03d}-{n}.flac", f"pump/train/{n}.wav", 0.0) for n in (1, 2, 3, 4)),
-        picture=f"pictures/{number:03d}.png",
+        pictures=tuple(f"pictures/{number:03d}-{n}.png" for n in (1, 2, 3, 4)),
         captions=METHODS,
     )
 
@@ -70,21 +70,22 @@ class _Parsed(HTMLParser):
 
 
 def test_each_item_has_its_sounds_spectrogram_and_a_rating_for_each_caption() -> None:
-    """Five players, one picture with a description, and five labelled choices to a caption."""
+    """Five players, a picture with each normal, described, and five labelled choices to a caption."""
     parsed = _Parsed(render(sheet()))
     assert parsed.open == []
     assert [audio["src"] for audio in parsed.all("audio")][:5] == [f"audio/001-{n}.flac" for n in range(5)]
     assert len(parsed.all("audio")) == 10
-    assert [image["src"] for image in parsed.all("img")] == ["pictures/001.png", "pictures/002.png"]
+    assert [image["src"] for image in parsed.all("img")] == [
+        f"pictures/00{i}-{n}.png" for i in (1, 2) for n in (1, 2, 3, 4)
+    ]
     assert all(image["alt"] for image in parsed.all("img"))
     radios = [choice for choice in parsed.all("input") if choice.get("type") == "radio"]
     assert [radio["value"] for radio in radios] == ["1", "2", "3", "4", "5"] * 6
     assert len({radio["name"] for radio in radios}) == 6
     assert len(parsed.all("label")) == 1 + 30
     first = parsed.all("fieldset")[0]
-    assert {name: first[f"data-{name}"] for name in ("machine", "id", "clip", "slot")} == {
-        "machine": "pump", "id": "id_00", "clip": "pump/test/anomaly_id_00_00000001.wav", "slot": "A",
-    }  # fmt: skip
+    facts = {name: value for name, value in first.items() if name.startswith("data-")}
+    assert facts == {"data-item": sheet().item_name(0), "data-slot": "A"}
     identifiers = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
 
@@ -101,6 +102,13 @@ def test_nothing_is_fetched_and_only_its_own_script_runs() -> None:
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert not parsed.all("link")
     assert "src" not in parsed.all("script")[0]
+
+
+def test_the_page_names_no_clip() -> None:
+    """A clip's name says what it is: "anomaly" stands in it, or the folder of the test."""
+    html = render(sheet())
+    assert "anomaly" not in html
+    assert ".wav" not in html
 
 
 def test_the_page_names_no_method_of_a_caption_but_those_that_are_missing() -> None:
@@ -144,20 +152,15 @@ def test_the_key_tells_whose_caption_is_where(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node, which runs the page's own script")
 def test_the_csv_of_the_form_is_what_the_tally_reads(tmp_path: Path) -> None:
-    """The page's script writes RFC 4180: commas, quotes and line breaks in names survive."""
+    """The page's script writes RFC 4180: commas and quotes in names survive."""
     one = sheet(items=1)
     name = one.item_name(0)
-    answers = [{"item": name, "machine": "pump", "id": "id_00", "clip": 'a "b", c.wav', "slot": slot, "rating": rating}
-               for slot, rating in (("A", "5"), ("C", "2"))]  # fmt: skip
+    answers = [{"item": name, "slot": slot, "rating": rating} for slot, rating in (("A", "5"), ("C", "2"))]
     call = f"process.stdout.write(toCsv('Zoë, \"Z\"', {json.dumps(answers)}))"
     done = subprocess.run(
         ["node", "-e", SCRIPT.read_text("utf-8") + call], capture_output=True, check=True, timeout=30
     )  # fmt: skip
-    assert done.stdout.decode() == (
-        "rater,item,machine,id,clip,slot,rating\r\n"
-        f'"Zoë, ""Z""",{name},pump,id_00,"a ""b"", c.wav",A,5\r\n'
-        f'"Zoë, ""Z""",{name},pump,id_00,"a ""b"", c.wav",C,2\r\n'
-    )
+    assert done.stdout.decode() == (f'rater,item,slot,rating\r\n"Zoë, ""Z""",{name},A,5\r\n"Zoë, ""Z""",{name},C,2\r\n')
     (tmp_path / "key.json").write_text(one.key())
     (tmp_path / "z.csv").write_bytes(done.stdout)
     read = read_answers([tmp_path / "z.csv"], read_key(tmp_path / "key.json"))
