@@ -30,7 +30,7 @@ def main() -> None:
     # hnswlib as scripts/setup.sh compiles it, and why.
     compiling = {**os.environ, "HNSWLIB_NO_NATIVE": "1"}
     subprocess.run([*pinned, "--no-cache-dir", "--no-binary", "hnswlib", "hnswlib>=0.8"], env=compiling, check=True)
-    subprocess.run([*pinned, "--editable", str(ROOT), *_TESTS], check=True)
+    subprocess.run([*pinned, "--editable", f"{ROOT}[llm]", *_TESTS], check=True)
     subprocess.run([*install, "--no-deps", _VOCABULARY], check=True)
     stamp.write_text(wanted, "utf-8")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -26,4 +29,15 @@ def command(*, config_path: Path, verbose: bool) -> None:
     from edge_monitor.service.runner import Runner
 
     logs.configure(debug=verbose)
-    raise SystemExit(Runner(config_path).run())
+    _leave(Runner(config_path).run())
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, all that matters being closed, without the interpreter's own end.
+
+    That one aborts when a thread nobody waits for, of an explanation or an enrolment, is inside a model just then.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a log that was closed is no reason to fail
+            stream.flush()
+    os._exit(code)

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 LOOK_S = 60.0  # how often waiting jobs are looked at: they expire, the budget's day ends, the server comes back
 MOST_UNANSWERED = 2  # requests whose answers a stop of the node lost: each may have been paid for
-_DECODING_S = 3.0  # a stop waits so long for a caption: the interpreter must not end inside the decoder
-_ASKING_S = 0.2
+_CLOSING_S = 0.2
 _HOUR_S = 3600.0
 
 
@@ -55,7 +54,7 @@ class Narrator:
         self._made_s: dict[str, float] = {}  # monotonic time at which a waiting alarm's job was made, seconds
         self._changed = threading.Condition()
         self._woken = True  # there may be jobs of the last run
-        self._busy = self._decoding = self._closing = False
+        self._busy = self._closing = False
         self._thread = SupervisedThread("narrator", self._run)
         self.is_alive = self._thread.is_alive
         self.health = self._thread.health
@@ -74,12 +73,12 @@ class Narrator:
             return not (self._woken or self._busy)
 
     def close(self) -> None:
-        """Let the thread end; a request that is out is not waited for, its job goes on with the next run."""
+        """Let the thread end; a caption or a request is not waited for, its job goes on with the next run."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread.started:
-            self._thread.join(_DECODING_S if self._decoding else _ASKING_S)
+            self._thread.join(_CLOSING_S)
 
     def _run(self) -> None:
         wait_s: float | None = None
@@ -130,13 +129,10 @@ class Narrator:
         if self._breaker.rest_s(clock.now().monotonic_s) > 0 or self._day_is_spent():
             return False
         try:
-            self._decoding = True
             prompt = self._prompt(job)
         except EdgeMonitorError as error:
             self._end(job, str(error))
             return True
-        finally:
-            self._decoding = False
         return self._word(job, prompt)
 
     def _hopeless(self, job: Job) -> str:

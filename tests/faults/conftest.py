@@ -12,6 +12,7 @@ import soundfile
 from tests.faults.oracle import TURN_S, Plant
 from tests.service.conftest import enrolled_state, healthy_clips
 from tests.service.sounds import pump
+from tests.sharing import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,11 +24,13 @@ __all__ = ["enrolled_state", "healthy_clips"]
 @pytest.fixture(scope="session")
 def turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a WAV file of one turn: the healthy pump, then the rattling one."""
-    half_s = TURN_S / 2
-    sound = np.concatenate([pump(half_s, take=1), pump(half_s, take=2, fault="rattle", fault_db=12.0)])
-    path = tmp_path_factory.mktemp("turns") / "turns.wav"
-    soundfile.write(path, sound, 16_000, subtype="PCM_16")
-    return path
+
+    def record(folder: Path) -> None:
+        half_s = TURN_S / 2
+        sound = np.concatenate([pump(half_s, take=1), pump(half_s, take=2, fault="rattle", fault_db=12.0)])
+        soundfile.write(folder / "turns.wav", sound, 16_000, subtype="PCM_16")
+
+    return made_once(tmp_path_factory, "turns", record) / "turns.wav"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from tests.service.product import Product
 from tests.service.sounds import pump, write_clips
+from tests.sharing import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,18 +21,18 @@ IDLE = '{ kind = "simulator", machine = "pump", take = 1, pace = "realtime" }'
 @pytest.fixture(scope="session")
 def healthy_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of ten minutes of healthy pump in 10 s clips."""
-    folder = tmp_path_factory.mktemp("healthy")
-    write_clips(folder, "healthy", pump(600))
-    return folder
+    return made_once(tmp_path_factory, "healthy", lambda folder: write_clips(folder, "healthy", pump(600)))
 
 
 @pytest.fixture(scope="session")
 def enrolled_state(tmp_path_factory: pytest.TempPathFactory, healthy_clips: Path) -> Path:
     """Return the state directory of a node that knows the healthy pump; copy it, never use it."""
-    product = Product(tmp_path_factory.mktemp("enrolled"), IDLE)
-    done = product.command("enroll", str(healthy_clips))
-    assert done.returncode == 0, done.stderr
-    return product.state
+
+    def enroll(folder: Path) -> None:
+        done = Product(folder, IDLE).command("enroll", str(healthy_clips))
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "enrolled", enroll) / "state"
 
 
 @pytest.fixture

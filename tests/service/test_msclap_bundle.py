@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 import pytest
 import soundfile
 
+from edge_monitor.explain.redaction import redact
 from tests.broker import Broker, Subscriber
+from tests.llm_server import GOOD, LlmServer, says
+from tests.service.conftest import IDLE
+from tests.service.explained import explain, explanations
 from tests.service.product import Product
 from tests.service.sounds import pump, write_clips
 from tests.sound_server import SoundServer, microphone_server_fixture
@@ -29,7 +35,7 @@ PEAK_RSS_MB = 220
 
 
 def test_msclap_runs_from_enrolment_to_an_alert(full_size: FullSize, tmp_path: Path) -> None:
-    """Healthy clips are enrolled; a hiss instead of the pump is anomalous, reaches a subscriber, and has words."""
+    """A hiss instead of the pump is anomalous, reaches a subscriber, and an LLM words it by each of three methods."""
     origin = full_size.bundle.manifest.origin
     assert origin is not None
     assert origin.weights == "random"
@@ -40,42 +46,59 @@ def test_msclap_runs_from_enrolment_to_an_alert(full_size: FullSize, tmp_path: P
         np.random.default_rng(0).normal(0.0, 0.1, 60 * 16_000).astype(np.float32)
     )  # nothing subtle: the weights are random
     write_clips(clips, "1_faulty", hiss)
-    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
+    with Broker(tmp_path) as broker, Subscriber(broker.port) as scada, LlmServer(says(GOOD)) as llm:
         source = f'{{ kind = "recording", path = "{clips}", pace = "max" }}'
-        product = Product(tmp_path, source, mqtt_port=broker.port, bundle=f"{full_size.bundle.folder}/")
+        extra = explain(tmp_path, llm.base_url, method="combination")
+        product = Product(tmp_path, source, mqtt_port=broker.port, bundle=f"{full_size.bundle.folder}/", extra=extra)
         assert product.answer("enroll", str(healthy))["normals"] > 20
         scored = product.answer("score", str(clips / "1_faulty_000.wav"))
         assert scored["anomalous"], scored
         assert product.command("run").returncode == 0
         start = json.loads(scada.wait_for("edge-monitor/v1/plant/edge/pump/alert")[0].payload)
+        product.source = IDLE  # five captions take longer than a recording that has ended is waited for
+        with product.daemon() as daemon:
+            told = explanations(scada, 2, seconds=100)
+            assert daemon.stop() == 0
+        for method in ("text-decoder", "zero-shot"):
+            said = product.answer("explain", start["alarm_id"], "--method", method)
+            assert (said["worded"]["method"], said["worded"]["text"]) == (method, GOOD)
     assert (start["event"], start["bundle"]) == ("start", "msclap-2023")
-    one = str(tmp_path / "one_window.wav")
-    soundfile.write(one, hiss[: 7 * 16_000], 16_000)
-    words = [json.loads(line) for line in product.command("similarity", one, "--json").stdout.splitlines()]
-    assert len(words[0]["similarities"]) == 9  # the paper's eight, and one given to the build
-    captions = [json.loads(line)["caption"] for line in product.command("caption", one, "--json").stdout.splitlines()]
-    assert captions[0].startswith("Sounds like")
-    check_explanations(product, one, captions, [each["similarities"] for each in words])
+    worded = told[1]
+    assert (worded["alarm_id"], worded["method"], worded["text"]) == (start["alarm_id"], "combination", GOOD)
+    check_prompts(product, healthy, [request.prompt for request in llm.requests])
+    assert worded["caption"].rstrip("…") in llm.requests[0].prompt  # a message is bounded
 
 
-def check_explanations(
-    product: Product, faulty: str, captions: list[str], similarities: list[dict[str, float]]
-) -> None:
-    """Have a sound explained by each of the paper's methods; what it is made of is what the bundle says by itself."""
-    told = {
-        method: product.answer("explain", faulty, "--method", method, "--dry-run")
-        for method in ("text-decoder", "zero-shot", "combination")
-    }
-    for method in ("text-decoder", "combination"):
-        said = told[method]["captions"]
-        assert said["anomaly"] in captions
-        assert len(said["normals"]) == 4
-        for caption in (said["anomaly"], *said["normals"]):
-            assert caption.rstrip(".") in told[method]["prompt"]
-    for method in ("zero-shot", "combination"):
-        own = {text: each["anomaly"] for text, each in told[method]["similarities"].items()}
-        assert any(own == pytest.approx(window, abs=1e-6) for window in similarities)
-        assert f"{next(iter(own.values())):.4f}" in told[method]["prompt"]
+def check_prompts(product: Product, healthy: Path, asked: list[str]) -> None:
+    """Check that what was asked of the normals is what `caption` and `similarity` say of their files."""
+    combination, text_decoder, zero_shot = asked
+    [(kept,)] = product.rows("SELECT neighbours FROM alarms")
+    nearest = [(str(healthy / each["recording"]), each["recording_start_s"]) for each in json.loads(kept)]
+    assert len(nearest) == 4
+    files = sorted({file for file, _ in nearest})
+    captions = by_window(product, "caption", files)
+    words = by_window(product, "similarity", files)
+    wanted = [redact(captions[place]["caption"]).rstrip(".") for place in nearest]
+    assert wanted[0].startswith("Sounds like")
+    assert f"are given as: {', '.join(wanted)}. Please describe" in text_decoder
+    head, *rows = table(zero_shot)
+    assert (len(head), len(rows)) == (9, 4)  # the paper's eight texts, and one given to the build
+    for place, row in zip(nearest, rows, strict=True):
+        assert [float(cosine) for cosine in row] == pytest.approx(list(words[place]["similarities"].values()), abs=6e-5)
+        assert head == list(words[place]["similarities"])
+    assert table(combination) == [["caption", *head], *([text, *row] for text, row in zip(wanted, rows, strict=True))]
+
+
+def by_window(product: Product, verb: str, files: list[str]) -> dict[tuple[str, float], dict[str, Any]]:
+    """Return what a command says of each window, by file and position."""
+    lines = product.command(verb, *files, "--json").stdout.splitlines()
+    return {(each["file"], each["start_s"]): each for each in map(json.loads, lines)}
+
+
+def table(prompt: str) -> list[list[str]]:
+    """Return a prompt's CSV of the normal sounds."""
+    text = prompt.rpartition(" are given as ")[2].partition(". A higher value")[0]
+    return list(csv.reader(io.StringIO(text, newline="")))
 
 
 def test_a_daemon_with_the_int8_encoder_is_small(
