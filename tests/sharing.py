@@ -18,12 +18,13 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     """Return the run's folder of this name; the first process that asks has `make` fill it, the others wait."""
     own = factory.getbasetemp()
     root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    folder, draft = root / name, root / f"{name}.new"
-    with (root / f"{name}.lock").open("w") as lock:
+    folder = root / name
+    with (root / f"{name}.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            shutil.rmtree(draft, ignore_errors=True)  # of a process that failed
-            draft.mkdir()
-            make(draft)
-            draft.rename(folder)
+        lock.seek(0)
+        if not lock.read():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+            folder.mkdir()
+            make(folder)
+            lock.write("made")
     return folder

@@ -18,6 +18,8 @@ import pytest
 from edge_monitor.cli.evaluate import command
 from tests.encode.foreign import ForeignBundle
 from tests.evaluate.sets import noise, write
+from tests.service.conftest import IDLE
+from tests.service.product import Product
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -40,20 +42,9 @@ def evaluate(*arguments: str | Path, cwd: Path, cache: Path | None = None) -> su
                           timeout=100)  # fmt: skip
 
 
-CONFIG = """
-[node]
-site = "plant"
-name = "edge"
-state_dir = "state"
-[model]
-bundle = "{bundle}"
-scorer = "sub-band"
-[[machine]]
-name = "pump"
-display_name = "Pump"
-kind = "pump"
-source = {{ kind = "simulator", machine = "pump" }}
-"""
+def configure(folder: Path, bundle: Path | str = "spectral") -> None:
+    """Write an `edge-monitor.toml` whose bundle is scored by sub-bands."""
+    _ = Product(folder, IDLE, bundle=str(bundle), model='scorer = "sub-band"').config
 
 
 def make(folder: Path, *, train: int = 6, machine: str = "pump") -> Path:
@@ -90,7 +81,7 @@ def test_json_has_the_fields_that_programs_read(dataset: Path, tmp_path: Path) -
 def test_the_configurations_scorer_is_for_its_own_bundle_alone(dataset: Path, tmp_path: Path) -> None:
     """Another bundle keeps its own; a bundle that cannot use the scorer of the configuration is named."""
     foreign = ForeignBundle(tmp_path / "foreign").write()
-    (tmp_path / "edge-monitor.toml").write_text(CONFIG.format(bundle="spectral"))
+    configure(tmp_path)
     bundles = ("--config", "edge-monitor.toml", "--bundle", "spectral", "--bundle", "./foreign")
     done = evaluate(dataset, *bundles, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -98,7 +89,7 @@ def test_the_configurations_scorer_is_for_its_own_bundle_alone(dataset: Path, tm
     assert [re.sub(r"^- (\w+):.*, scorer ", r"\1 ", note) for note in notes] == [
         "spectral sub-band.", "foreign euclidean-unit.",
     ]  # fmt: skip
-    (tmp_path / "edge-monitor.toml").write_text(CONFIG.format(bundle=foreign))
+    configure(tmp_path, foreign)
     done = evaluate(dataset, "--config", "edge-monitor.toml", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("edge-monitor: model.scorer, bundle foreign: sub-band scorers need to know ")

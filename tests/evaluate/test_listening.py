@@ -15,22 +15,15 @@ import soundfile
 from tests.encode import talking
 from tests.evaluate.sets import write
 from tests.llm_server import LlmServer, refuses, says
+from tests.service.conftest import IDLE
+from tests.service.product import Product
 from tests.service.sounds import pump
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CLIP = 160_000  # samples, 10 s at 16 kHz
-CONFIG = """
-[node]
-site = "plant"
-name = "edge"
-state_dir = "state"
-[[machine]]
-name = "pump"
-display_name = "Pump"
-kind = "pump"
-source = {{ kind = "simulator", machine = "pump" }}
+LLM = """
 [explain]
 llm = "openai"
 base_url = "{url}"
@@ -61,9 +54,7 @@ def evaluate(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[s
 
 def configure(folder: Path, url: str, per_day: int = 100) -> Path:
     """Write a configuration whose LLM is at `url`."""
-    path = folder / "edge-monitor.toml"
-    path.write_text(CONFIG.format(url=url, per_day=per_day))
-    return path
+    return Product(folder, IDLE, tables=LLM.format(url=url, per_day=per_day)).config
 
 
 def key_of(out: Path) -> dict[str, Any]:

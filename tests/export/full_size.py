@@ -30,7 +30,11 @@ class FullSize:
     """Where it all lies, and what the command said while it built the bundle."""
 
     folder: Path
-    said: str
+
+    @property
+    def said(self) -> str:
+        """Return what the command printed."""
+        return (self.folder / "said.txt").read_text("utf-8")
 
     @property
     def recipe(self) -> Path:
@@ -72,11 +76,11 @@ def copy_vocabulary(folder: Path) -> None:
     shutil.copy(vocabulary / "vocab.bpe", folder / "merges.txt")
 
 
-def make_full_size(folder: Path) -> FullSize:
+def make_full_size(folder: Path) -> None:
     """Write checkpoints and vocabulary into `folder`, and build the bundle from them with the network cut."""
     write_checkpoints(folder)
     copy_vocabulary(folder)
-    made = FullSize(folder, "")
+    made = FullSize(folder)
     made.recipe.mkdir(parents=True)
     (made.recipe / "manifest.toml").write_text(random_recipe())
     command = [sys.executable, "-m", "edge_monitor", "models", "pull", f"{made.recipe}/", "--state-dir", str(folder),
@@ -88,4 +92,4 @@ def make_full_size(folder: Path) -> FullSize:
         timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return FullSize(folder, done.stderr + done.stdout)
+    (folder / "said.txt").write_text(done.stderr + done.stdout, "utf-8")
