@@ -1,4 +1,4 @@
-"""A database as its file and its log have it, opened in memory although its first page may be damaged."""
+"""A database as its file and its log have it, opened in memory although the pages of its schema may be damaged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_monitor import database
-from edge_monitor.errors import DiskError
+from edge_monitor.errors import DiskError, StorageError
 from edge_monitor.service.wal import read_wal
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER_BYTES = 100
+_VERSION_AT = slice(60, 64)  # of the header: `user_version`
 _PAGE_BYTES = 4096  # of every database of this program
 _VERSIONS = range(database.SCHEMA_VERSION, 0, -1)  # the newest first
 
@@ -26,7 +27,7 @@ class Readable:
 
     connection: sqlite3.Connection
     version: int  # newest schema of which it has all tables and columns; of an unreadable one: the newest
-    guessed: bool  # nothing is left of its first page: a newer schema's tables may have been there
+    guessed: bool  # its schema is another database's: a newer schema's tables may have been there
 
 
 def read_image(path: Path) -> bytes:
@@ -40,7 +41,7 @@ def read_image(path: Path) -> bytes:
 
 @contextmanager
 def readable(image: bytes) -> Iterator[Readable]:
-    """Open an image for the body: a damaged header, or all of the first page, is taken from a sound database."""
+    """Open an image for the body: a damaged header, first page or schema is taken from a sound database."""
     attempts = [(_HEADER_BYTES, database.SCHEMA_VERSION), *((_PAGE_BYTES, version) for version in _VERSIONS)]
     for taken, model in attempts:
         with closing(_with_first_page(image, taken, model)) as connection:
@@ -48,6 +49,11 @@ def readable(image: bytes) -> Iterator[Readable]:
             if version:
                 yield Readable(connection, version, guessed=taken == _PAGE_BYTES)
                 return
+    version = _version_of_like_schema(image)
+    if version:
+        with closing(_with_schema(image, version)) as connection:
+            yield Readable(connection, version, guessed=True)
+        return
     with closing(_with_first_page(image, _PAGE_BYTES, database.SCHEMA_VERSION)) as connection:
         yield Readable(connection, database.SCHEMA_VERSION, guessed=True)
 
@@ -69,7 +75,11 @@ def opened(path: Path) -> sqlite3.Connection:
     except DiskError:
         image = read_image(path)
     copy = loaded(image) if image else in_memory()
-    database.prepare(copy, str(path), read_only=True)
+    try:
+        database.prepare(copy, str(path), read_only=True)
+    except (StorageError, sqlite3.Error):
+        copy.close()  # it is as large as the file
+        raise
     return copy
 
 
@@ -109,6 +119,33 @@ def _with_first_page(image: bytes, taken: int, version: int) -> sqlite3.Connecti
     head[28:32] = (len(image) // _PAGE_BYTES).to_bytes(4, "big")  # pages
     head[32:40] = bytes(8)  # no free pages are known
     return loaded(bytes(head) + image[taken:])
+
+
+def _version_of_like_schema(image: bytes) -> int:
+    """Return of which schema version some page is in its place, so that the tables must be too; 0 of none."""
+    told = int.from_bytes(image[_VERSION_AT], "big")
+    for version in (told,) if told in _VERSIONS else _VERSIONS:
+        pages = _schema_pages(version)
+        if any(page[_HEADER_BYTES:] == image[at + _HEADER_BYTES : at + _PAGE_BYTES] for at, page in pages.items()):
+            return version
+    return 0
+
+
+def _with_schema(image: bytes, version: int) -> sqlite3.Connection:
+    """Return an image whose tables are listed as in a sound database of this schema."""
+    mended = bytearray(image)
+    for at, page in _schema_pages(version).items():
+        mended[at : at + len(page)] = page
+    return _with_first_page(bytes(mended), _PAGE_BYTES, version)
+
+
+def _schema_pages(version: int) -> dict[int, bytes]:
+    """Return what a sound database without rows lists its tables on, by position in the file."""
+    with closing(_model(version)) as model:
+        roots = {row[0] for row in model.execute("SELECT rootpage FROM sqlite_schema")}
+        whole = model.serialize()
+    positions = range(0, len(whole), _PAGE_BYTES)
+    return {at: whole[at : at + _PAGE_BYTES] for at in positions if at // _PAGE_BYTES + 1 not in roots}
 
 
 def _model(version: int) -> sqlite3.Connection:

@@ -236,15 +236,26 @@ class _Reading:
                 return
 
 
+# Normals are worth more than the name of the recording they come from.
+_NAMELESS_RECORDINGS = """
+INSERT INTO recordings (id, machine, name, sha256, seconds, added_ms)
+  SELECT recording_id, machine, 'recording ' || recording_id || ', name lost', 'lost-' || recording_id, max(start_s), 0
+  FROM normals WHERE recording_id NOT IN (SELECT id FROM recordings) GROUP BY recording_id
+"""
+_STRAY_MEMBERS = """
+DELETE FROM generation_members WHERE normal_id NOT IN (SELECT id FROM normals) OR NOT EXISTS
+  (SELECT 1 FROM generations g WHERE g.machine = generation_members.machine AND g.number = generation_members.number)
+"""
+
+
 def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> set[str]:
     """Make what was saved fit together again; return the tables that lost rows by it."""
+    target.execute(_NAMELESS_RECORDINGS)
     lost = {row[0] for row in target.execute("PRAGMA foreign_key_check")}
     while orphans := target.execute("PRAGMA foreign_key_check").fetchall():
         for table in {row[0] for row in orphans}:
             if table == "generation_members":
-                target.execute("DELETE FROM generation_members WHERE normal_id NOT IN (SELECT id FROM normals) OR"
-                               " NOT EXISTS (SELECT 1 FROM generations g WHERE g.machine = generation_members.machine"
-                               " AND g.number = generation_members.number)")  # fmt: skip
+                target.execute(_STRAY_MEMBERS)
                 continue
             parent, column = ("recordings", "recording_id") if table == "normals" else ("alarms", "alarm_id")
             own = "id" if table == "normals" else "alarm_id"
@@ -255,6 +266,7 @@ def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> set[str]:
         " AND m.number = generations.number) <= ?", (K,)).rowcount  # fmt: skip
     if gone:
         lost.add("generations")
+        target.execute(_STRAY_MEMBERS)
     target.execute(
         "UPDATE generations SET active = 1 WHERE number = (SELECT max(number) FROM generations g"
         " WHERE g.machine = generations.machine) AND machine NOT IN (SELECT machine FROM generations WHERE active = 1)"

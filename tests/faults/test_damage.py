@@ -91,7 +91,7 @@ def test_ids_of_the_outbox_never_come_again_after_a_rebuild(stored: Path) -> Non
         ("outbox_bytes", 80_000), ("outbox_due", 40), ("outbox_due_explanations", 0), ("outbox_held", 0)]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(16))
 def test_damage_in_the_middle_costs_what_it_hit(stored: Path, seed: int) -> None:
     """Random bytes over two pages anywhere: the new database is whole, and says of which tables it lost something."""
     before = {table: len(content(stored, table)) for table in ("normals", "outbox")}
@@ -104,6 +104,30 @@ def test_damage_in_the_middle_costs_what_it_hit(stored: Path, seed: int) -> None
         left = len(content(stored, table))
         assert left == count or table in tally.incomplete
     assert tally.rows > 50
+
+
+@pytest.mark.parametrize("page", [20, 21])
+def test_a_lost_page_of_the_schema_costs_nothing(stored: Path, page: int) -> None:
+    """The list of tables lies on three pages; what stood on the spoilt one is known from the schema itself."""
+    tables = ("recordings", "normals", "generations", "generation_members", "outbox")
+    before = {table: content(stored, table) for table in tables}
+    spoil(stored, (page - 1) * PAGE, PAGE)
+    tally = salvage.rebuild(stored)
+    assert {table: content(stored, table) for table in tables} == before
+    assert not set(tally.incomplete) & set(tables)
+
+
+def test_normals_outlive_the_name_of_their_recording(stored: Path) -> None:
+    """The page with the recordings is spoilt: the normals are there all the same, and so is their generation."""
+    before = {table: content(stored, table) for table in ("normals", "generations", "generation_members")}
+    [(page,)] = rows(stored, "SELECT rootpage FROM sqlite_schema WHERE name = 'recordings'")
+    spoil(stored, (int(str(page)) - 1) * PAGE, PAGE)
+    tally = salvage.rebuild(stored)
+    assert {table: content(stored, table) for table in before} == before
+    assert "recordings" in tally.incomplete
+    assert {row[0] for row in rows(stored, "SELECT name FROM recordings WHERE id < 3")} == {
+        "recording 1, name lost", "recording 2, name lost",
+    }  # fmt: skip
 
 
 def test_rows_behind_an_unreadable_page_are_saved(stored: Path) -> None:
