@@ -61,7 +61,7 @@ class Acoustics:
 
 
 def measure(samples: Samples, rate_hz: int) -> Acoustics:
-    """Return the figures of a window, (frames,) float32 with full scale ±1.
+    """Return the figures of a window, (frames,) float32 with full scale ±1, as short as they are stored.
 
     Raises ExplainError when it is shorter than two seconds or not finite.
     """
@@ -83,7 +83,7 @@ def measure(samples: Samples, rate_hz: int) -> Acoustics:
         if low >= _LOUD_FROM_HZ
     ]
     total = float(mean.sum())
-    return Acoustics(
+    whole = Acoustics(
         rate_hz=rate_hz,
         level_dbfs=_one_db(float(np.mean(np.square(sound, dtype=np.float64)))),
         variability_db=float(np.std(in_db(brief.sum(axis=1)))),
@@ -94,6 +94,7 @@ def measure(samples: Samples, rate_hz: int) -> Acoustics:
         tones=find_tones(power, median, step_hz, float(edges[0]), float(edges[-1])),
         impulses=find_impulses(sound, rate_hz),
     )
+    return Acoustics.from_json(whole.to_json())
 
 
 def steady_noise_db(samples: Samples, rate_hz: int) -> tuple[float, ...]:

@@ -30,18 +30,15 @@ _FEW_PER_S = 0.15  # one or none in a window
 def impulses_of(compared: Comparison, least: float) -> list[Finding]:
     """Return the impulses that have appeared or gone, as one finding."""
     both = impulse_deviations(compared)
-    covered = ~_uncovered(compared)
-    swollen = np.array([impulses.swollen for impulses in compared.anomaly.impulses], dtype=bool)
-    both[(~covered | swollen) & (both > 0)] = 0
     if not len(both):
         return []
     place = int(np.argmax(both))
     if both[place] >= least and compared.anomaly.impulses[place].regular:
         return [_counted(compared, place, float(both[place]))]
     found = _new_rhythm(compared, least)
-    if found and compared.anomaly.impulses[found[1]].struck(found[0]) and covered[found[1]]:
+    if found and compared.anomaly.impulses[found[1]].struck(found[0]) and not _uncovered(compared)[found[1]]:
         rhythm, where, deviation = found
-        hz, extra = _band_ofimpulses_of(compared, where)
+        hz, extra = _band_of_impulses(compared, where)
         normal = _normal_rhythm(compared, rhythm)
         before = "normally none" if normal is None else "normally weaker"
         text = f"impulses at {rate(rhythm.per_s)} in {band(*hz)}, {before}{extra}"
@@ -55,22 +52,27 @@ def impulses_of(compared: Comparison, least: float) -> list[Finding]:
 
 
 def impulse_deviations(compared: Comparison) -> NDArray[np.float64]:
-    """Return how far the impulses of each impulse band stand out, (bands,), signed."""
+    """Return how far the impulses of each impulse band stand out, (bands,), signed.
+
+    What only looks like new impulses is 0: what a lost noise uncovers, and the loudest moments of a sound that swells.
+    """
     kurtosis, count = compared.deviations("kurtosis"), compared.deviations("count")
-    return np.where(np.abs(kurtosis) >= np.abs(count), kurtosis, count)
+    both = np.where(np.abs(kurtosis) >= np.abs(count), kurtosis, count)
+    swollen = np.array([impulses.swollen for impulses in compared.anomaly.impulses], dtype=bool)
+    both[(_uncovered(compared) | swollen) & (both > 0)] = 0
+    return both
 
 
 def _counted(compared: Comparison, place: int, deviation: float) -> Finding:
     """Return impulses without a line in the spectrum, by their number and intervals."""
     own = compared.anomaly.impulses[place]
-    hz, extra = _band_ofimpulses_of(compared, place)
+    hz, extra = _band_of_impulses(compared, place)
     usual = _usual_count(compared, place)
     times = tuple((max(0.0, at - AROUND_S), at + AROUND_S) for at in own.moments_s)
     if own.regular:
-        per_s = 1 / own.interval_s
         before = "stronger than normal" if own.per_s <= usual else _normally(usual)
-        text = f"regular impulses at {rate(per_s)} in {band(*hz)}, {before}{extra}"
-        return Finding("rhythmic-impulses", text, per_s, usual, "1/s", deviation, hz, times)
+        text = f"regular impulses at {rate(own.usual_per_s)} in {band(*hz)}, {before}{extra}"
+        return Finding("rhythmic-impulses", text, own.usual_per_s, usual, "1/s", deviation, hz, times)
     name = "irregular-impulses" if own.irregular else "impulses"
     text = f"{name.replace('-', ' ')} in {band(*hz)}, {_how_many(own, usual)}{extra}"
     return Finding(name, text, own.per_s, usual, "1/s", deviation, hz, times)
@@ -150,7 +152,7 @@ def _normal_rhythm(compared: Comparison, rhythm: Rhythm) -> float | None:
     return float(np.median(known)) if 2 * len(known) > len(rates) else None
 
 
-def _band_ofimpulses_of(compared: Comparison, place: int) -> tuple[Band, str]:
+def _band_of_impulses(compared: Comparison, place: int) -> tuple[Band, str]:
     """Return where the impulses are, and how much the level has risen there as a clause.
 
     The third octaves whose level has risen around the analysis band say it more closely than the band itself.
@@ -161,13 +163,10 @@ def _band_ofimpulses_of(compared: Comparison, place: int) -> tuple[Band, str]:
     near = [i for i, (a, b) in enumerate(compared.layout.loud_hz) if a >= 0.9 * low and b <= 1.1 * high]
     if not near or max(levels[near]) < 1:
         return (impulses.low_hz, impulses.high_hz), ""
-    top = max(near, key=lambda i: levels[i])
-    first = last = top
-    while first - 1 in near and levels[first - 1] >= _JOINS * levels[top]:
-        first -= 1
-    while last + 1 in near and levels[last + 1] >= _JOINS * levels[top]:
-        last += 1
-    hz = (compared.layout.loud_hz[first][0], compared.layout.loud_hz[last][1])
+    here = np.full(len(levels), -np.inf)
+    here[near] = levels[near]
+    top = int(np.argmax(here))
+    hz = _joined(compared.layout.loud_hz, here, top)
     return hz, f"; the loud moments there are {change(float(levels[top]))}"
 
 
@@ -180,13 +179,14 @@ def swells_of(compared: Comparison, least: float, impulses: Sequence[Finding]) -
     swells = compared.anomaly.impulses[place].swells if len(slow) else ()
     if swells and slow[place] >= least and not any(finding.value is not None for finding in impulses):
         normal = _usual_swell(compared, place)
-        return [_swell(swells[0], _joined(compared, slow, place), normal, float(slow[place]))]
+        return [_swell(swells[0], _joined(compared.layout.impulses_hz, slow, place), normal, float(slow[place]))]
     found = _new_rhythm(compared, least)
     if found is None or _uncovered(compared)[found[1]]:
         return []
     rhythm, place, deviation = found
     depths = np.array([_depth(each, rhythm) for each in compared.anomaly.impulses])
-    return [_swell(rhythm, _joined(compared, depths, place), _normal_rhythm(compared, rhythm), deviation)]
+    hz = _joined(compared.layout.impulses_hz, depths, place)
+    return [_swell(rhythm, hz, _normal_rhythm(compared, rhythm), deviation)]
 
 
 def _depth(impulses: Impulsiveness, rhythm: Rhythm) -> float:
@@ -200,14 +200,14 @@ def _swell(rhythm: Rhythm, hz: Band, normal: float | None, deviation: float) -> 
     return Finding("modulation", text, rhythm.per_s, normal, "1/s", deviation, hz)
 
 
-def _joined(compared: Comparison, sizes: NDArray[np.float64], place: int) -> Band:
-    """Return this impulse band and those around it in which something is at least half as large, as one."""
+def _joined(bands: Sequence[Band], sizes: NDArray[np.float64], place: int) -> Band:
+    """Return this band and those around it in which something is at least half as large, as one."""
     first = last = place
     while first > 0 and sizes[first - 1] >= _JOINS * sizes[place]:
         first -= 1
     while last + 1 < len(sizes) and sizes[last + 1] >= _JOINS * sizes[place]:
         last += 1
-    return compared.layout.impulses_hz[first][0], compared.layout.impulses_hz[last][1]
+    return bands[first][0], bands[last][1]
 
 
 def _usual_swell(compared: Comparison, place: int) -> float | None:

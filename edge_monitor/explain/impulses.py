@@ -71,7 +71,7 @@ class Impulsiveness:
     crest_db: float  # highest energy over the mean
     kurtosis_db: float  # 0 for noise, above for impulses, -3 for a tone
     per_s: float  # moments with twelve times the median energy, 1/s
-    interval_s: float  # from one of them to the next, as a rule; 0 for fewer than five
+    usual_per_s: float  # 1 over the usual interval from one of them to the next, 1/s; 0 for fewer than five
     variation: float  # of the intervals: their interquartile range over the median, as a standard deviation; or 0
     moments_s: tuple[float, ...]  # the loudest of them, seconds from the start
     rhythms: tuple[Rhythm, ...]  # from 3 per second up, most prominent first
@@ -80,12 +80,12 @@ class Impulsiveness:
     @property
     def regular(self) -> bool:
         """Return whether there are impulses at even intervals."""
-        return self.interval_s > 0 and self.variation < _REGULAR
+        return self.usual_per_s > 0 and self.variation < _REGULAR
 
     @property
     def irregular(self) -> bool:
         """Return whether there are impulses at quite uneven intervals."""
-        return self.interval_s > 0 and self.variation > _IRREGULAR
+        return self.usual_per_s > 0 and self.variation > _IRREGULAR
 
     def struck(self, rhythm: Rhythm) -> bool:
         """Return whether a rhythm is one of impulses.
@@ -208,12 +208,12 @@ def _peaks(smooth: Array, apart: float) -> NDArray[np.intp]:
 def _intervals(at_s: Array) -> dict[str, float]:
     """Return the usual interval of impulses at these times, and how much the intervals vary."""
     if len(at_s) < _LEAST_COUNTED:
-        return {"interval_s": 0.0, "variation": 0.0}
+        return {"usual_per_s": 0.0, "variation": 0.0}
     single = _spread(at_s[1:] - at_s[:-1])
     if single["variation"] >= _REGULAR and len(at_s) >= _LEAST_PAIRS:
         double = _spread(at_s[2:] - at_s[:-2])
         if double["variation"] < _REGULAR:
-            return double | {"interval_s": double["interval_s"] / 2}
+            return double | {"usual_per_s": 2 * double["usual_per_s"]}
     return single
 
 
@@ -221,7 +221,7 @@ def _spread(intervals_s: Array) -> dict[str, float]:
     low, middle, high = np.percentile(intervals_s, (25, 50, 75)).tolist()
     usual = intervals_s[np.abs(intervals_s - middle) <= _USUAL * middle]  # without what an extra or missed one makes
     interval_s = float(usual.mean()) if len(usual) else middle
-    return {"interval_s": interval_s, "variation": (high - low) / (1.349 * middle)}
+    return {"usual_per_s": 1 / interval_s, "variation": (high - low) / (1.349 * middle)}
 
 
 def _swells(envelope: Array, rate_hz: float) -> tuple[Rhythm, ...]:

@@ -14,7 +14,7 @@ from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.explain import jobs
-from edge_monitor.explain.acoustics import Acoustics, measure
+from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
 from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.explain.spectrogram import compact
@@ -25,6 +25,7 @@ from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.telling import tell
 
 if TYPE_CHECKING:
+    from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Difference
     from edge_monitor.records import AlarmEvent, AudioBlock, Finding
     from edge_monitor.service.daemon import Daemon
@@ -180,9 +181,9 @@ class Explainer:
             if proof is None:
                 explanation = replace(explanation, reason=_LET_GO)
             else:
-                acoustics = measure(proof.samples, proof.rate_hz).to_json()
-                # compared as it is stored, rounded, so that explaining it again finds the same
-                difference = self._compare(Acoustics.from_json(acoustics), event)
+                measured = measure(proof.samples, proof.rate_hz)
+                acoustics = measured.to_json()
+                difference = self._compare(measured, event)
                 explanation = replace(explanation, text=difference.sentence, findings=difference.findings)
         except EdgeMonitorError as error:
             explanation = replace(explanation, reason=str(error))

@@ -60,6 +60,14 @@ def test_regular_events_are_told_as_regular_with_their_rate(per_s: float, hz: fl
     assert clicking > 1
 
 
+@pytest.mark.parametrize("per_s", [7.3, 23, 45, 60, 90, 150])
+def test_fast_impulses_are_told_with_their_rate(per_s: float) -> None:
+    """Clicks at 3 kHz, seven to a hundred and fifty in a second."""
+    [first, *_] = explained(knocks(np.arange(0.3, 9.8, 1 / per_s), 3000, 0.001)).findings
+    assert first.name == "rhythmic-impulses"
+    assert first.value == pytest.approx(per_s, rel=0.01)
+
+
 def test_impulses_that_wax_and_wane_with_a_shaft_are_told_by_their_own_rate() -> None:
     """Of 190 faint clicks a second, louder and fainter 47.7 times a second, a quarter of that, 190 is the rate."""
     at_s = np.arange(0.1, 9.9, 1 / 190) + np.random.default_rng(3).normal(0, 0.0001, 1863)
@@ -100,6 +108,9 @@ def test_a_sound_that_swells_and_fades_is_told_so_with_rate_and_depth(per_s: flo
     assert found.sentence.startswith("The sound in 120 Hz to 7.5 kHz swells and fades at ")
     assert float(first.text.split()[-2]) == pytest.approx(100 * depth, abs=5)
     assert all(finding.name in {"modulation", "band-level"} for finding in found.findings)
+    popping = found.counterparts["Popping or Knocking Sounds"]
+    assert popping is not None
+    assert popping < 1
 
 
 def test_a_low_sound_that_swells_is_told_with_its_band() -> None:
