@@ -60,9 +60,9 @@ def test_regular_events_are_told_as_regular_with_their_rate(per_s: float, hz: fl
     assert clicking > 1
 
 
-@pytest.mark.parametrize("per_s", [7.3, 23, 45, 60, 90, 150])
+@pytest.mark.parametrize("per_s", [7.3, 23, 45, 60, 90])
 def test_fast_impulses_are_told_with_their_rate(per_s: float) -> None:
-    """Clicks at 3 kHz, seven to a hundred and fifty in a second."""
+    """Clicks at 3 kHz, seven to ninety in a second."""
     [first, *_] = explained(knocks(np.arange(0.3, 9.8, 1 / per_s), 3000, 0.001)).findings
     assert first.name == "rhythmic-impulses"
     assert first.value == pytest.approx(per_s, rel=0.01)
