@@ -153,10 +153,14 @@ def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
                 MetricSpec("standardized-euclidean", "none", FLOOR_DB))  # fmt: skip
     yield Plain(_MEAN, "bench-mean-2", lambda level: np.asarray(level.mean(0)), MetricSpec())
     cache = FeatureCache(options.cache)
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)
+
     if options.audio_anomaly:
-        yield KeptScores(AudioAnomaly(), "1", cache)  # its name holds the package's version
+        yield KeptScores(AudioAnomaly(), "1", cache, tell)  # its name holds the package's version
     if options.autoencoder:
-        yield KeptScores(Autoencoder(seed=options.seed), f"{VERSION}, seed {options.seed}", cache)
+        yield KeptScores(Autoencoder(seed=options.seed), f"{VERSION}, seed {options.seed}", cache, tell)
 
 
 def points_of(dataset: Dataset, detectors: Sequence[Detector], options: argparse.Namespace) -> dict[str, Array]:

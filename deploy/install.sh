@@ -119,7 +119,7 @@ manage daemon-reload
 manage enable edge-monitor.service
 if [ -z "$root" ] && systemctl is-active --quiet edge-monitor.service 2>/dev/null; then
     manage restart edge-monitor.service
-    say "done, and restarted"
+    say "done; the service was running, so it is restarted"
 else
     say "done. Fill in the settings, check them with 'edge-monitor config check', then: systemctl start edge-monitor"
 fi

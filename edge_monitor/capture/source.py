@@ -24,9 +24,10 @@ class Source(Protocol):
     live: bool
 
     def items(self) -> Iterator[AudioBlock | AudioLoss]:
-        """Yield blocks and losses until the recording ends or `close` is called; call it once.
+        """Yield blocks and losses until the recording ends or `close` is called.
 
-        Raises AudioError when a recording cannot be read. A microphone never raises here: it goes on trying.
+        Called once; of live sound again if what it yielded raised in between. Raises AudioError when a recording cannot
+        be read. A microphone's absence is no error here: it goes on trying.
         """
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ def _leave(code: int) -> NoReturn:
     That one aborts when a thread nobody waits for, of an explanation or an enrolment, is inside a model just then.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # a log that was closed is no reason to fail
-            stream.flush()
+        with suppress(OSError, ValueError):  # a log that was closed is no reason to fail
+            if stream is not None:
+                stream.flush()
     os._exit(code)

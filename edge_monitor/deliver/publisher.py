@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 _IDLE_S = 1.0  # a missed wake-up costs no more than this
 _STABLE_S = 10.0  # a connection that lasted this long was a good one: backoff starts anew
-_SUSPICIOUS = (
-    3  # connections in a row that were closed at once: mosquitto before 2.0.16 says no more of a taken session
-)
+_SUSPICIOUS = 3  # connections in a row that were closed at once: of a taken session, mosquitto < 2.0.16 says no more
 _STOPPING_S = 0.01  # longest wait once a stop was asked for
 _GOODBYE_S = 0.4  # waiting for the acknowledgement of `stopped`
 
@@ -141,7 +139,7 @@ class Publisher:
     # --- the publisher thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        failures = 0
+        failures = closed = 0  # in a row; of the closed ones nothing else was wrong
         try:
             while not self._stopping.is_set():
                 began_s = time.monotonic()
@@ -155,11 +153,13 @@ class Publisher:
                 self._on_lost()
                 if self._stopping.is_set():
                     break
-                failures = 0 if time.monotonic() - began_s > _STABLE_S else failures
+                if time.monotonic() - began_s > _STABLE_S:
+                    failures = closed = 0
                 retry_s = self._timing.backoff_s(failures)
                 failures += 1
-                if reason == CLOSED and failures >= _SUSPICIOUS:
-                    reason += f", {failures} times in a row: does another node use the client id {self._client_id}?"
+                closed = closed + 1 if reason == CLOSED else 0
+                if closed >= _SUSPICIOUS:
+                    reason += f", {closed} times in a row: does another node use the client id {self._client_id}?"
                 self._vitals.note(last_error=reason)
                 _log.warning("deliver.disconnected", reason=reason, retry_s=round(retry_s, 2))
                 self._rest(retry_s)

@@ -63,7 +63,7 @@ def choose(
     found: dict[str, tuple[Detector, str]] = {}
     if baseline:
         autoencoder = Autoencoder(seed=seed, progress=progress.epoch)
-        kept = KeptScores(autoencoder, f"{VERSION}, seed {seed}", cache)
+        kept = KeptScores(autoencoder, f"{VERSION}, seed {seed}", cache, complain)
         found[autoencoder.name] = (kept, "baseline of DCASE 2020 Task 2")
     not_yet = dict(AWAITED)
     for name in dict.fromkeys(bundles or (model.bundle,)):
@@ -78,7 +78,7 @@ def choose(
         not_yet.pop(encoder.bundle.name, None)
         if encoder.bundle.name in found:
             raise BundleError(f"two bundles are named {encoder.bundle.name!r}", where=name)
-        own_scorer = model.scorer if name == model.bundle else None
+        own_scorer = model.scorer if encoder.bundle.bundle_hash == _configured(model, state_dir) else None
         found |= {one.name: (one, _title(one)) for one in _of_bundle(encoder, own_scorer, scorers, complain)}
     if not found:
         raise BundleMissingError(f"{', '.join(bundles)}: not available yet", hint="`edge-monitor models list`")
@@ -89,6 +89,14 @@ def choose(
     )
 
 
+def _configured(model: ModelSettings, state_dir: Path | None) -> str | None:
+    """Return the hash of the configuration's bundle, however it is named there; None when it is not installed."""
+    try:
+        return find_bundle(model.bundle, state_dir).bundle_hash
+    except BundleError:
+        return None
+
+
 def _of_bundle(
     encoder: Encoder, own_scorer: str | None, scorers: Sequence[str], complain: Tell
 ) -> Iterator[BundleDetector]:
@@ -97,7 +105,8 @@ def _of_bundle(
     try:
         own.check()
     except NormalsError as error:
-        raise NormalsError(error.message, where=f"model.scorer, bundle {own.name}", hint=error.hint) from error
+        where = f"bundle {own.name}" if own_scorer is None else f"model.scorer, bundle {own.name}"
+        raise NormalsError(error.message, where=where, hint=error.hint) from error
     yield own
     for scorer in scorers:
         detector = BundleDetector(encoder, scorer, name=f"{own.name}+{scorer}")

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_monitor.errors import DatasetError
+from edge_monitor.evaluate.progress import Once
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -18,13 +21,17 @@ if TYPE_CHECKING:
 
 
 class KeptScores:
-    """A detector whose scores are kept by the clips that were learnt and tested, in their order."""
+    """A detector whose scores are kept by the clips that were learnt and tested, in their order.
 
-    def __init__(self, detector: Detector, version: str, cache: FeatureCache) -> None:
+    What cannot be kept is complained of once, and given all the same: it was learnt for long.
+    """
+
+    def __init__(self, detector: Detector, version: str, cache: FeatureCache, complain: Callable[[str], None]) -> None:
         """`version` names how `detector` learns, its seed included: another one for other scores of the same clips."""
         self._detector = detector
         self._version = version
         self._cache = cache
+        self._complain = Once(complain)
         self.name = detector.name
         self.key = detector.key
         self.sample_rate_hz = detector.sample_rate_hz
@@ -35,16 +42,16 @@ class KeptScores:
         return self._detector.features(samples)
 
     def fit_score(self, train: Sequence[Features], test: Sequence[Features]) -> NDArray[np.float64]:
-        """Return the scores that are kept, or learn and keep them; see `Detector.fit_score`.
-
-        Raises DatasetError also when the cache cannot be written.
-        """
+        """Return the scores that are kept, or learn and keep them; see `Detector.fit_score`."""
         digest = self._digest(train, test)
         kept = self._cache.load_scores(self.key, digest)
         if kept is not None and kept.shape == (len(test),):
             return kept
         scores = np.asarray(self._detector.fit_score(train, test), dtype=np.float64)
-        self._cache.store_scores(self.key, digest, scores)
+        try:
+            self._cache.store_scores(self.key, digest, scores)
+        except DatasetError as error:
+            self._complain(f"{self.name}: its scores are not kept: {error.message}")
         return scores
 
     def threshold(self, train: Sequence[Features]) -> float | None:

@@ -16,7 +16,7 @@ from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorers import fit
-from edge_monitor.service.clips import SHORTEST_S
+from edge_monitor.service.clips import require_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,10 +37,7 @@ def sound_windows(samples: Samples, encoder: Encoder) -> list[Window]:
 
     The last one is right-aligned. Raises AudioError when there is none, and for less sound than enrolment takes.
     """
-    shortest_s = min(SHORTEST_S, encoder.window_s)
-    if len(samples) < shortest_s * encoder.sample_rate_hz:
-        found_s = len(samples) / encoder.sample_rate_hz
-        raise AudioError(f"{found_s:.2g} s of sound are too short to judge", hint=f"{shortest_s:g} s at least")
+    require_length(len(samples) / encoder.sample_rate_hz, encoder)
     windows = list(cut(samples, encoder.sample_rate_hz, encoder.window_s, encoder.window_s))
     faults = [check(window) for window in windows]
     if not (kept := [window for window, fault in zip(windows, faults, strict=True) if fault is None]):

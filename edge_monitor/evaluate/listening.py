@@ -65,8 +65,12 @@ def make(
 
     Raises DatasetError when `out` holds a sheet already or cannot be written, or no machine gives an item.
     """
-    if key_of(out).exists() or (out / PAGE).exists():
-        raise DatasetError("holds a listening sheet already", where=str(out), hint="name another folder, or delete it")
+    if not out.resolve().name:
+        raise DatasetError("is no folder for a listening sheet", where=str(out), hint="name a new one")
+    for made in (out / PAGE, key_of(out)):
+        if made.exists():
+            raise DatasetError("belongs to a listening sheet already", where=str(made),
+                               hint="name another folder, or delete the old sheet and its key")  # fmt: skip
     maker = _Maker(dataset, ear, captions, out, window_s, progress, failed={})
     try:
         for folder in ("audio", "pictures"):
@@ -77,8 +81,8 @@ def make(
         sheet = Sheet(items, captions.missing | failed, seed, made_with)
         if not said:
             raise DatasetError("no machine gives anything to rate", where=str(dataset.folder))
-        key_of(out).write_text(sheet.key(), "utf-8")
         (out / PAGE).write_text(render(sheet), "utf-8")
+        key_of(out).write_text(sheet.key(), "utf-8")
     except (OSError, soundfile.LibsndfileError) as error:
         raise DatasetError(f"cannot be written: {error}", where=str(out)) from error
     return sheet

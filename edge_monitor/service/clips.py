@@ -58,6 +58,14 @@ def sha256_of(path: Path) -> str:
         raise AudioError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
+def require_length(seconds: float, encoder: Encoder, where: str | None = None) -> None:
+    """Raise AudioError for less sound than SHORTEST_S or a window, whichever is less."""
+    shortest_s = min(SHORTEST_S, encoder.window_s)
+    if seconds < shortest_s:
+        raise AudioError(f"{seconds:.2g} s of sound are too short to judge", where=where,
+                         hint=f"{shortest_s:g} s at least")  # fmt: skip
+
+
 def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float, *, measured: bool = False) -> Clip:
     """Read one channel (from 1) of a recording and embed its windows, `hop_s` seconds apart.
 
@@ -65,10 +73,7 @@ def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float, *, mea
     than SHORTEST_S or a window.
     """
     samples, rate_hz = read_clip(path, channel)
-    shortest_s = min(SHORTEST_S, encoder.window_s)
-    if len(samples) < shortest_s * rate_hz:
-        raise AudioError(f"{len(samples) / rate_hz:.2g} s of sound are too short to judge", where=str(path),
-                         hint=f"{shortest_s:g} s at least")  # fmt: skip
+    require_length(len(samples) / rate_hz, encoder, where=str(path))
     heard = resample(samples, rate_hz, encoder.sample_rate_hz)
     windows: list[EncodedWindow] = []
     faults: list[SignalFault] = []

@@ -81,6 +81,7 @@ class Daemon(Node):
         self._sources: list[Source] = []
         self._live: frozenset[str] = frozenset()
         self._swapping = threading.Lock()
+        self._indexer = SupervisedThread("indexer", self._rebuild_indexes)  # ends when there is nothing to build
         self._failed = False
         self._hang = ""  # what stands still
 
@@ -184,18 +185,14 @@ class Daemon(Node):
             log.info("alarm.restored", machine=name, alarm_id=restored.active.alarm_id)
         self._tell_generation(name, learnt)
         return MachinePipeline(
-            machine,
-            encoder,
-            hop_s=self.settings.model.hop_s,
-            learnt=learnt,
-            restored=restored,
+            machine, encoder, hop_s=self.settings.model.hop_s, learnt=learnt, restored=restored,
             new_id=lambda: str(uuid.uuid4()),
-        )
+        )  # fmt: skip
 
     # --- work -------------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        SupervisedThread("indexer", self._rebuild_indexes).start()
+        self._indexer.start()
         for source in self._sources:
             self.feed.follow(source)
         self.hearing.start()
@@ -224,13 +221,15 @@ class Daemon(Node):
         self.hearing.join(2.0)
         self.explainer.close(timeout_s=1.0)
         self.narrator.close()
+        self._indexer.join(0.0)
 
     def _all_alive(self) -> bool:
         """Return whether the threads nobody else waits for still run; without them the node would fall silent."""
-        dead = [each.name for each in self.threads()[1:] if not each.alive]  # the pipeline may end with its recordings
+        lasting = [each.health() for each in (self.storage, self.explainer, self.narrator)] + self.feed.threads()
+        dead = [each.name for each in lasting if not each.alive]
         if self.link is not None and not self.link.health().alive:
             dead.append("publisher")
-        if dead:
+        if dead and not self.stopping:  # sources end by themselves after a stop
             self._failed = True
             log.critical("service.thread_died", threads=dead)
         return not dead
@@ -253,6 +252,7 @@ class Daemon(Node):
     def threads(self) -> list[ThreadHealth]:
         """Return how the daemon's threads fare."""
         own = [each.health() for each in (self.hearing, self.storage, self.explainer, self.narrator)]
+        own += [each for each in (self._indexer.health(),) if each.alive]  # the only one that gets done
         return own + self.feed.threads() + (self.link.threads() if self.link else [])
 
     def _rebuild_indexes(self) -> None:

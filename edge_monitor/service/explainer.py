@@ -141,7 +141,7 @@ class Explainer:
                     self._known(*active)
             except Exception as error:  # noqa: BLE001 - one alarm that fails must not cost the next ones
                 self.evidence_lost += alarm is not None
-                log.warning("explain.evidence_failed", error=str(error))
+                log.warning("explain.evidence_failed" if alarm else "explain.upkeep_failed", error=str(error))
 
     def _end_unmeasured(self) -> None:
         """Say of the alarms whose sound went with the last run that nothing was measured."""

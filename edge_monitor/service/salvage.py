@@ -69,7 +69,7 @@ def snapshot(path: Path) -> sqlite3.Connection:
 def check(connection: sqlite3.Connection, *, limit_s: float | None = None) -> str | None:
     """Return what SQLite finds wrong with a database, an empty text when nothing; None when time runs out before.
 
-    `limit_s`: seconds; default: LIMIT_S.
+    `limit_s`: seconds; default: LIMIT_S, as it is at the moment.
     """
     limit_s = LIMIT_S if limit_s is None else limit_s
     end_s = clock.now().monotonic_s + limit_s

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import queue
 import sqlite3
+import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from edge_monitor import clock, database
-from edge_monitor.errors import DamagedError, DiskError
+from edge_monitor.errors import DamagedError, DiskError, StorageError
 from edge_monitor.service import salvage
 from edge_monitor.service.reserve import Reserve
 from edge_monitor.service.supervision import SupervisedThread
@@ -48,6 +49,8 @@ class StorageThread:
         except DiskError as error:
             self.fault = str(error)
             log.error("storage.not_opened", reason=self.fault)
+        self._closing = threading.Lock()
+        self._closed = False
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = SupervisedThread("storage", self._run)
         self.is_alive = self._thread.is_alive
@@ -57,7 +60,8 @@ class StorageThread:
     def submit(self, write: Callable[[sqlite3.Connection], T], *, urgent: bool = False) -> Future[T]:
         """Queue `write`; the future ends with its result once committed, or with its error and nothing written.
 
-        With `urgent` it may have the room that is reserved for alarms; it may then be called twice.
+        With `urgent` it may have the room that is reserved for alarms; it may then be called twice. After `close` it
+        ends with StorageError: nobody may wait for a thread that has gone.
         """
         future: Future[T] = Future()
 
@@ -71,12 +75,18 @@ class StorageThread:
             else:
                 future.set_result(result)
 
-        self._jobs.put(job)
+        with self._closing:
+            if self._closed:
+                future.set_exception(StorageError("the database is closed", where=str(self._path)))
+            else:
+                self._jobs.put(job)
         return future
 
     def close(self) -> None:
         """Commit what is queued, then close the database."""
-        self._jobs.put(None)
+        with self._closing:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join()
         if self._connection is not None:
             self._connection.close()

@@ -259,6 +259,21 @@ def test_why_a_connection_ended_is_told(tmp_path: Path, last_words: bytes, reaso
         assert node.publisher.health().last_error == reason
 
 
+def test_a_broker_that_was_down_is_no_second_node(tmp_path: Path) -> None:
+    """Refused for a while, then closed once: only what is closed again and again may be another node's doing."""
+    port = free_port()
+    with structlog.testing.capture_logs() as lines, Node(tmp_path, port) as node:
+        wait_until(lambda: [line["event"] for line in lines].count("deliver.disconnected") >= 5)
+        with socket.create_server(("127.0.0.1", port)) as server:
+            client, _address = server.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"\x20\x03\x00\x00\x00")
+                wait_until(lambda: node.publisher.health().connected)
+            wait_until(lambda: str(node.publisher.health().last_error).startswith("the broker closed"))
+            assert node.publisher.health().last_error == "the broker closed the connection"
+
+
 def test_a_killed_broker_closed_the_connection(tmp_path: Path, broker: Broker) -> None:
     """The line says so in words, with either protocol."""
     for protocol in ("5", "3.1.1"):

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 CLIPS = [Features(np.array([[level]], dtype=np.float32)) for level in (-30.0, -29.0, -20.0, -10.0)]
 
 
+def never(line: str) -> None:
+    """Take no complaint."""
+    raise AssertionError(line)
+
+
 class Interrupted(Loudness):
     """Somebody presses Ctrl-C while it learns for the fifth time."""
 
@@ -36,9 +41,9 @@ def test_after_an_interrupt_only_the_rest_is_learnt(tmp_path: Path) -> None:
     """The set's own split and 10 random ones: four are kept, seven are left; the figures are those of one run."""
     folder, cache = make(tmp_path / "set"), FeatureCache(tmp_path / "cache")
     with pytest.raises(KeyboardInterrupt):
-        run(folder, KeptScores(Interrupted(pooled=True), "1", cache), cache=cache.folder, resplits=10)
+        run(folder, KeptScores(Interrupted(pooled=True), "1", cache, never), cache=cache.folder, resplits=10)
     rest, whole = Loudness(pooled=True), Loudness(pooled=True)
-    figures, _ = run(folder, KeptScores(rest, "1", cache), cache=cache.folder, resplits=10)
+    figures, _ = run(folder, KeptScores(rest, "1", cache, never), cache=cache.folder, resplits=10)
     assert len(rest.learnt) == 11 - 4
     expected, _ = run(folder, whole, cache=cache.folder, resplits=10)
     assert len(whole.learnt) == 11
@@ -46,17 +51,29 @@ def test_after_an_interrupt_only_the_rest_is_learnt(tmp_path: Path) -> None:
     assert figures.rows[0].paucs.tolist() == expected.rows[0].paucs.tolist()
 
 
+def test_scores_that_cannot_be_kept_are_given_all_the_same(tmp_path: Path) -> None:
+    """A file stands where the cache's folder would be: every split is learnt, and one line says why none is kept."""
+    folder, cache, said = make(tmp_path / "set"), FeatureCache(tmp_path / "cache"), list[str]()
+    (tmp_path / "cache").write_text("in the way")
+    detector = Loudness(pooled=True)
+    figures, _ = run(folder, KeptScores(detector, "1", cache, said.append), cache=tmp_path / "heard", resplits=3)
+    assert len(detector.learnt) == 4
+    assert figures.rows
+    assert len(said) == 1
+    assert "its scores are not kept" in said[0]
+
+
 def test_other_clips_another_order_or_another_version_are_learnt_anew(tmp_path: Path) -> None:
     """A network depends on the order of what it learns, and on its seed."""
     a, b, c, d = CLIPS
     cache, detector = FeatureCache(tmp_path), Loudness()
-    kept = KeptScores(detector, "1, seed 0", cache)
+    kept = KeptScores(detector, "1, seed 0", cache, never)
     assert kept.fit_score([a, b], [c, d]).tolist() == kept.fit_score([a, b], [c, d]).tolist() == [9.5, 19.5]
     assert len(detector.learnt) == 1
     for train, test in (([b, a], [c, d]), ([a, b], [d, c]), ([a, b, c], [d]), ([a, b], [c])):
         kept.fit_score(train, test)
     assert len(detector.learnt) == 5
-    KeptScores(detector, "1, seed 1", cache).fit_score([a, b], [c, d])
+    KeptScores(detector, "1, seed 1", cache, never).fit_score([a, b], [c, d])
     assert len(detector.learnt) == 6
 
 
@@ -64,7 +81,7 @@ def test_other_clips_another_order_or_another_version_are_learnt_anew(tmp_path: 
 def test_damaged_scores_are_learnt_anew(tmp_path: Path, damage: bytes) -> None:
     """And replaced."""
     detector = Loudness()
-    kept = KeptScores(detector, "1", FeatureCache(tmp_path))
+    kept = KeptScores(detector, "1", FeatureCache(tmp_path), never)
     kept.fit_score(CLIPS[:2], CLIPS[2:])
     (path,) = tmp_path.rglob("*.npz")
     path.write_bytes(damage)

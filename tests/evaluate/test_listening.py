@@ -106,8 +106,10 @@ def test_a_sheet_without_network_and_its_tally(dataset: Path, tmp_path: Path) ->
 
     again = evaluate(dataset, "--out", out, cwd=tmp_path)
     assert (again.returncode, again.stderr.splitlines()[-1]) == (
-        1, f"edge-monitor: {out}: holds a listening sheet already (name another folder, or delete it)",
-    )  # fmt: skip
+        1,
+        f"edge-monitor: {out}/index.html: belongs to a listening sheet already"
+        " (name another folder, or delete the old sheet and its key)",
+    )
 
     sheets = [fill(out, "ann", {"measured": 4}), fill(out, "bob", {"measured": 2}), tmp_path / "none.csv"]
     counted = evaluate("--tally", *sheets, "--out", out, "--json", cwd=tmp_path)

@@ -14,7 +14,7 @@ import structlog
 
 from edge_monitor import database
 from edge_monitor.encode.bundle import find_bundle
-from edge_monitor.errors import DamagedError, DiskError
+from edge_monitor.errors import DamagedError, DiskError, StorageError
 from edge_monitor.service import salvage
 from edge_monitor.service.storage import StorageThread
 from edge_monitor.service.wal import read_wal
@@ -140,6 +140,14 @@ def test_rows_behind_an_unreadable_page_are_saved(stored: Path) -> None:
     assert 36 <= len(saved) < 40
     assert {0, 39} <= set(saved)
     assert 20 not in saved
+
+
+def test_nobody_waits_for_a_database_that_was_closed(tmp_path: Path) -> None:
+    """What is written after the end fails at once: an old daemon's thread would hang for ever after a reload."""
+    storage = StorageThread(tmp_path / database.FILE_NAME)
+    storage.close()
+    with pytest.raises(StorageError, match="is closed"):
+        storage.submit(lambda _: None).result(1.0)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 9000, b"no database at all" * 500])

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _TABLES = ("recordings", "normals", "generations", "generation_members")  # parents first
 _CHECK_S = 600.0  # for the check of a copy, seconds
-_UNCHECKED = f"its check takes longer than {_CHECK_S:.0f} s"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -158,9 +157,12 @@ def _copy(live: Path, path: Path) -> None:
         connection.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
         wrong = salvage.check(connection, limit_s=_CHECK_S)
     if wrong != "":
-        raise StorageError(
-            f"the copy is not sound: {wrong or _UNCHECKED}", hint="`edge-monitor doctor` checks database and disk"
-        )
+        raise StorageError(f"the copy {_judgement(wrong)}", hint="`edge-monitor doctor` checks database and disk")
+
+
+def _judgement(wrong: str | None) -> str:
+    """Return what is to be said of a copy after `salvage.check`."""
+    return f"was not checked within {_CHECK_S:.0f} s" if wrong is None else f"is damaged: {wrong}"
 
 
 def _inspect(node: Node, path: Path) -> list[str]:
@@ -170,7 +172,7 @@ def _inspect(node: Node, path: Path) -> list[str]:
             connection.execute("PRAGMA trusted_schema=OFF")
             wrong = salvage.check(connection, limit_s=_CHECK_S)
         if wrong != "":
-            raise StorageError(f"the backup's memory is damaged: {wrong or _UNCHECKED}", hint="use another backup")
+            raise StorageError(f"the backup's memory {_judgement(wrong)}", hint="use another backup")
         with closing(database.connect(path)) as connection, closing(sqlite3.connect(":memory:")) as fresh:
             database.prepare(fresh, "memory")
             if _schema(connection) != _schema(fresh) or connection.execute("PRAGMA foreign_key_check").fetchall():
