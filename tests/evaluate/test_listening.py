@@ -105,10 +105,9 @@ def test_a_sheet_without_network_and_its_tally(dataset: Path, tmp_path: Path) ->
     assert (rate_hz, first.tolist()) == (16_000, original.tolist())
 
     again = evaluate(dataset, "--out", out, cwd=tmp_path)
-    assert (again.returncode, again.stderr.splitlines()[-1]) == (
-        1,
-        f"edge-monitor: {out}/index.html: belongs to a listening sheet already"
-        " (name another folder, or delete the old sheet and its key)",
+    assert again.returncode == 1
+    assert again.stderr.splitlines()[-1].startswith(
+        f"edge-monitor: {out}/index.html: belongs to a listening sheet already (name another folder, or delete"
     )
 
     sheets = [fill(out, "ann", {"measured": 4}), fill(out, "bob", {"measured": 2}), tmp_path / "none.csv"]
