@@ -31,6 +31,7 @@ VOLATILE = {  # ids and times
     "at", "at_ms", "since", "since_ms", "valid_until_ms", "started_ms", "uptime_s", "alerts_oldest_s", "clock_synced",
     "alarm_id", "evidence",
 }  # fmt: skip
+MOMENTARY = {"score", "ratio", "text"}  # of a state, when it leaves: on a busy box a window later
 RAW = "This sound is \x1b[31mrough\u202e and\x00 loud.\r\n"
 SPENT = "no answer to 3 requests, which is the limit for one alarm; last: the LLM's server "
 
@@ -65,7 +66,10 @@ def lasting(message: Received) -> dict[str, Any]:
 def seen(scada: Subscriber) -> Seen:
     """Return what a plant sees beside explanations."""
     status = lasting(scada.wait_for(f"{BASE}/status", 2)[-1])
-    states = [lasting(message) for message in scada.on(f"{BASE}/pump/state")]
+    states = [
+        {name: value for name, value in lasting(message).items() if name not in MOMENTARY}
+        for message in scada.on(f"{BASE}/pump/state")
+    ]
     kinds = [(each["state"], each["alarm"]) for each in states]  # a state is told again each minute
     return {
         "alerts": [lasting(message) for message in scada.on(f"{BASE}/pump/alert")],
