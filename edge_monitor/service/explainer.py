@@ -12,6 +12,7 @@ import structlog
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
+from edge_monitor.encode.session import trim_memory
 from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import measure
@@ -137,6 +138,7 @@ class Explainer:
                     self._store.enforce()
                 if alarm is not None:
                     self._explain(alarm)
+                    trim_memory()  # or what it took for a moment stays for good, in pieces between what is kept
                 if active is not None:
                     self._known(*active)
             except Exception as error:  # noqa: BLE001 - one alarm that fails must not cost the next ones

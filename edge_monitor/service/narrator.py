@@ -10,6 +10,7 @@ import structlog
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
+from edge_monitor.encode.session import trim_memory
 from edge_monitor.errors import BudgetSpentError, EdgeMonitorError, ExplainError, LlmError, UselessAnswerError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.answer import Answer
@@ -211,6 +212,8 @@ class Narrator:
             log.warning("explain.llm_failed", alarm_id=job.alarm_id, reason=error.message)
             self._troubles[job.alarm_id] = error.message
             return self._end_if_spent(job)
+        finally:
+            trim_memory()  # the package, its TLS context and the answer took some for a moment
         self._tell(job, answer, prompt.caption)
         return True
 
