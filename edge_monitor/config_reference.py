@@ -17,8 +17,8 @@ _HEAD = """# Configuration
 
 `edge-monitor.toml`, looked for in `$EDGE_MONITOR_CONFIG`, `./edge-monitor.toml` and
 `/etc/edge-monitor/edge-monitor.toml`; `--config` names another. `edge-monitor config init` writes a commented one,
-`edge-monitor config check` tells every mistake in it with its line, and what it names that is not there. Relative
-paths are taken from the file's folder.
+`edge-monitor config check` tells every mistake in it with its line, and a bundle, recording or password file that is
+missing. Relative paths are taken from the file's folder.
 Units are in the names: `_s` seconds, `_hz` hertz, `_db` decibels, `_mb` megabytes. In messages `machine[1]` is the
 first `[[machine]]`.
 

@@ -16,6 +16,7 @@ from edge_monitor.service.counting import counted
 if TYPE_CHECKING:
     from pathlib import Path
 
+_MUCH_HIGHER = 1.5  # threshold after a rejection over the one before
 _COLUMNS = ("alarm_id", "machine", "started", "ended", "peak_score", "threshold", "ratio", "generation", "level_dbfs",
             "events", "rejected", "end_reason")  # fmt: skip
 _FOREVER = 2**31
@@ -130,4 +131,7 @@ def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dr
     if answer["generation"]:
         click.echo(f"  {counted(answer['normals'], 'normal', '+d')} ({answer['seconds']:.0f} s of its sound);"
                    f" generation {answer['generation']} of {answer['machine']} is active,"
-                   f" threshold {answer['threshold']:.4g}")  # fmt: skip
+                   f" threshold {answer['threshold_before']:.4g} -> {answer['threshold']:.4g}")  # fmt: skip
+        if answer["threshold"] > _MUCH_HIGHER * answer["threshold_before"]:
+            click.echo("  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
+                       " normal, --undo takes it back; hours of normal sound make the threshold lower.")  # fmt: skip

@@ -44,27 +44,13 @@ def init(path: Path, force: bool) -> None:
 def check(config_path: Path) -> None:
     """Say whether the configuration is sound, and the bundle, recordings and password files it names are there.
 
-    Every mistake comes with its line. Microphones and the broker are not tried.
+    Every mistake comes with its line. Microphones and the broker are not tried: `edge-monitor doctor` does.
     """
-    from edge_monitor.capture.recording import list_recordings, require_sound
-    from edge_monitor.config import RecordingSource
     from edge_monitor.config_file import load_settings
-    from edge_monitor.deliver.credentials import read_password
-    from edge_monitor.errors import ConfigError
-    from edge_monitor.service.node import Node
-    from edge_monitor.service.state_dir import StateDir
+    from edge_monitor.service.preflight import require_named
 
     settings = load_settings(config_path)
-    Node(settings).bundle.check()
-    if settings.mqtt:
-        read_password(settings.mqtt)
-    for machine in settings.machine:
-        if isinstance(machine.source, RecordingSource):
-            for path in list_recordings(machine.source.path):
-                require_sound(path, machine.source.channel)
-    state_dir = StateDir.of(settings.node).path
-    if state_dir.exists() and not state_dir.is_dir():
-        raise ConfigError("is not a folder", where=str(state_dir), hint="node.state_dir names one")
+    require_named(settings)
     click.echo(f"{config_path}: ok: {_summary(settings)}")
 
 

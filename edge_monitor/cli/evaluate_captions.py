@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_monitor.cli.options import json_option, optional_settings
+from edge_monitor.service.counting import counted
 
 if TYPE_CHECKING:
     from edge_monitor.config import Settings
@@ -122,29 +123,29 @@ def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
         click.echo(f"edge-monitor: {line}", err=True)
     if not answers.ratings:
         raise DatasetError("nothing to count: no rating belongs to this sheet", where=str(out))
-    counted = tally(answers.ratings)
+    found = tally(answers.ratings)
     if as_json:
-        rows = [_flat(row.opinion, machine=row.machine, id=row.machine_id, method=row.method) for row in counted.rows]
+        rows = [_flat(row.opinion, machine=row.machine, id=row.machine_id, method=row.method) for row in found.rows]
         methods = [_flat(row.opinion, method=row.method, ids=row.ids, ids_above_3=row.ids_above)
-                   for row in counted.methods]  # fmt: skip
+                   for row in found.methods]  # fmt: skip
         click.echo(json.dumps({"methods": methods, "rows": rows}))
     else:
-        _show(counted)
+        _show(found)
 
 
 def _flat(opinion: Opinion, **facts: str | int) -> dict[str, object]:
     return {**facts, **asdict(opinion)}
 
 
-def _show(counted: Tally) -> None:
+def _show(found: Tally) -> None:
     from edge_monitor.evaluate.opinion import PAPER_ABOVE, PAPER_IDS
 
-    wide = max(len(f"{row.machine} {row.machine_id}") for row in counted.rows)
+    wide = max(len(f"{row.machine} {row.machine_id}") for row in found.rows)
     click.echo(f"{'machine id':{wide}}  {'method':15}  mean opinion score, 95 % interval")
-    for row in counted.rows:
+    for row in found.rows:
         click.echo(f"{f'{row.machine} {row.machine_id}':{wide}}  {row.method:15}  {_figures(row.opinion)}")
     click.echo()
-    for method in counted.methods:
+    for method in found.methods:
         click.echo(f"{method.method}: {_figures(method.opinion)}")
         paper = f" (the paper: {PAPER_ABOVE[method.method]} of {PAPER_IDS})" if method.method in PAPER_ABOVE else ""
         click.echo(f"  above 3: {method.ids_above} of {method.ids} ids{paper}")
@@ -152,5 +153,5 @@ def _show(counted: Tally) -> None:
 
 def _figures(opinion: Opinion) -> str:
     interval = "" if opinion.low is None or opinion.high is None else f"  {opinion.low:.2f} to {opinion.high:.2f}"
-    raters = f"{opinion.raters} rater{'s' * (opinion.raters > 1)}"
-    return f"{opinion.mos:.2f}{interval}  ({opinion.ratings} ratings, {raters})"
+    given = f"{counted(opinion.ratings, 'rating')}, {counted(opinion.raters, 'rater')}"
+    return f"{opinion.mos:.2f}{interval}  ({given})"

@@ -46,6 +46,8 @@ def command(*, file: Path, config_path: Path, force: bool, dry_run: bool, as_jso
             open_node(load_settings(path)) as ask,
         ):
             answer["machines"] = _restore(backup, ask, force=force, dry_run=dry_run)
+            known = [each for each in answer["machines"] if each["known"] and each["configured"]]
+            answer["needs_force"] = bool(known) and not force
             if not dry_run:
                 answer["sounds"] = _restore_audio(backup, ask)
     if as_json:
@@ -145,6 +147,8 @@ def _show(answer: dict[str, Any]) -> None:
         "written": "there was no configuration: the backup's is used",
     }
     click.echo(f"{answer['file']}, made {answer['made']}: {what[answer['configuration']]}")
+    if answer["dry_run"] and answer["needs_force"]:
+        click.echo("only with --force, as there are normals already:")
     for each in answer["machines"]:
         if not each["configured"]:
             click.echo(f"  {each['machine']}: left out, it is not in the configuration")

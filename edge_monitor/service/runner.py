@@ -12,7 +12,7 @@ from edge_monitor.errors import ConfigError, EdgeMonitorError
 from edge_monitor.memory.generations import list_generations
 from edge_monitor.service.daemon import Daemon
 from edge_monitor.service.learning import require_bundle
-from edge_monitor.service.node import Node
+from edge_monitor.service.preflight import require_named
 from edge_monitor.service.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _check(before: Settings, after: Settings) -> None:
     for key in ("state_dir", "runtime_dir"):
         if getattr(before.node, key) != getattr(after.node, key):
             raise ConfigError("cannot change while the daemon runs", where=f"node.{key}", hint="restart it")
-    node = Node(after)  # finds the bundle
+    node = require_named(after)
     with node.database() as connection:
         for machine in after.machine:
             for generation in list_generations(connection, machine.name):

@@ -184,6 +184,18 @@ def test_config_show_masks_the_password(tmp_path: Path) -> None:
     assert values["machine"][0]["alarm"]["raise"] == [3, 5]
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("config", "schema"), ("config", "reference")])
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A full disk behind `>`: no traceback, exit code 1."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_monitor", *arguments],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=full, stderr=subprocess.PIPE,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "edge-monitor: cannot write: No space left on device\n")
+
+
 def test_config_schema_is_the_schema_of_the_settings(tmp_path: Path) -> None:
     """An editor can check the file with it."""
     schema = json.loads(edge_monitor("config", "schema", folder=tmp_path).stdout)

@@ -111,7 +111,10 @@ def test_what_is_known_already_is_replaced_by_force_alone(saved: tuple[Product, 
     product, file = saved
     before = product.rows(CONTENT)
     assert "has 60 normals already (--force replaces them" in refusal(product, str(file))
-    [would] = product.answer("restore", str(file), "--dry-run")["machines"]
+    planned = product.answer("restore", str(file), "--dry-run")
+    assert planned["needs_force"] is True
+    assert "only with --force" in product.command("restore", str(file), "--dry-run").stdout
+    [would] = planned["machines"]
     assert (would["normals"], would["replaces"], would["generation"]) == (60, 60, None)
     with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection:
         connection.execute("DELETE FROM normals WHERE id % 2")

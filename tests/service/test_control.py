@@ -48,6 +48,7 @@ def test_a_false_alarm_becomes_normal_and_back(enrolled: Make) -> None:
         rejected = product.answer("alarms reject", alarm["alarm_id"][:8], "--add-normal")
         assert rejected["normals"] >= 8
         assert rejected["generation"] == 2
+        assert rejected["threshold_before"] == alarm["threshold"]
         wait_until(
             lambda: product.rows("SELECT 1 FROM alarms WHERE ended_ms IS NOT NULL"), 30.0, "the end of the alarm"
         )

@@ -194,6 +194,7 @@ def test_a_reload_applies_what_has_changed(manager: socket.socket, product: Prod
     [
         ('name = "pump"', 'name = "pump 3"', "topic segment"),
         ('bundle = "spectral"', 'bundle = "no-such"', "no-such"),
+        ('{ kind = "simulator"', '{ kind = "recording", path = "no-such.wav" } #', "no-such.wav"),
     ],
 )
 def test_a_bad_configuration_changes_nothing(

@@ -89,6 +89,7 @@ def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool, dry_run: 
             "seconds": abs(learnt if undo else row.windows) * node.window_s,
             "dry_run": dry_run,
             "generation": None,
+            "threshold_before": row.threshold,
             "threshold": None,
         }
         if not dry_run:
