@@ -25,7 +25,7 @@ PARTS = (
     Part("spectral encoder beside librosa", "bench.log_mel", 8, 5, needs_export=True),
     Part("HNSW search", "bench.index", 15, 5),
     Part("MS-CLAP encoder", "bench.msclap_encoder", 20, 20, needs_export=True),
-    Part("MS-CLAP captions", "bench.captioner", 60, 40, needs_export=True),
+    Part("MS-CLAP captions", "bench.captioner", 105, 45, needs_export=True),
     Part("outbox throughput", "bench.outbox", 20, 2),
     Part("memory of the daemon", "bench.daemon", 10, 35),
     Part("alert latency, streams per core", "bench.load", 110, 70),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DIM, STOP = 1024, 220
-SUITE_TOKENS = 6  # of a caption in the suite: msclap takes half a second for each
+TOKENS = 20  # of a caption; msclap takes half a second for each
 TOGETHER = 5  # an alarm's window and its four nearest normal ones
 MANIFEST = """\
 schema_version = 1
@@ -210,21 +210,21 @@ def measure(seconds: float) -> list[Row]:
 
         def one(captioner: Captioner) -> None:
             found = Embedding(embeddings[0].vector, captioner.bundle.bundle_hash)
-            captioner.caption(found, begin="", most_tokens=SUITE_TOKENS)
+            captioner.caption(found, begin="", most_tokens=TOKENS)
 
         def together(captioner: Captioner) -> None:
-            captioner.captions(random_embeddings(captioner, seed=1), begin="", most_tokens=SUITE_TOKENS)
+            captioner.captions(random_embeddings(captioner, seed=1), begin="", most_tokens=TOKENS)
 
         works = [partial(work, captioner) for captioner in captioners.values() for work in (one, together)]
         taken = in_turns(
-            lambda: msclap_caption(reference, embeddings[0].vector, SUITE_TOKENS), *works,
+            lambda: msclap_caption(reference, embeddings[0].vector, TOKENS), *works,
             seconds=seconds, clock=time.process_time,
         )  # fmt: skip
     taken[:, (2, 4)] /= TOGETHER
     names = [f"{name}, {way}" for name in captioners for way in ("alone", f"one of {TOGETHER} together")]
     return [
         cost_row(
-            f"caption of {SUITE_TOKENS} tokens, {name}", taken[:, column], "msclap, torch", taken[:, 0],
+            f"caption of {TOKENS} tokens, {name}", taken[:, column], "msclap, torch", taken[:, 0],
             unit="ms", scale=1e3, note="CPU time",
         )
         for column, name in enumerate(names, start=1)
@@ -235,7 +235,7 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", type=int, default=3, help="of five captions")
-    parser.add_argument("--tokens", type=int, default=20)
+    parser.add_argument("--tokens", type=int, default=TOKENS)
     parser.add_argument("--memory-of", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:

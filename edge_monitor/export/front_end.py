@@ -24,8 +24,10 @@ FRAMES = 1 + SAMPLES // HOP  # 965, frames being centred
 BANDS = 64
 STRETCHED = 1024
 _HALF = FRAME // 2
-_STRIP = 128  # frames that are stretched at a time
+_STRIP = 128  # frames that are read and stretched at a time: 0.5 MB between two steps
 _RADIX = 32  # 1024 = 32 * 32; divides the hop, so that frames begin at whole blocks
+_STEP = HOP // _RADIX  # blocks from one frame to the next
+_BLOCKS = (SAMPLES + FRAME) // _RADIX  # of the padded sound
 _FAINTEST = np.float32(1e-10)  # power below which msclap's logarithm is clamped
 _SAME = 1e-5  # how far the checkpoint's DFT kernels may be from the DFT; float32 rounding stays below 1e-6
 
@@ -37,15 +39,28 @@ def front_end(graph: Graph, weights: Weights) -> str:
     its kernels are not those of a windowed DFT, which this reformulation relies on.
     """
     mel = weights["logmel_extractor.melW"].astype(np.float64)  # (513 bins, 64 bands)
-    window = _window(weights)
-    power = _mel_power(graph, window, mel)  # (batch, 965, 64)
-    decibel = graph("Log", graph("Max", power, graph.constant(_FAINTEST)))
     gain = weights["bn0.weight"] / np.sqrt(weights["bn0.running_var"].astype(np.float64) + 1e-5)
     shift = weights["bn0.bias"] - weights["bn0.running_mean"] * gain
-    # The stretch's rows sum to one, so the batch norm may come first, and with it the decibels.
-    scaled = graph("Mul", decibel, graph.constant((gain * 10.0 / np.log(10.0)).astype(np.float32)))
-    normed = graph("Add", scaled, graph.constant(shift.astype(np.float32)))
-    return _stretched(graph, normed)
+    scale = (gain * 10.0 / np.log(10.0)).astype(np.float32)[:, None]  # of a natural logarithm, with the decibels
+    window = _window(weights)
+    first, matrices = _strips()
+
+    def stretched(samples: str, matrix: str) -> str:
+        """Return a strip of the picture (batch, 128, 64) of its `samples` (batch, 1302, 32)."""
+        power = _mel_power(graph, samples, window, mel)
+        decibel = graph("Log", graph("Max", power, graph.constant(_FAINTEST)))
+        scaled = graph("Mul", decibel, graph.constant(scale))
+        # The stretch's rows sum to one, so that the batch norm may come first.
+        normed = graph("Add", scaled, graph.constant(shift.astype(np.float32)[:, None]))
+        return graph("MatMul", matrix, graph("Transpose", normed, perm=[0, 2, 1]))
+
+    padded = graph("Pad", "waveform", graph.ints(0, _HALF, 0, _HALF), mode="reflect")
+    whole = graph("Slice", padded, graph.ints(0), graph.ints(_BLOCKS * _RADIX), graph.ints(1))
+    blocks = graph("Reshape", whole, graph.ints(-1, _BLOCKS, _RADIX))
+    read = first[:, None] * _STEP + np.arange((_STRIP - 1) * _STEP + _RADIX)  # blocks
+    strips = graph("Gather", blocks, graph.constant(read), axis=1)
+    pictures = graph.each(stretched, strips, graph.constant(matrices))
+    return graph("Reshape", pictures, graph.ints(-1, STRETCHED, BANDS))
 
 
 def stretch(old: int, new: int) -> NDArray[np.float64]:
@@ -67,16 +82,16 @@ def stretch(old: int, new: int) -> NDArray[np.float64]:
     return matrix
 
 
-def _stretched(graph: Graph, frames: str) -> str:
-    """Return `frames` (batch, 965, 64) stretched to (batch, 1024, 64), in strips: off its diagonal the matrix is 0."""
+def _strips() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the first of the 128 frames that each strip reads, and their stretch (strip, 128 outputs, 128 frames).
+
+    Off its diagonal the stretch is 0: 128 outputs lie within 121 frames and read 3 more around them.
+    """
     matrix = stretch(FRAMES, STRETCHED).reshape(-1, _STRIP, FRAMES)
-    # The first frame that each strip of outputs reads; 128 outputs lie within 121 frames and read 3 more around them.
     first = np.minimum((matrix != 0.0).any(axis=1).argmax(axis=1), FRAMES - _STRIP)
-    used = first[:, None] + np.arange(_STRIP)  # (8, 128)
+    used = first[:, None] + np.arange(_STRIP)
     strips = np.stack([strip[:, columns] for strip, columns in zip(matrix, used, strict=True)])
-    taken = graph("Gather", frames, graph.constant(used), axis=1)  # (batch, 8, 128, 64)
-    product = graph("MatMul", graph.constant(strips.astype(np.float32)), taken)
-    return graph("Reshape", product, graph.ints(-1, STRETCHED, BANDS))
+    return first, strips.astype(np.float32)
 
 
 def _window(weights: Weights) -> NDArray[np.float64]:
@@ -94,8 +109,8 @@ def _window(weights: Weights) -> NDArray[np.float64]:
     return np.asarray(window)
 
 
-def _mel_power(graph: Graph, window: NDArray[np.float64], mel: NDArray[np.float64]) -> str:
-    """Return the mel power (batch, 965, 64).
+def _mel_power(graph: Graph, blocks: str, window: NDArray[np.float64], mel: NDArray[np.float64]) -> str:
+    """Return the mel power (batch, 64, 128 frames) of `blocks` of 32 samples (batch, 1302, 32).
 
     A Fourier transform in two steps, as Cooley and Tukey's: with sample n = 32 a + b and bin k = low + 32 high,
 
@@ -116,23 +131,19 @@ def _mel_power(graph: Graph, window: NDArray[np.float64], mel: NDArray[np.float6
     complex_product = np.stack([outer.real, -outer.imag, outer.imag, outer.real]).reshape(2, 2, *outer.shape)
     spectrum = complex_product.transpose(0, 2, 3, 1).reshape(2 * len(high), 2 * _RADIX)
 
-    padded = graph("Pad", "waveform", graph.ints(0, _HALF, 0, _HALF), mode="reflect")
-    blocks = (SAMPLES + FRAME) // _RADIX
-    whole = graph("Slice", padded, graph.ints(0), graph.ints(blocks * _RADIX), graph.ints(1))
-    by_place = graph("Transpose", graph("Reshape", whole, graph.ints(-1, blocks, _RADIX)), perm=[0, 2, 1])
-    sums = graph("Conv", by_place, graph.constant(kernels.astype("f4")), group=_RADIX, strides=[HOP // _RADIX])
-    by_part = graph("Reshape", sums, graph.ints(-1, _RADIX, len(low), 2 * FRAMES))
+    by_place = graph("Transpose", blocks, perm=[0, 2, 1])
+    sums = graph("Conv", by_place, graph.constant(kernels.astype("f4")), group=_RADIX, strides=[_STEP])
+    by_part = graph("Reshape", sums, graph.ints(-1, _RADIX, len(low), 2 * _STRIP))
     by_low = graph("Transpose", by_part, perm=[0, 2, 1, 3])
-    joined = graph("Reshape", by_low, graph.ints(-1, len(low), 2 * _RADIX, FRAMES))
+    joined = graph("Reshape", by_low, graph.ints(-1, len(low), 2 * _RADIX, _STRIP))
     parts = graph("MatMul", graph.constant(spectrum.astype("f4")), joined)
-    by_bin = graph("Reshape", graph("Mul", parts, parts), graph.ints(-1, len(low), 2, len(high) * FRAMES))
+    by_bin = graph("Reshape", graph("Mul", parts, parts), graph.ints(-1, len(low), 2, len(high) * _STRIP))
     power = graph("ReduceSum", by_bin, graph.ints(2), keepdims=0)
 
     bins = np.abs(low[:, None] + _RADIX * high)  # beyond the highest, mel is 0
     share = mel[bins] / np.bincount(bins.reshape(-1))[bins][..., None]  # of bins that come twice, half
     filters = graph.constant(share.reshape(-1, BANDS).T.astype("f4"))
-    bands = graph("MatMul", filters, graph("Reshape", power, graph.ints(-1, bins.size, FRAMES)))
-    return graph("Transpose", bands, perm=[0, 2, 1])
+    return graph("MatMul", filters, graph("Reshape", power, graph.ints(-1, bins.size, _STRIP)))
 
 
 def _unit_circle(steps: NDArray[np.int64], whole: int) -> NDArray[np.complex128]:
