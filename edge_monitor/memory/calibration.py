@@ -15,6 +15,7 @@ from edge_monitor.memory.coverage import MIN_BLOCKS, Coverage, judge
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.evidence import DAY_S, at_most_per_day, gather
 from edge_monitor.memory.leaveout import Layout, leave_block_out
+from edge_monitor.memory.odd_sound import OddSound, odd_sound
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,6 +93,7 @@ class Calibration:
     at_most_per_day: float | None = None
     independent_blocks: int | None = None  # stretches of blocks that do not resemble each other; None: as above
     operation_days: float = 0.0  # of healthy sound judged live that were counted too
+    odd: OddSound | None = None  # None: no sound stands out, or calibrated by an earlier version
 
     def to_json(self) -> str:
         """Return the record as JSON, exactly restorable."""
@@ -102,7 +104,8 @@ class Calibration:
         """Restore a record. Raises NormalsError when the text is not one."""
         try:
             fields = json.loads(text)
-            return cls(**{**fields, "coverage": Coverage(**fields["coverage"])})
+            odd = fields.get("odd") and OddSound(**fields["odd"])
+            return cls(**{**fields, "coverage": Coverage(**fields["coverage"]), "odd": odd})
         except (ValueError, TypeError, KeyError) as error:
             raise NormalsError(f"a stored calibration cannot be read: {error}") from error
 
@@ -141,6 +144,8 @@ class Calibration:
 
     def caution(self) -> str:
         """Return one line when the threshold is so far above healthy sound that the monitor is hard of hearing."""
+        if self.odd:
+            return self.odd.caution()
         ratio = self.threshold / self.max_score
         if ratio < HARD_OF_HEARING:
             return ""
@@ -211,6 +216,7 @@ def calibrate_scores(
         max_score=float(score.max()),
         method=method,
         coverage=coverage,
+        odd=odd_sound(score, layout),
     )
 
 

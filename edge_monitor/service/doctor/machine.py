@@ -140,7 +140,7 @@ def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | N
                       f" not {generation.number}: the calibrated one is used",
                       'set machine.alarm.threshold anew, or back to "calibrated"', name)  # fmt: skip
     if caution := calibration.caution():
-        yield Finding("normals", "warn", f"{told}. {caution}", "enrol at least ten minutes", name)
+        yield Finding("normals", "warn", f"{told}. {caution}", "enrol more healthy sound", name)
     elif not calibration.coverage.enough:
         yield Finding("normals", "warn", f"{told}. {calibration.coverage.sentence}", "enrol more healthy sound", name)
     else:
