@@ -37,21 +37,29 @@ def pull_command(
 ) -> None:
     """Build bundle NAME from its published weights: download, check, convert, compare, install."""
     from edge_monitor.export import environment
+    from edge_monitor.export.pull import is_built
 
     recipe, target = _recipe_and_target(name, state_dir, out)
+    if from_file is None and is_built(recipe, target, texts):
+        _say("it is there already and whole; remove the folder to have it built anew")
+        _conclude(target)
+        return
     folder = target.parent / ".export-environment"
     if environment.this_one_fits():
         _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
     else:
-        from edge_monitor.export.pull import BUNDLE_BYTES, located, origin_files, require_space
+        from edge_monitor.export.place import alone, require_free, require_space
+        from edge_monitor.export.pull import BUNDLE_BYTES, located, origin_files
 
         # What would fail at once is said before minutes are spent on an environment.
+        require_free(target, recipe.name)
         if from_file:
             located(recipe, *from_file)
         if not environment.is_made(folder):
             downloads = 0 if from_file else sum(file.size_bytes or 0 for file in origin_files(recipe))
             require_space(target, environment.SIZE_BYTES + BUNDLE_BYTES + downloads)
-            environment.make(folder, _say)
+            with alone(target.parent):
+                environment.make(folder, _say)
         code = environment.run_export(folder, _arguments(recipe, target, from_file, texts, keep_downloads))
         if remove_environment:
             environment.remove(folder)
@@ -106,6 +114,7 @@ def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_
     click.echo(f"{variant.name:<24} {found.int8_ms:7.1f} ms a window, {found.int8_bytes / 1e6:6.0f} MB")
     click.echo(f"smallest cosine between their vectors {found.cosine:.5f}; one thread, this box")
     click.echo(found.advice)
+    click.echo(f'{variant.folder}: bundle = "{variant.name}" in [model] takes it where bundles are looked for')
 
 
 def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> tuple[Bundle, Path]:
@@ -113,15 +122,18 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.errors import BundleError
     from edge_monitor.export.pull import origin_files
+    from edge_monitor.service.state_dir import make_state_dir
 
     node = node_state_dir(state_dir)
     recipe = find_bundle(name, node)
     origin_files(recipe)
     if out is None and node is None:
         raise BundleError("no place to build it in", where=recipe.name, hint="give --out FOLDER or --state-dir FOLDER")
-    target = out if out is not None else Path(node or ".") / "models" / recipe.name
+    target = out or Path(node or ".") / "models" / recipe.name
     if target.name != recipe.name:
         raise BundleError(f"must be named {recipe.name!r}, as the bundle", where=str(target), hint="correct --out")
+    if out is None and node is not None:
+        make_state_dir(node)
     return recipe, target.absolute()
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 MOST_TEXT_TOKENS = 77  # msclap's text_len
+END_TOKENS = 2  # of what msclap adds to every text: a space, and the end
 _MATRIX = 2
 
 
@@ -84,7 +85,9 @@ def _read_texts(bundle: Bundle, part: Similarity) -> dict[str, Vectors]:
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"not a list of texts and their embeddings: {error}", where=where) from error
     if not known or any(vector.shape != (bundle.manifest.audio.dim,) for vector in known.values()):
-        raise BundleError(f"its embeddings are not vectors of {bundle.manifest.audio.dim}", where=where)
+        raise BundleError(
+            f"its embeddings are not vectors of {bundle.manifest.audio.dim}", where=where, hint="so says audio.dim"
+        )
     return known
 
 
@@ -103,11 +106,21 @@ def _embed(bundle: Bundle, part: Similarity, texts: Sequence[str], threads: int)
     return vectors
 
 
+def require_text(text: str, tokens: int, where: str) -> None:
+    """Check a text, with its end of so many tokens. Raises BundleError for an empty one, and one that is too long."""
+    if not text.strip():
+        raise BundleError("an empty text", where=where, hint="a reference text has at least a word")
+    if tokens > MOST_TEXT_TOKENS:
+        raise BundleError(
+            f"a text of {tokens - END_TOKENS} tokens: {text[:40]!r}",
+            where=where,
+            hint=f"a reference text has at most {MOST_TEXT_TOKENS - END_TOKENS}",
+        )
+
+
 def _embed_one(session: object, vocabulary: Vocabulary, text: str, bundle: Bundle) -> Vectors:
     tokens = vocabulary.encode(f"{text} {END_OF_TEXT}")
-    if not text.strip() or len(tokens) > MOST_TEXT_TOKENS:
-        raise BundleError(f"a text of {len(tokens)} tokens: {text[:40]!r}", where=bundle.name,
-                          hint=f"a reference text has 1 to {MOST_TEXT_TOKENS - 2} tokens")  # fmt: skip
+    require_text(text, len(tokens), where=bundle.name)
     (vector,) = run(session, ["embedding"], {"tokens": np.array([tokens], dtype=np.int64)}, where=bundle.name)
     if vector.ndim != _MATRIX or vector.shape != (1, bundle.manifest.audio.dim) or not np.isfinite(vector).all():
         raise BundleError(f"the text encoder gives {vector.shape}, not (1, {bundle.manifest.audio.dim})",

@@ -15,6 +15,7 @@ from edge_monitor import __version__
 from edge_monitor.encode.manifest import BundleFile
 from edge_monitor.encode.origin import Build
 from edge_monitor.encode.runtime import onnx_runtime
+from edge_monitor.encode.similarity import MOST_TEXT_TOKENS, require_text
 from edge_monitor.errors import BundleError
 from edge_monitor.explain.counterparts import REFERENCE_TEXTS
 from edge_monitor.export.comparison import check_audio, check_decoder, check_mapper, check_texts
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     Tokens = NDArray[np.int64]
     Array = NDArray[np.float32]
 
-_TEXT_LENGTH = 77  # tokens; msclap's config_2023.yml, text_len
+MADE_BY = f"edge-monitor {__version__}"
 _END = " <|endoftext|>"  # what msclap's wrapper adds to every text
 
 
@@ -90,15 +91,19 @@ class Vocabulary:
         return json.dumps({"tokens": tokens, "merges": merges}, ensure_ascii=False, separators=(",", ":")).encode()
 
     def tokenized(self, texts: Sequence[str]) -> tuple[Tokens, Tokens]:
-        """Return tokens and attention mask (text, 77) as msclap's wrapper makes them."""
+        """Return tokens and attention mask (text, 77) as msclap's wrapper makes them.
+
+        Raises BundleError for a text that is empty or too long, which msclap would cut.
+        """
         from transformers import GPT2Tokenizer
 
         tokenizer = GPT2Tokenizer(vocab_file=str(self.tokens), merges_file=str(self.merges))
         tokenizer.add_special_tokens({"pad_token": "!"})
+        for text in texts:
+            require_text(text, len(tokenizer.tokenize(text + _END)), where="--text")
         found = tokenizer(
-            [text + _END for text in texts], max_length=_TEXT_LENGTH, padding="max_length", truncation=True,
-            return_tensors="np",
-        )  # fmt: skip
+            [text + _END for text in texts], max_length=MOST_TEXT_TOKENS, padding="max_length", return_tensors="np"
+        )
         return found["input_ids"].astype(np.int64), found["attention_mask"].astype(np.int64)
 
 
@@ -119,6 +124,8 @@ def assemble(
     """
     out = Folder(folder)
     checks: list[Check] = []
+    every = [*REFERENCE_TEXTS, *texts]
+    tokens, mask = vocabulary.tokenized(every)
 
     say("audio encoder")
     htsat, projection = reference.weights("audio", "base.htsat."), reference.weights("audio", "projection.")
@@ -140,8 +147,6 @@ def assemble(
 
     say("text encoder")
     content = text_encoder_model(reference.weights("text", "base."), reference.weights("text", "projection."))
-    every = [*REFERENCE_TEXTS, *texts]
-    tokens, mask = vocabulary.tokenized(every)
     (ours,) = _session(content).run(None, {"tokens": tokens})
     checks += check_texts(ours, reference.embed_texts(tokens, mask), heard)
     out.write("text.onnx", "text-similarity", content)
@@ -152,7 +157,7 @@ def assemble(
         raise BundleError("has no [origin]", where=recipe.name, hint="see models/msclap-2023/manifest.toml")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "msclap", "transformers", "onnx"))
     build = Build(
-        made_with=f"edge-monitor {__version__}, {packages}",
+        made_with=f"{MADE_BY}, {packages}",
         caption_encoder=reference.caption_encoder,
         ignored=reference.ignored,
         check=tuple(checks),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_monitor.encode.bundle import open_bundle
-from edge_monitor.errors import BundleError
+from edge_monitor.encode.similarity import TextSimilarity
+from edge_monitor.errors import BundleError, BundleMismatchError
+from edge_monitor.explain.counterparts import REFERENCE_TEXTS
 from edge_monitor.export.hub import Hub, measure, verify
+from edge_monitor.export.place import alone, fresh, put_in_place, require_free, require_space, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,11 +32,6 @@ class Sources:
 
     paths: dict[Role, Path]
     files: tuple[OriginFile, ...]
-
-
-def work_folder(out: Path) -> Path:
-    """Return where downloads and the unfinished bundle lie: beside `out`, on the same file system."""
-    return out.parent / f".{out.name}.pull"
 
 
 def origin_files(recipe: Bundle) -> tuple[OriginFile, ...]:
@@ -72,7 +69,14 @@ def located(recipe: Bundle, encoder: Path, captioner: Path) -> dict[Role, Path]:
     paths: dict[Role, Path] = {}
     for file in origin_files(recipe):
         paths[file.role] = given.get(file.role, encoder.parent / file.path)
-        measure(paths[file.role], file)
+        try:
+            measure(paths[file.role], file)
+        except BundleMismatchError:
+            if file.role == "captioner" and encoder.stat().st_size == file.size_bytes:
+                raise BundleMismatchError(
+                    "is the captioner's checkpoint", where=str(encoder), hint="give the encoder's first"
+                ) from None
+            raise
     return paths
 
 
@@ -80,20 +84,6 @@ def copies(recipe: Bundle, encoder: Path, captioner: Path) -> Sources:
     """Return local copies as sources. Raises as `located`, and BundleMismatchError when a hash is not the recipe's."""
     paths = located(recipe, encoder, captioner)
     return Sources(paths, tuple(verify(paths[file.role], file) for file in origin_files(recipe)))
-
-
-def require_space(out: Path, bytes_needed: int) -> None:
-    """Check the disk before anything is written. Raises BundleError that says how much is missing."""
-    folder = out.parent
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < bytes_needed:
-        raise BundleError(
-            f"{free / 1e9:.1f} GB free, {bytes_needed / 1e9:.1f} GB needed",
-            where=str(folder),
-            hint="make room or choose another --out",
-        )
 
 
 def build(recipe: Bundle, sources: Sources, out: Path, *, texts: Sequence[str] = (), say: Say) -> Bundle:
@@ -112,7 +102,7 @@ def build(recipe: Bundle, sources: Sources, out: Path, *, texts: Sequence[str] =
         open_checkpoint(encoder), open_checkpoint(captioner), names=(encoder.name, captioner.name)
     )
     vocabulary = Vocabulary(sources.paths["tokens"], sources.paths["merges"])
-    folder = _fresh(work_folder(out) / "bundle" / recipe.name)
+    folder = fresh(out, recipe.name)
     try:
         assemble(recipe.manifest, sources.files, reference, vocabulary, folder, texts=texts, say=say)
         open_bundle(folder).verify()
@@ -122,45 +112,24 @@ def build(recipe: Bundle, sources: Sources, out: Path, *, texts: Sequence[str] =
     return open_bundle(out)
 
 
-def _fresh(folder: Path) -> Path:
-    """Return an empty folder, alone in its parent."""
-    shutil.rmtree(folder.parent, ignore_errors=True)
+def is_built(recipe: Bundle, out: Path, texts: Sequence[str]) -> bool:
+    """Return whether `out` holds a whole bundle that this version built from the recipe's files, with these texts."""
+    from edge_monitor.export.assembly import MADE_BY
+
     try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise BundleError(
-            f"cannot be made: {error.strerror}", where=str(folder), hint="choose another --out"
-        ) from error
-    return folder
-
-
-def put_in_place(folder: Path, out: Path) -> None:
-    """Rename a finished bundle to `out`; what was there is kept until the new one is in place.
-
-    Raises BundleError when the file system refuses, and leaves what was there.
-    """
-    old = folder.parent / "old"
-    try:
-        _sync(folder)
-        if out.exists():
-            out.rename(old)
-        try:
-            folder.rename(out)
-        except OSError:
-            if old.exists():
-                old.rename(out)
-            raise
-        _sync(out.parent)
-    except OSError as error:
-        raise BundleError(f"cannot be put in place: {error.strerror}", where=str(out)) from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        there = open_bundle(out)
+        there.verify()
+        known = TextSimilarity(there).texts
+    except BundleError:
+        return False
+    origin = there.manifest.origin
+    if origin is None or origin.build is None or not origin.build.made_with.startswith(f"{MADE_BY},"):
+        return False
+    files, wanted = (
+        [(file.role, file.repository, file.revision, file.path) for file in each]
+        for each in (origin.file, origin_files(recipe))
+    )
+    return files == wanted and known == tuple(dict.fromkeys((*REFERENCE_TEXTS, *texts)))
 
 
 def pull(
@@ -176,14 +145,16 @@ def pull(
 
     Downloads stay for the next call when anything fails. Raises EdgeMonitorError, one line for the user.
     """
-    if from_file is None:
-        sources = fetch(recipe, out, say)
-    else:
-        require_space(out, BUNDLE_BYTES)
-        sources = copies(recipe, *from_file)
-    bundle = build(recipe, sources, out, texts=texts, say=say)
-    if not keep_downloads:
-        shutil.rmtree(work_folder(out), ignore_errors=True)
+    require_free(out, recipe.name)
+    with alone(out.parent):
+        if from_file is None:
+            sources = fetch(recipe, out, say)
+        else:
+            require_space(out, BUNDLE_BYTES)
+            sources = copies(recipe, *from_file)
+        bundle = build(recipe, sources, out, texts=texts, say=say)
+        if not keep_downloads:
+            shutil.rmtree(work_folder(out), ignore_errors=True)
     for line in report(bundle):
         say(line)
     return bundle
@@ -201,7 +172,8 @@ def report(bundle: Bundle) -> Iterator[str]:
         yield f"{part}: within {max_abs:.1g} of msclap"
     yield {
         "equal": "the captioner was trained on this very audio encoder",
-        "different": "the captioner brings another audio encoder; captions come from the vector that is scored",
+        "different": "caution: the captioner was trained on another audio encoder than the one that scores, or one of"
+        " the two files is damaged; captions come from the vector that is scored",
         "absent": "the captioner brings no audio encoder of its own",
     }[origin.build.caption_encoder]
     for line in origin.build.ignored:

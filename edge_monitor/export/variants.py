@@ -14,7 +14,8 @@ from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError
 from edge_monitor.export.assembly import Folder
-from edge_monitor.export.pull import put_in_place, require_space, work_folder
+from edge_monitor.export.graph import require_onnx
+from edge_monitor.export.place import alone, fresh, put_in_place, require_free, require_space, work_folder
 from edge_monitor.export.quantization import quantize
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from edge_monitor.encode.manifest import BundleFile
 
 SUFFIX = "-int8"
+_GET = "edge-monitor models quantize "
 # Below this cosine an int8 vector is not taken for the same sound's: the bar this project sets for its own bundle.
 ENOUGH = 0.999
 _ROUNDS = 12
@@ -56,28 +58,29 @@ def quantize_bundle(bundle: Bundle, out: Path, say: Callable[[str], None]) -> Bu
 
     Raises BundleError when the bundle is not whole, has nothing to quantize, or the disk cannot take it.
     """
+    require_onnx()
+    if (bundle.manifest.get or "").startswith(_GET):
+        raise BundleError("is int8 already", where=bundle.name, hint="take it as it is")
+    if out.resolve() == bundle.folder.resolve():
+        raise BundleError("is the bundle that is read", where=str(out), hint="choose another --out")
+    require_free(out, out.name)
     bundle.verify()
-    require_space(out, sum(file.size_bytes or 0 for file in bundle.manifest.file) // 2)
-    work = work_folder(out) / "bundle" / out.name
-    shutil.rmtree(work.parent, ignore_errors=True)
-    try:
-        folder = _quantized(bundle, work, say)
-        get = f"edge-monitor models quantize {bundle.name}"
-        update = {"name": out.name, "summary": f"{bundle.manifest.summary}; int8", "get": get}
-        folder.finish(bundle.manifest.model_copy(update=update))
-        open_bundle(work).verify()
-        put_in_place(work, out)
-    finally:
-        shutil.rmtree(work_folder(out), ignore_errors=True)
+    with alone(out.parent):
+        require_space(out, sum(file.size_bytes or 0 for file in bundle.manifest.file) // 2)
+        work = fresh(out, out.name)
+        try:
+            folder = _quantized(bundle, work, say)
+            update = {"name": out.name, "summary": f"{bundle.manifest.summary}; int8", "get": _GET + bundle.name}
+            folder.finish(bundle.manifest.model_copy(update=update))
+            open_bundle(work).verify()
+            put_in_place(work, out)
+        finally:
+            shutil.rmtree(work_folder(out), ignore_errors=True)
     return open_bundle(out)
 
 
 def _quantized(bundle: Bundle, work: Path, say: Callable[[str], None]) -> Folder:
     """Write every file of the bundle into `work`, its graphs in int8."""
-    try:
-        work.mkdir(parents=True)
-    except OSError as error:
-        raise BundleError(f"cannot be made: {error.strerror}", where=str(work), hint="choose another --out") from error
     folder = Folder(work)
     smaller = False
     for file in bundle.manifest.file:

@@ -22,6 +22,16 @@ _MAX_SOCKET_PATH = 107  # bytes, unix(7)
 PRIVATE_UMASK = 0o077  # whoever works on a state directory keeps what it holds to its owner
 
 
+def make_state_dir(path: Path) -> None:
+    """Make the folder if it is missing: the group may pass through to the control socket, and see nothing.
+
+    Raises OSError.
+    """
+    if not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(0o710)
+
+
 @dataclass(frozen=True, slots=True)
 class StateDir:
     """The folders of one node."""
@@ -56,9 +66,7 @@ class StateDir:
         folder cannot be made or written.
         """
         try:
-            if not self.path.exists():
-                self.path.mkdir(parents=True)
-                self.path.chmod(0o710)  # the group may pass through to the control socket, and see nothing
+            make_state_dir(self.path)
             if self.runtime.is_relative_to(self.path):
                 with self.as_owner():  # who may have put links there
                     self._make_runtime()

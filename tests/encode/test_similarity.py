@@ -74,9 +74,9 @@ def test_without_a_text_encoder_only_the_bundles_texts_serve(tmp_path: Path) -> 
 
 def test_texts_that_cannot_be_embedded_are_refused(bundle: Bundle) -> None:
     """An empty text, and one longer than msclap reads."""
-    with pytest.raises(BundleError, match="a text of 2 tokens: ''"):
+    with pytest.raises(BundleError, match="an empty text"):
         TextSimilarity(bundle, [""])
-    with pytest.raises(BundleError, match="a text of 82 tokens"):
+    with pytest.raises(BundleError, match="a text of 80 tokens"):
         TextSimilarity(bundle, ["z" * 80])
 
 

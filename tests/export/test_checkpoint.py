@@ -11,7 +11,8 @@ import pytest
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
 from edge_monitor.export.checkpoint import adopt, open_checkpoint, summary
-from edge_monitor.export.pull import copies, pull, work_folder
+from edge_monitor.export.place import work_folder
+from edge_monitor.export.pull import copies, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +64,26 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, cut: int) -> None:
         open_checkpoint(tmp_path / "cut.pth")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200 + len(str(tmp_path))
+
+
+def test_what_is_no_checkpoint_at_all_is_refused(tmp_path: Path) -> None:
+    """A text file, for example."""
+    (tmp_path / "text.pth").write_text("hallo")
+    with pytest.raises(BundleError, match=r"text\.pth: is no checkpoint of torch, or cut short \(get it again\)"):
+        open_checkpoint(tmp_path / "text.pth")
+
+
+def test_a_checkpoint_with_one_bit_changed_is_refused(tmp_path: Path) -> None:
+    """Torch reads it without a word; the file's own checksums tell."""
+    import torch
+
+    torch.save({"model": {"w": torch.full((200,), 1.5)}}, tmp_path / "w.pth")
+    content = bytearray((tmp_path / "w.pth").read_bytes())
+    content[content.index(b"\x00\x00\xc0\x3f" * 200) + 5] ^= 1
+    (tmp_path / "w.pth").write_bytes(content)
+    assert torch.load(tmp_path / "w.pth", weights_only=True)["model"]["w"].unique().numel() == 2
+    with pytest.raises(BundleError, match=r"w\.pth: is damaged: the checksum of \S+ is wrong \(get it again\)"):
+        open_checkpoint(tmp_path / "w.pth")
 
 
 def test_a_file_without_a_table_of_tensors_is_refused(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.errors import BundleError
 from edge_monitor.explain.counterparts import REFERENCE_TEXTS
 from edge_monitor.export.assembly import Vocabulary
 from edge_monitor.export.comparison import unit
+from edge_monitor.export.pull import is_built
 from edge_monitor.export.variants import compare, quantize_bundle
 
 if TYPE_CHECKING:
@@ -105,7 +108,7 @@ def test_random_weights_react_to_the_sound(full_size: FullSize, audio: Any) -> N
 
 def test_text_embeddings_and_cosines_are_msclaps(full_size: FullSize, audio: Any) -> None:  # noqa: ANN401 - as above
     """Within 1e-4, padded to 77 tokens as msclap does or not at all, and msclap's similarity without its scale."""
-    texts = ["Grinding", "a pump that runs dry!", "x " * 100]
+    texts = ["Grinding", "a pump that runs dry!", "x " * 74]  # the last is as long as may be
     vocabulary = Vocabulary(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
     tokens, mask = vocabulary.tokenized(texts)
     assert tokens.shape == (3, 77)
@@ -168,3 +171,31 @@ def test_the_int8_variant_hears_the_same(full_size: FullSize) -> None:
     assert found.int8_bytes < 0.35 * found.float_bytes
     assert variant.name == "msclap-2023-int8"
     assert variant.bundle_hash != full_size.bundle.bundle_hash
+
+
+def test_texts_that_msclap_would_cut_are_refused_before_anything_is_built(full_size: FullSize) -> None:
+    """An empty one, too; they are looked at first."""
+    vocabulary = Vocabulary(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
+    assert vocabulary.tokenized(["word " * 74 + "word"])[0].shape == (1, 77)
+    with pytest.raises(BundleError, match=r"--text: a text of 76 tokens: 'word word .+ has at most 75\)"):
+        vocabulary.tokenized(["Hum", "word " * 75 + "word"])
+    with pytest.raises(BundleError, match="--text: an empty text"):
+        vocabulary.tokenized([" "])
+
+
+def test_a_bundle_that_is_there_is_not_built_again(full_size: FullSize, tmp_path: Path) -> None:
+    """It must be whole, from these files, with these texts, and by this version."""
+    recipe, built = open_bundle(full_size.recipe), full_size.bundle.folder
+    assert is_built(recipe, built, ["a dog barks"])
+    assert not is_built(recipe, built, [])
+    assert not is_built(recipe, tmp_path / "msclap-2023", ["a dog barks"])
+    for name, old, new in (("merges", "vocab.json", "vocab2.json"), ("version", "edge-monitor ", "edge-monitor 9")):
+        folder = tmp_path / name
+        folder.mkdir()
+        for path in built.iterdir():
+            (folder / path.name).hardlink_to(path)
+        changed = (built / "manifest.toml").read_text("utf-8").replace(old, new)
+        (folder / "manifest.toml").unlink()
+        (folder / "manifest.toml").write_text(changed, "utf-8")
+        open_bundle(folder).verify()
+        assert not is_built(recipe, folder, ["a dog barks"]), name

@@ -19,7 +19,7 @@ from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.manifest import parse_manifest
 from edge_monitor.errors import BundleError
 from edge_monitor.export import environment
-from edge_monitor.export.pull import put_in_place, require_space
+from edge_monitor.export.place import put_in_place, require_space
 from edge_monitor.export.toml_text import manifest_text
 
 REPOSITORY = Path(__file__).parents[2]
