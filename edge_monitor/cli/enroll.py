@@ -154,7 +154,7 @@ def _enroll_files(
                 if keep_audio and not known["kept"]:
                     _keep(ask, machine, path, channel, sha256)
             except AudioError as error:
-                click.echo(f"\nedge-monitor: {error}", err=True)
+                _aside(str(error))
                 failed += 1
                 continue
             if clip:
@@ -188,8 +188,15 @@ def _re_embed(ask: Ask, node: Node, machine: str) -> int:
                 bar.length = item["of"]
                 bar.update(1)
                 if item["left_out"]:
-                    click.echo(f"\nedge-monitor: {item['recording']}: left out: {item['left_out']}", err=True)
+                    _aside(f"{item['recording']}: left out: {item['left_out']}")
     return int(built["normals"])
+
+
+def _aside(line: str) -> None:
+    """Tell something while a progress bar stands on the terminal's last line."""
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    click.echo(f"edge-monitor: {line}", err=True)
 
 
 def _refuse_faulty(clip: Clip) -> None:
@@ -200,7 +207,7 @@ def _refuse_faulty(clip: Clip) -> None:
         raise AudioError(f"not the sound of a machine: {fault.detail}", where=str(clip.path))
     for fault in clip.faults:
         where = f"{clip.path}, {fault.start_s:.0f} s to {fault.end_s:.0f} s"
-        click.echo(f"\nedge-monitor: {where}: left out: {fault.detail}", err=True)
+        _aside(f"{where}: left out: {fault.detail}")
 
 
 def _request(clip: Clip) -> dict[str, Any]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edge_monitor.cli.models_pull import export_command, node_state_dir, pull_command, quantize_command
+
+if TYPE_CHECKING:
+    from edge_monitor.encode.bundle import Bundle
 
 
 @click.group()
@@ -78,22 +82,15 @@ def list_command(state_dir: Path | None, *, as_json: bool) -> None:
 @_JSON
 def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -> None:
     """Check sizes and SHA-256 of a bundle's files (NAME or a path with a slash), or of every bundle that is built."""
-    from edge_monitor.encode.bundle import find_bundle, list_bundles, open_bundle
-    from edge_monitor.errors import BundleError
+    from edge_monitor.encode.bundle import find_bundle, list_bundles
 
     if name is None:
-        listings = list_bundles(node_state_dir(state_dir))
-        places = [(listing.name, listing.folder) for listing in listings if not listing.is_recipe]
+        found = [each for each in list_bundles(node_state_dir(state_dir)) if not each.is_recipe]
+        faults = [(each.name, each.folder, _fault(each.bundle) if each.bundle else each.detail) for each in found]
     else:
-        places = [(name, find_bundle(name, node_state_dir(state_dir)).folder)]
-    rows: list[dict[str, str | bool]] = []
-    for bundle_name, folder in places:
-        try:
-            open_bundle(folder).verify()
-        except BundleError as error:
-            rows.append({"name": bundle_name, "folder": str(folder), "ok": False, "detail": str(error)})
-        else:
-            rows.append({"name": bundle_name, "folder": str(folder), "ok": True, "detail": ""})
+        named = find_bundle(name, node_state_dir(state_dir))
+        faults = [(name, named.folder, _fault(named))]
+    rows = [{"name": name, "folder": str(folder), "ok": not fault, "detail": fault} for name, folder, fault in faults]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -101,6 +98,17 @@ def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -
             click.echo(f"{row['name']}: ok" if row["ok"] else f"{row['name']}: {row['detail']}", err=not row["ok"])
     if not all(row["ok"] for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _fault(bundle: Bundle) -> str:
+    """Return what is wrong with a bundle's files; empty when nothing is."""
+    from edge_monitor.errors import BundleError
+
+    try:
+        bundle.verify()
+    except BundleError as error:
+        return str(error)
+    return ""
 
 
 @models.group("build")

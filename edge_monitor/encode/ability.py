@@ -31,7 +31,7 @@ def require_ability(bundle: Bundle, ability: Ability, state_dir: Path | None = N
     ]
     ready = [listing.name for listing in able if listing.status is BundleStatus.READY]
     if ready:
-        hint = f"{', '.join(ready)} does"
+        hint = f"{', '.join(ready)} {'does' if len(ready) == 1 else 'do'}"
     elif able and able[0].bundle and able[0].bundle.manifest.get:
         hint = f"{able[0].name} does, once it is there: `{able[0].bundle.manifest.get}`"
     else:

@@ -93,12 +93,13 @@ class Bundle:
 
     def _check_size(self, file: BundleFile) -> None:
         if file.sha256 is None:
-            raise BundleMissingError(f"{file.path} is not built yet", where=str(self.folder), hint=self._how_to_get())
+            hint = f"get it with `{self.manifest.get}`" if self.manifest.get else None
+            raise BundleMissingError(f"{file.path} is not built yet", where=str(self.folder), hint=hint)
         try:
             size_bytes = self.path_of(file).stat().st_size
         except FileNotFoundError as error:
             raise BundleMissingError(
-                f"{file.path} is missing", where=str(self.folder), hint=self._how_to_get()
+                f"{file.path} is missing", where=str(self.folder), hint=self._how_to_replace()
             ) from error
         except OSError as error:
             raise self._unreadable(file, error) from error
@@ -106,7 +107,7 @@ class Bundle:
             raise BundleMismatchError(
                 f"{file.path} has {size_bytes} bytes, the manifest says {file.size_bytes}",
                 where=str(self.folder),
-                hint=self._how_to_get(),
+                hint=self._how_to_replace(),
             )
 
     def _compare_hash(self, file: BundleFile, sha256: str) -> None:
@@ -114,7 +115,7 @@ class Bundle:
             raise BundleMismatchError(
                 f"{file.path} has SHA-256 {sha256[:12]}…, the manifest says {str(file.sha256)[:12]}…",
                 where=str(self.folder),
-                hint=self._how_to_get(),
+                hint=self._how_to_replace(),
             )
 
     def _unreadable(self, file: BundleFile, error: OSError) -> BundleError:
@@ -122,8 +123,9 @@ class Bundle:
             f"{file.path} cannot be read: {error.strerror or error}", where=str(self.folder), hint="check its rights"
         )
 
-    def _how_to_get(self) -> str:
-        return f"get it with `{self.manifest.get}`" if self.manifest.get else "copy the bundle again from its source"
+    def _how_to_replace(self) -> str:
+        again = "copy the bundle again from its source"
+        return f"{again}, or get it with `{self.manifest.get}`" if self.manifest.get else again
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def list_bundles(state_dir: Path | None = None) -> tuple[BundleListing, ...]:
     listings: list[BundleListing] = []
     for models in search_folders(state_dir):
         try:
-            folders = sorted(path for path in models.iterdir() if (path / MANIFEST_NAME).is_file())
+            folders = sorted(filter(_is_bundle, models.iterdir()))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         except OSError as error:
@@ -180,18 +182,27 @@ def find_bundle(name: str, state_dir: Path | None = None, base: Path | None = No
     """
     if "/" in name or name in {".", ".."}:
         return open_bundle((base or Path()) / Path(name).expanduser())
+    closed = ""
     for models in search_folders(state_dir):
-        folder = models / name
         try:
-            found = (folder / MANIFEST_NAME).is_file()
+            if _is_bundle(models / name):
+                return _open_named(models / name)
         except PermissionError:  # a node's own state, asked for by a member of its group
-            continue
-        if found:
-            return _open_named(folder)
+            closed = f"; {models} cannot be read"
     known = sorted({listing.name for listing in list_bundles(state_dir)})
-    raise BundleMissingError(
-        f"no bundle named {name!r}", hint=f"there are: {', '.join(known) or 'none'}; a path must contain a slash"
-    )
+    hint = f"there are: {', '.join(known) or 'none'}; a path must contain a slash{closed}"
+    raise BundleMissingError(f"no bundle named {name!r}", hint=hint)
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Return whether a folder has a manifest, or may not be looked into; that is told when it is opened.
+
+    Raises PermissionError when the folder that holds it may not be looked into.
+    """
+    try:
+        return (folder / MANIFEST_NAME).is_file()
+    except PermissionError:
+        return folder.is_dir()
 
 
 def _open_named(folder: Path) -> Bundle:

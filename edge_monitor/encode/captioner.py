@@ -118,11 +118,18 @@ class Captioner:
         if part is None:  # checked when made
             raise BundleError("has no captions", where=self.bundle.name)
         content = self.bundle.read_verified(self.bundle.file(part.vocabulary))
+        vocabulary = Vocabulary.parse(content, where=str(self.bundle.folder / part.vocabulary))
+        if part.stop_id >= len(vocabulary):
+            raise BundleError(
+                f"captions.stop_id is {part.stop_id}, the vocabulary has {len(vocabulary)} tokens",
+                where=self.bundle.name,
+                hint="correct the manifest; see docs/bundles.md",
+            )
         self.bundle.verify("captions")  # the graphs are opened by path, so that they lie in memory once
         loaded = _Loaded(
             mapper=open_session(self.bundle, part.mapper, self._threads),
             decoder=Decoder.open(self.bundle, part.decoder, self._threads),
-            vocabulary=Vocabulary.parse(content, where=str(self.bundle.folder / part.vocabulary)),
+            vocabulary=vocabulary,
         )
         trim_memory()  # reading the graphs leaves 60 MB behind
         return loaded

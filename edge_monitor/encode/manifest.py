@@ -207,9 +207,12 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
     try:
         return Manifest.model_validate(tomllib.loads(text))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors = error.errors(include_url=False)
+        # A misspelt key is also a missing one: the first is what a person finds in the file.
+        first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
         key = ".".join(str(part) for part in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
+        message = "unknown key" if first["type"] == "extra_forbidden" else str(first["msg"])
+        message = message.removeprefix("Value error, ")
         raise BundleError(
             f"{key}: {message}" if key else message, where=where, hint="correct the manifest; see docs/bundles.md"
         ) from error
@@ -229,7 +232,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"no {MANIFEST_NAME}", where=str(folder), hint="a bundle is a folder with a manifest"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"cannot be read: {error}", where=str(path), hint="check the file and its rights") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(f"cannot be read: {reason}", where=str(path), hint="check the file and its rights") from error
     if len(content) > _MAX_BYTES:
         raise BundleError("is larger than 1 MB", where=str(path), hint="is it a manifest?")
     return parse_manifest(text, where=str(path))

@@ -63,7 +63,10 @@ def test_a_missing_file_names_the_command_that_gets_it(foreign: ForeignBundle, t
     (folder / "net/encoder.onnx").unlink()
     listing = list_bundles(tmp_path)[0]
     assert listing.status is BundleStatus.MISSING
-    assert listing.detail == f"{folder}: net/encoder.onnx is missing (get it with `fetch-foreign --all`)"
+    assert listing.detail == (
+        f"{folder}: net/encoder.onnx is missing "
+        "(copy the bundle again from its source, or get it with `fetch-foreign --all`)"
+    )
     with pytest.raises(BundleMissingError, match="fetch-foreign --all"):
         Encoder(open_bundle(folder))
 

@@ -229,10 +229,22 @@ def test_damaged_files_are_refused_before_they_are_loaded(captioner: Captioner) 
     with pytest.raises(BundleMismatchError, match=r"decoder\.onnx has SHA-256"):
         captioner.caption(heard(captioner))
     path.unlink()
-    with pytest.raises(BundleMissingError, match=r"decoder\.onnx is missing \(get it with `fetch-talking`\)"):
+    with pytest.raises(
+        BundleMissingError, match=r"decoder\.onnx is missing \(copy .+ or get it with `fetch-talking`\)"
+    ):
         captioner.caption(heard(captioner))
     path.write_bytes(content)
     assert captioner.caption(heard(captioner)).tokens
+
+
+def test_a_stop_token_that_the_vocabulary_has_not_is_named(tmp_path: Path) -> None:
+    """No caption would ever end."""
+    folder = talking.write(tmp_path / "endless")
+    manifest = folder / "manifest.toml"
+    manifest.write_text(manifest.read_text("utf-8").replace("stop_id = 220", "stop_id = 999999"), "utf-8")
+    endless = Captioner(open_bundle(folder))
+    with pytest.raises(BundleError, match=r"captions\.stop_id is 999999, the vocabulary has \d+ tokens"):
+        endless.caption(heard(endless))
 
 
 def test_what_is_no_decoder_is_named(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_verify_ends_with_1_when_a_hash_differs(foreign: ForeignBundle, tmp_path
     assert "SHA-256" in result.stderr
 
 
+def test_verify_and_list_agree_on_a_folder_of_another_name(foreign: ForeignBundle, tmp_path: Path) -> None:
+    """A bundle is known by its folder's name, which its manifest must share."""
+    folder = foreign.write()
+    folder.rename(folder.with_name("other"))
+    said = "name: is 'foreign', the folder is 'other' (give both the same name)"
+    assert said in CliRunner().invoke(models, ["list", "--state-dir", str(tmp_path)]).stdout
+    result = CliRunner().invoke(models, ["verify", "--state-dir", str(tmp_path)])
+    assert (result.exit_code, said in result.stderr) == (1, True)
+
+
 def test_verify_of_one_bundle_by_name_or_path(foreign: ForeignBundle) -> None:
     """NAME may be a bundle's name or a path with a slash."""
     assert CliRunner().invoke(models, ["verify", "spectral"]).stdout == "spectral: ok\n"

@@ -253,5 +253,6 @@ def test_a_missing_bundle_is_told_with_the_command_that_gets_it(tmp_path: Path) 
     done = product.command("run")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"edge-monitor: {product.state}/models/foreign: net/encoder.onnx is missing (get it with `fetch-foreign --all`)"
+        f"edge-monitor: {product.state}/models/foreign: net/encoder.onnx is missing "
+        "(copy the bundle again from its source, or get it with `fetch-foreign --all`)"
     )

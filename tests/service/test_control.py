@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Make = Callable[..., Product]
 
 FAILING = '{ kind = "simulator", machine = "pump", take = 1, fault = "bearing", fault_at_s = 20, pace = 40 }'
+SPECTRAL = Path(__file__).parents[2] / "models/spectral"
 DAEMON, MEMBER, STRANGER = 64_001, 64_002, 64_003  # user ids that nobody has; the daemon's group has its number
 
 
@@ -168,6 +169,29 @@ def ask(product: Product, user: int, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(
         as_user(product, user, *arguments), capture_output=True, text=True, check=False, timeout=120, cwd=product.folder
     )
+
+
+@pytest.mark.parametrize("closed", ["models/spectral-2", "models"])
+def test_a_bundle_that_may_not_be_read_is_not_passed_over(others_node: Product, closed: str) -> None:
+    """One is told that it cannot be read, not only that it is not there."""
+    bundle = shutil.copytree(SPECTRAL, others_node.folder / "state/models/spectral-2")
+    for path, old in ((bundle / "manifest.toml", 'name = "spectral"'), (others_node.config, 'bundle = "spectral"')):
+        path.write_text(path.read_text("utf-8").replace(old, old.replace("spectral", "spectral-2")), "utf-8")
+    for path in (bundle.parent, bundle, *bundle.iterdir()):
+        os.chown(path, DAEMON, DAEMON)
+    verify = as_user(others_node, DAEMON, "models", "verify")[:-2]  # which knows no --config
+
+    def verified() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(verify, cwd=others_node.folder, capture_output=True, text=True, check=False, timeout=120)
+
+    assert "spectral-2: ok" in verified().stdout
+    (others_node.folder / "state" / closed).chmod(0)
+    told = ask(others_node, DAEMON, "score", "x.wav").stderr
+    if closed == "models":
+        assert told.rstrip().endswith(f"a path must contain a slash; {bundle.parent} cannot be read)")
+    else:
+        assert f"{bundle}/manifest.toml: cannot be read: Permission denied" in told
+        assert (verified().returncode, f"spectral-2: {bundle}/manifest.toml: cannot" in verified().stderr) == (1, True)
 
 
 def test_root_and_members_of_the_group_may_ask(others_node: Product) -> None:

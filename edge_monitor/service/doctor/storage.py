@@ -124,7 +124,7 @@ def look_at_permissions(settings: Settings, state_dir: StateDir, config_path: Pa
     """Yield whether only their owner can read state and secrets."""
     wrong, foreign = _out_of_order(state_dir)
     if wrong:
-        yield Finding("permissions", "fail", f"others can read {_named(wrong)}", f"chmod -R go-rwx {state_dir.path}")
+        yield Finding("permissions", "fail", f"others can read {_named(wrong)}", f"chmod 710 {state_dir.path}")
     if foreign:
         yield Finding("permissions", "fail", f"not its owner's: {_named(foreign)}",
                       f"chown -R --reference={state_dir.path} {state_dir.path} {state_dir.runtime}")  # fmt: skip
@@ -142,8 +142,9 @@ def _out_of_order(state_dir: StateDir) -> tuple[list[str], list[str]]:
     wrong, foreign = [], []
     if folder.st_mode & (_OTHERS | 0o060):  # the group may pass through to the socket, and see nothing
         wrong.append(f"{state_dir.path} (mode {stat.S_IMODE(folder.st_mode):04o})")
+    elsewhere = (state_dir.runtime, state_dir.path / "models")  # bundles hold no secret, and may be root's
     for path in sorted(state_dir.path.rglob("*")):
-        if state_dir.runtime == path or state_dir.runtime in path.parents or path.is_symlink():
+        if path.is_symlink() or any(path.is_relative_to(folder) for folder in elsewhere):
             continue
         about = path.stat()
         if about.st_mode & _GROUP_AND_OTHERS and folder.st_mode & _OTHERS:
