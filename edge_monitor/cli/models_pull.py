@@ -14,7 +14,21 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 _STATE_DIR = click.option("--state-dir", type=_PATH, help="The node's state directory; default: the configuration's.")
 _OUT = click.option("--out", type=_PATH, help="Folder to write the bundle into; default: {state_dir}/models/NAME.")
-_TEXT = click.option("--text", "texts", multiple=True, help="A text to compare sounds with, beside the paper's eight.")
+
+
+def _require_words(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(text.strip() for text in texts):
+        raise click.BadParameter("an empty text")
+    return texts
+
+
+_TEXT = click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    callback=_require_words,
+    help="A text to compare sounds with, beside the paper's eight.",
+)
 
 
 @click.command("pull")
@@ -37,34 +51,36 @@ def pull_command(
 ) -> None:
     """Build bundle NAME from its published weights: download, check, convert, compare, install."""
     from edge_monitor.export import environment
-    from edge_monitor.export.pull import is_built
+    from edge_monitor.export.place import alone, require_free, require_space
+    from edge_monitor.export.pull import BUNDLE_BYTES, is_built, located, origin_files, tidy_up
 
     recipe, target = _recipe_and_target(name, state_dir, out)
-    if from_file is None and is_built(recipe, target, texts):
+    # What would fail at once is said before minutes are spent on an environment.
+    require_free(target, recipe.name, recipe.manifest.get)
+    if from_file:
+        located(recipe, *from_file)
+    _make_state_dir(state_dir, out)
+    folder, code = target.parent / ".export-environment", 0
+    with alone(target):
+        there = from_file is None and is_built(recipe, target, texts)
+        if there and not keep_downloads:
+            tidy_up(target)
+    if there:
         _say("it is there already and whole; remove the folder to have it built anew")
-        _conclude(target)
-        return
-    folder = target.parent / ".export-environment"
-    if environment.this_one_fits():
+    elif environment.this_one_fits():
         _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
     else:
-        from edge_monitor.export.place import alone, require_free, require_space
-        from edge_monitor.export.pull import BUNDLE_BYTES, located, origin_files
-
-        # What would fail at once is said before minutes are spent on an environment.
-        require_free(target, recipe.name)
-        if from_file:
-            located(recipe, *from_file)
         if not environment.is_made(folder):
             downloads = 0 if from_file else sum(file.size_bytes or 0 for file in origin_files(recipe))
             require_space(target, environment.SIZE_BYTES + BUNDLE_BYTES + downloads)
-            with alone(target.parent):
+            with alone(target):
                 environment.make(folder, _say)
         code = environment.run_export(folder, _arguments(recipe, target, from_file, texts, keep_downloads))
-        if remove_environment:
+    if remove_environment:
+        with alone(target):
             environment.remove(folder)
-        if code:
-            raise click.exceptions.Exit(code)
+    if code:
+        raise click.exceptions.Exit(code)
     _conclude(target)
 
 
@@ -87,6 +103,7 @@ def export_command(
     recipe, target = _recipe_and_target(name, state_dir, out)
     if not environment.this_one_fits():
         raise BundleError("torch and msclap are missing here", hint=f"`edge-monitor models pull {name} --from-file …`")
+    _make_state_dir(state_dir, out)
     _pull_here(recipe, target, checkpoints, texts, keep_downloads=True)
     _conclude(target)
 
@@ -122,7 +139,6 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.errors import BundleError
     from edge_monitor.export.pull import origin_files
-    from edge_monitor.service.state_dir import make_state_dir
 
     node = node_state_dir(state_dir)
     recipe = find_bundle(name, node)
@@ -132,9 +148,21 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
     target = out or Path(node or ".") / "models" / recipe.name
     if target.name != recipe.name:
         raise BundleError(f"must be named {recipe.name!r}, as the bundle", where=str(target), hint="correct --out")
-    if out is None and node is not None:
-        make_state_dir(node)
     return recipe, target.absolute()
+
+
+def _make_state_dir(given: Path | None, out: Path | None) -> None:
+    """Make the state directory that a bundle is built into, closed to others, if it is missing."""
+    from edge_monitor.errors import BundleError
+    from edge_monitor.service.state_dir import make_state_dir
+
+    node = node_state_dir(given)
+    if out is not None or node is None:
+        return
+    try:
+        make_state_dir(node)
+    except OSError as error:
+        raise BundleError(f"cannot be made: {error.strerror}", where=str(node), hint="choose another") from error
 
 
 def node_state_dir(given: Path | None) -> Path | None:
@@ -176,7 +204,6 @@ def _conclude(target: Path) -> None:
     from edge_monitor.encode.bundle import open_bundle
 
     bundle = open_bundle(target)
-    bundle.verify()
     click.echo(f"{target}: {bundle.name} {bundle.manifest.version}, bundle hash {bundle.bundle_hash[:12]}…")
     click.echo(f"smaller and faster on most boxes: edge-monitor models quantize {target}/")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -200,9 +201,11 @@ def _is_bundle(folder: Path) -> bool:
     Raises PermissionError when the folder that holds it may not be looked into.
     """
     try:
-        return (folder / MANIFEST_NAME).is_file()
+        return stat.S_ISREG((folder / MANIFEST_NAME).stat().st_mode)
     except PermissionError:
-        return folder.is_dir()
+        return stat.S_ISDIR(folder.stat().st_mode)
+    except OSError:  # there is none
+        return False
 
 
 def _open_named(folder: Path) -> Bundle:

@@ -208,8 +208,9 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
         return Manifest.model_validate(tomllib.loads(text))
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        # A misspelt key is also a missing one: the first is what a person finds in the file.
-        first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+        # A misspelt key is also a missing one: what a person finds in the file comes first, but after the version.
+        errors.sort(key=lambda each: (each["loc"] != ("schema_version",), each["type"] != "extra_forbidden"))
+        first = errors[0]
         key = ".".join(str(part) for part in first["loc"])
         message = "unknown key" if first["type"] == "extra_forbidden" else str(first["msg"])
         message = message.removeprefix("Value error, ")

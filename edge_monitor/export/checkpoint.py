@@ -35,8 +35,9 @@ def open_checkpoint(path: Path) -> State:
     """
     import torch
 
+    zipped = False
     try:
-        _require_sums(path)
+        zipped = _require_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch about a pickle's age; what it cannot read it refuses
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -47,25 +48,31 @@ def open_checkpoint(path: Path) -> State:
             hint="get it from its publisher again",
         ) from error
     except OSError as error:
-        raise BundleError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+        raise BundleError(
+            f"cannot be read: {error.strerror or error}", where=str(path), hint="check the file and its rights"
+        ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise BundleError("is no checkpoint of torch, or cut short", where=str(path), hint="get it again") from error
+        reason = str(error).partition("\n")[0].partition(". ")[0]  # torch goes on to guess
+        fault = f"cannot be read as a checkpoint: {reason}" if zipped else "is no checkpoint of torch, or cut short"
+        raise BundleError(fault, where=str(path), hint="get it again") from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise BundleError("has no table 'model' of tensors", where=str(path), hint="is it a checkpoint of msclap?")
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
-def _require_sums(path: Path) -> None:
+def _require_sums(path: Path) -> bool:
     """Check the checksums that a checkpoint carries since torch 1.6, being a ZIP file; torch itself does not look.
 
-    Raises BundleError with the part that is damaged.
+    Return whether it is one. Raises BundleError with the part that is damaged.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise BundleError(f"is damaged: the checksum of {damaged} is wrong", where=str(path), hint="get it again")
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise BundleError(f"is damaged: the checksum of {damaged} is wrong", where=str(path), hint="get it again")
+    return True
 
 
 def adopt(module: torch.nn.Module, state: State, prefix: str, *, where: str) -> set[str]:

@@ -45,9 +45,9 @@ def front_end(graph: Graph, weights: Weights) -> str:
     window = _window(weights)
     first, matrices = _strips()
 
-    def stretched(samples: str, matrix: str) -> str:
-        """Return a strip of the picture (batch, 128, 64) of its `samples` (batch, 1302, 32)."""
-        power = _mel_power(graph, samples, window, mel)
+    def stretched(strip: str, matrix: str) -> str:
+        """Return a strip of the picture (batch, 128, 64) of the blocks it is made of (batch, 1302, 32)."""
+        power = _mel_power(graph, strip, window, mel)
         decibel = graph("Log", graph("Max", power, graph.constant(_FAINTEST)))
         scaled = graph("Mul", decibel, graph.constant(scale))
         # The stretch's rows sum to one, so that the batch norm may come first.

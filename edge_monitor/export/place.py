@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.manifest import MANIFEST_NAME
-from edge_monitor.errors import BundleError
+from edge_monitor.errors import BundleError, BundleMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,13 @@ def work_folder(out: Path) -> Path:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold `folder`, made if need be, against other commands that build bundles in it, until the process ends at most.
+def alone(out: Path) -> Iterator[None]:
+    """Hold the folder that `out` is to lie in, made if need be, against other commands that build bundles there.
 
-    Raises BundleError when another one holds it, or it cannot be made.
+    What a command left that ended between two renames is put back first. Raises BundleError when another command holds
+    the folder, or it cannot be made.
     """
+    folder = out.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -38,23 +40,26 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _put_back(out)
         except BlockingIOError as error:
             raise BundleError(
                 "another command is building a bundle here", where=str(folder), hint="wait until it has ended"
             ) from error
+        except OSError as error:
+            raise BundleError(f"cannot be used: {error.strerror}", where=str(folder), hint=_ELSEWHERE) from error
         yield
     finally:
         os.close(descriptor)
 
 
-def require_free(out: Path, name: str) -> None:
-    """Check that nothing but an earlier build of the bundle `name` would be replaced.
+def require_free(out: Path, name: str, get: str | None) -> None:
+    """Check that nothing would be replaced but the bundle `name` that the command `get` made, or its recipe.
 
     Raises BundleError with what is there instead: it would be deleted.
     """
     remedy = f"{_ELSEWHERE}, or remove it yourself"
     try:
-        held = {path.name for path in out.iterdir()}
+        held = list(out.iterdir())
     except FileNotFoundError:
         return
     except OSError as error:
@@ -65,11 +70,12 @@ def require_free(out: Path, name: str) -> None:
         return
     try:
         manifest = open_bundle(out).manifest
-    except BundleError as error:
+    except BundleMissingError as error:
         raise BundleError("holds something else than a bundle", where=str(out), hint=remedy) from error
-    if manifest.name != name:
-        raise BundleError(f"holds the bundle {manifest.name!r}, not {name!r}", where=str(out), hint=remedy)
-    foreign = sorted(held - {MANIFEST_NAME} - {file.path.partition("/")[0] for file in manifest.file})
+    if get is None or (manifest.name, manifest.get) != (name, get):
+        raise BundleError(f"holds the bundle {manifest.name!r}, made otherwise", where=str(out), hint=remedy)
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
+    foreign = sorted(files - {MANIFEST_NAME} - {file.path for file in manifest.file})
     if foreign:
         raise BundleError(f"holds {foreign[0]!r} beside a bundle", where=str(out), hint=remedy)
 
@@ -88,47 +94,51 @@ def require_space(out: Path, bytes_needed: int) -> None:
         )
 
 
-def fresh(out: Path, name: str) -> Path:
-    """Return an empty folder of that name to build `out` in; what a command left that was killed is tidied up.
+@contextmanager
+def building(out: Path, name: str) -> Iterator[Path]:
+    """Provide an empty folder of that name to build `out` in; afterwards it is gone, whatever happened.
 
     Raises BundleError when it cannot be made.
     """
     folder = work_folder(out) / "bundle" / name
+    shutil.rmtree(folder.parent, ignore_errors=True)
     try:
-        if not out.exists() and _former(folder).exists():
-            _former(folder).rename(out)  # it was killed between the two renames
-        shutil.rmtree(folder.parent, ignore_errors=True)
         folder.mkdir(parents=True)
     except OSError as error:
         raise BundleError(f"cannot be made: {error.strerror}", where=str(folder), hint=_ELSEWHERE) from error
-    return folder
-
-
-def _former(folder: Path) -> Path:
-    """Return where the bundle lies that a finished one takes the place of."""
-    return folder.parent / "former" / "bundle"
+    try:
+        yield folder
+    finally:
+        _put_back(out)  # fails before anything is deleted
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        with suppress(OSError):  # downloads stay
+            work_folder(out).rmdir()
 
 
 def put_in_place(folder: Path, out: Path) -> None:
-    """Rename a finished bundle to `out`; what was there is kept until the new one is in place.
+    """Rename a finished bundle, made by `building`, to `out`; what was there is kept until the new one is in place.
 
-    Raises BundleError when the file system refuses, and leaves what was there.
+    Raises BundleError when the file system refuses; `building` then puts back what was there.
     """
-    former = _former(folder)
     try:
         _sync(folder)
         if out.exists():
-            former.parent.mkdir(exist_ok=True)
-            out.rename(former)
-        try:
-            folder.rename(out)
-        except OSError:
-            if former.exists():
-                former.rename(out)
-            raise
+            out.rename(_former(out))
+        folder.rename(out)
         _sync(out.parent)
     except OSError as error:
         raise BundleError(f"cannot be put in place: {error.strerror}", where=str(out)) from error
+
+
+def _former(out: Path) -> Path:
+    """Return where a bundle lies while another takes its place; no bundle's name begins with a hyphen."""
+    return work_folder(out) / "bundle" / "-former"
+
+
+def _put_back(out: Path) -> None:
+    """Take the former bundle into use again where no other came into its place. Raises OSError."""
+    if _former(out).exists() and not out.exists():
+        _former(out).rename(out)
 
 
 def _sync(folder: Path) -> None:

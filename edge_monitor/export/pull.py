@@ -11,7 +11,7 @@ from edge_monitor.encode.similarity import TextSimilarity
 from edge_monitor.errors import BundleError, BundleMismatchError
 from edge_monitor.explain.counterparts import REFERENCE_TEXTS
 from edge_monitor.export.hub import Hub, measure, verify
-from edge_monitor.export.place import alone, fresh, put_in_place, require_free, require_space, work_folder
+from edge_monitor.export.place import alone, building, put_in_place, require_free, require_space, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,17 +67,22 @@ def located(recipe: Bundle, encoder: Path, captioner: Path) -> dict[Role, Path]:
     """
     given: dict[str, Path] = {"encoder": encoder, "captioner": captioner}
     paths: dict[Role, Path] = {}
-    for file in origin_files(recipe):
+    files = origin_files(recipe)
+    [captioner_bytes] = [file.size_bytes for file in files if file.role == "captioner"]
+    if captioner_bytes is not None and _size(encoder) == captioner_bytes != _size(captioner):
+        raise BundleMismatchError("is the captioner's checkpoint", where=str(encoder), hint="give the encoder's first")
+    for file in files:
         paths[file.role] = given.get(file.role, encoder.parent / file.path)
-        try:
-            measure(paths[file.role], file)
-        except BundleMismatchError:
-            if file.role == "captioner" and encoder.stat().st_size == file.size_bytes:
-                raise BundleMismatchError(
-                    "is the captioner's checkpoint", where=str(encoder), hint="give the encoder's first"
-                ) from None
-            raise
+        measure(paths[file.role], file)
     return paths
+
+
+def _size(path: Path) -> int | None:
+    """Return a file's size, bytes; None when it cannot be told, which is said where the file is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def copies(recipe: Bundle, encoder: Path, captioner: Path) -> Sources:
@@ -102,13 +107,10 @@ def build(recipe: Bundle, sources: Sources, out: Path, *, texts: Sequence[str] =
         open_checkpoint(encoder), open_checkpoint(captioner), names=(encoder.name, captioner.name)
     )
     vocabulary = Vocabulary(sources.paths["tokens"], sources.paths["merges"])
-    folder = fresh(out, recipe.name)
-    try:
+    with building(out, recipe.name) as folder:
         assemble(recipe.manifest, sources.files, reference, vocabulary, folder, texts=texts, say=say)
         open_bundle(folder).verify()
         put_in_place(folder, out)
-    finally:
-        shutil.rmtree(folder.parent, ignore_errors=True)
     return open_bundle(out)
 
 
@@ -145,8 +147,8 @@ def pull(
 
     Downloads stay for the next call when anything fails. Raises EdgeMonitorError, one line for the user.
     """
-    require_free(out, recipe.name)
-    with alone(out.parent):
+    with alone(out):
+        require_free(out, recipe.name, recipe.manifest.get)
         if from_file is None:
             sources = fetch(recipe, out, say)
         else:
@@ -154,10 +156,15 @@ def pull(
             sources = copies(recipe, *from_file)
         bundle = build(recipe, sources, out, texts=texts, say=say)
         if not keep_downloads:
-            shutil.rmtree(work_folder(out), ignore_errors=True)
+            tidy_up(out)
     for line in report(bundle):
         say(line)
     return bundle
+
+
+def tidy_up(out: Path) -> None:
+    """Delete the downloads, and what a command left that was killed."""
+    shutil.rmtree(work_folder(out), ignore_errors=True)
 
 
 def report(bundle: Bundle) -> Iterator[str]:

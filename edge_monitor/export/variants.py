@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError
 from edge_monitor.export.assembly import Folder
 from edge_monitor.export.graph import require_onnx
-from edge_monitor.export.place import alone, fresh, put_in_place, require_free, require_space, work_folder
+from edge_monitor.export.place import alone, building, put_in_place, require_free, require_space
 from edge_monitor.export.quantization import quantize
 
 if TYPE_CHECKING:
@@ -63,19 +62,17 @@ def quantize_bundle(bundle: Bundle, out: Path, say: Callable[[str], None]) -> Bu
         raise BundleError("is int8 already", where=bundle.name, hint="take it as it is")
     if out.resolve() == bundle.folder.resolve():
         raise BundleError("is the bundle that is read", where=str(out), hint="choose another --out")
-    require_free(out, out.name)
-    bundle.verify()
-    with alone(out.parent):
+    get = _GET + bundle.name
+    with alone(out):
+        require_free(out, out.name, get)
+        bundle.verify()
         require_space(out, sum(file.size_bytes or 0 for file in bundle.manifest.file) // 2)
-        work = fresh(out, out.name)
-        try:
+        with building(out, out.name) as work:
             folder = _quantized(bundle, work, say)
-            update = {"name": out.name, "summary": f"{bundle.manifest.summary}; int8", "get": _GET + bundle.name}
+            update = {"name": out.name, "summary": f"{bundle.manifest.summary}; int8", "get": get}
             folder.finish(bundle.manifest.model_copy(update=update))
             open_bundle(work).verify()
             put_in_place(work, out)
-        finally:
-            shutil.rmtree(work_folder(out), ignore_errors=True)
     return open_bundle(out)
 
 

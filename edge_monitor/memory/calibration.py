@@ -15,7 +15,7 @@ from edge_monitor.memory.coverage import MIN_BLOCKS, Coverage, judge
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.evidence import DAY_S, at_most_per_day, gather
 from edge_monitor.memory.leaveout import Layout, leave_block_out
-from edge_monitor.memory.odd_sound import OddSound, odd_sound
+from edge_monitor.memory.odd_sound import RAISES, OddSound, standing_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class Calibration:
             fields = json.loads(text)
             odd = fields.get("odd") and OddSound(**fields["odd"])
             return cls(**{**fields, "coverage": Coverage(**fields["coverage"]), "odd": odd})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise NormalsError(f"a stored calibration cannot be read: {error}") from error
 
     @property
@@ -142,10 +142,10 @@ class Calibration:
             f"{promise}cannot promise fewer than {least} per day (95 %)."
         )
 
-    def caution(self) -> str:
-        """Return one line when the threshold is so far above healthy sound that the monitor is hard of hearing."""
+    def caution(self, machine: str) -> str:
+        """Return a line when one sound raises the threshold, or it is so high that the monitor is hard of hearing."""
         if self.odd:
-            return self.odd.caution()
+            return self.odd.caution(machine)
         ratio = self.threshold / self.max_score
         if ratio < HARD_OF_HEARING:
             return ""
@@ -216,8 +216,24 @@ def calibrate_scores(
         max_score=float(score.max()),
         method=method,
         coverage=coverage,
-        odd=odd_sound(score, layout),
+        odd=_odd(score, layout, settings, coverage, value),
     )
+
+
+def _odd(
+    score: NDArray[np.float64], layout: Layout, settings: CalibrationSettings, coverage: Coverage, threshold: float
+) -> OddSound | None:
+    """Return the sound that stands out, if it raises the threshold much; a given threshold is raised by none."""
+    found = standing_out(score, layout)
+    if settings.threshold is not None or found is None:
+        return None
+    highest, others = found
+    rest = Layout(layout.recording[others], layout.block[others], layout.start_s[others])
+    without = calibrate_scores(score[others], rest, settings, coverage).threshold
+    if threshold < RAISES * without:
+        return None
+    recording, start_s = int(layout.recording[highest]), float(layout.start_s[highest])
+    return OddSound(recording, start_s, float(score[highest]), float(score[others].max()), without)
 
 
 def allowed_exceedance(settings: CalibrationSettings, dependence: float = 0.0) -> float:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # Times the next block's score. Of the 8 MIMII machine ids (7 to 18 clips of 10 s) one has such a clip, 2.7 times, and
 # its threshold lets every anomaly pass; the others' highest are 1.1 to 1.9 times the next.
 STANDS_OUT = 2.0
+RAISES = 1.2  # how many times higher a threshold must be for it to be worth a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +26,26 @@ class OddSound:
     start_s: float  # in the recording
     score: float
     next_score: float  # the highest of all other blocks
+    threshold_without: float  # what the others alone would give
 
-    def caution(self) -> str:
+    def caution(self, machine: str) -> str:
         """Return one line that says what to do."""
         return (
             f"Caution: the sound of recording #{self.recording} at {self.start_s:.0f} s scores {self.score:.4g}, the "
-            f"next {self.next_score:.4g}: it raises the threshold for all others. Take it out if the machine was not "
-            f'healthy then (`edge-monitor normals remove "#{self.recording}"`), else enrol more sound like it.'
+            f"next {self.next_score:.4g}; without it the threshold would be about {self.threshold_without:.4g}. If the "
+            f"machine was not healthy then, `edge-monitor normals remove --machine {machine} '#{self.recording}'`; "
+            "else enrol more sound like it."
         )
 
 
-def odd_sound(score: NDArray[np.float64], layout: Layout) -> OddSound | None:
-    """Return the sound whose leave-block-out score stands out; `score` (n,) of the n normals in `layout`."""
+def standing_out(score: NDArray[np.float64], layout: Layout) -> tuple[int, NDArray[np.bool_]] | None:
+    """Return which of n normals stands out by its leave-block-out score (n,), and which are other blocks' (n,).
+
+    None when none scores STANDS_OUT times the highest of the other blocks.
+    """
     unit = layout.unit
     highest = int(np.argmax(score))
-    others = score[unit != unit[highest]]
-    if not others.size or score[highest] < STANDS_OUT * others.max():
+    others = np.asarray(unit != unit[highest])
+    if not others.any() or score[highest] < STANDS_OUT * score[others].max():
         return None
-    recording, start_s = int(layout.recording[highest]), float(layout.start_s[highest])
-    return OddSound(recording, start_s, float(score[highest]), float(others.max()))
+    return highest, others

@@ -108,6 +108,7 @@ def test_a_bundle_with_captions_and_text_fits() -> None:
         ('licence = "MIT"\n', "", "m.toml: licence: Field required"),
         ('licence = "MIT"', 'license = "MIT"', "m.toml: license: unknown key"),
         ("dim = 4", "dim = 4\nrate = 1", "m.toml: audio.rate: unknown key"),
+        ("schema_version = 1", "schema_version = 2\nlater = 1", "m.toml: schema_version: Input should be 1"),
         ("dim = 4", "dim = 4.0", "m.toml: audio.dim: Input should be a valid integer"),
         ("dim = 4", "dim = 0", "m.toml: audio.dim: Input should be greater than or equal to 1"),
         ("window_s = 1.5", "window_s = 1.50001", "m.toml: audio: window_s x sample_rate_hz must be a whole number"),

@@ -189,7 +189,7 @@ def test_a_bundle_that_is_there_is_not_built_again(full_size: FullSize, tmp_path
     assert is_built(recipe, built, ["a dog barks"])
     assert not is_built(recipe, built, [])
     assert not is_built(recipe, tmp_path / "msclap-2023", ["a dog barks"])
-    for name, old, new in (("merges", "vocab.json", "vocab2.json"), ("version", "edge-monitor ", "edge-monitor 9")):
+    for name, old, new in (("files", "vocab.json", "vocab2.json"), ("version", "edge-monitor ", "edge-monitor 9")):
         folder = tmp_path / name
         folder.mkdir()
         for path in built.iterdir():
@@ -199,3 +199,7 @@ def test_a_bundle_that_is_there_is_not_built_again(full_size: FullSize, tmp_path
         (folder / "manifest.toml").write_text(changed, "utf-8")
         open_bundle(folder).verify()
         assert not is_built(recipe, folder, ["a dog barks"]), name
+    (folder / "manifest.toml").write_text((built / "manifest.toml").read_text("utf-8"), "utf-8")
+    assert is_built(recipe, folder, ["a dog barks"])
+    (folder / "texts.json").unlink()
+    assert not is_built(recipe, folder, ["a dog barks"])

@@ -19,7 +19,7 @@ from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.manifest import parse_manifest
 from edge_monitor.errors import BundleError
 from edge_monitor.export import environment
-from edge_monitor.export.place import put_in_place, require_space
+from edge_monitor.export.place import building, put_in_place, require_space
 from edge_monitor.export.toml_text import manifest_text
 
 REPOSITORY = Path(__file__).parents[2]
@@ -111,16 +111,20 @@ def test_too_small_a_disk_is_said_before_anything_is_written(tmp_path: Path) -> 
 
 def test_a_finished_bundle_replaces_the_old_one_whole(tmp_path: Path) -> None:
     """What was there is gone only when the new one is in place."""
-    old, new = tmp_path / "models/spectral", tmp_path / "work/spectral"
+    old = tmp_path / "models/spectral"
     shutil.copytree(SPECTRAL, old)
     (old / "mark").touch()
-    shutil.copytree(SPECTRAL, new)
-    put_in_place(new, old)
+    with building(old, "spectral") as new:
+        shutil.copytree(SPECTRAL, new, dirs_exist_ok=True)
+        put_in_place(new, old)
     open_bundle(old).verify()
     assert not (old / "mark").exists()
-    with pytest.raises(BundleError, match="cannot be put in place"):
-        put_in_place(tmp_path / "work/none", old)
+    with building(old, "spectral") as new:
+        new.rmdir()
+        with pytest.raises(BundleError, match="cannot be put in place"):
+            put_in_place(new, old)
     open_bundle(old).verify()
+    assert [path.name for path in old.parent.iterdir()] == ["spectral"]
 
 
 def test_a_manifest_survives_being_written() -> None:

@@ -187,6 +187,8 @@ def test_calibration_survives_json() -> None:
     assert Calibration.from_json(found.to_json()) == found
     with pytest.raises(NormalsError, match="stored calibration cannot be read"):
         Calibration.from_json('{"threshold": 1}')
+    with pytest.raises(NormalsError, match="stored calibration cannot be read"):
+        Calibration.from_json("[]")
 
 
 def test_calibration_of_an_earlier_version_is_read() -> None:

@@ -158,10 +158,13 @@ def others_node() -> Iterator[Product]:
 
 def as_user(product: Product, user: int, *arguments: str, group: int | None = None) -> list[str]:
     """Return the command line that runs `edge-monitor` as another user."""
-    script = Path(__file__).with_name("as_user.py")
-    config = product.folder / "edge-monitor.toml"
+    return becoming(user, *arguments, "--config", str(product.folder / "edge-monitor.toml"), group=group)
+
+
+def becoming(user: int, *arguments: str, group: int | None = None) -> list[str]:
+    """Return the same without a configuration."""
     ids = (user, group or user, *([DAEMON] if user == MEMBER else []))
-    return [sys.executable, str(script), *map(str, ids), "--", *arguments, "--config", str(config)]
+    return [sys.executable, str(Path(__file__).with_name("as_user.py")), *map(str, ids), "--", *arguments]
 
 
 def ask(product: Product, user: int, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -179,7 +182,7 @@ def test_a_bundle_that_may_not_be_read_is_not_passed_over(others_node: Product, 
         path.write_text(path.read_text("utf-8").replace(old, old.replace("spectral", "spectral-2")), "utf-8")
     for path in (bundle.parent, bundle, *bundle.iterdir()):
         os.chown(path, DAEMON, DAEMON)
-    verify = as_user(others_node, DAEMON, "models", "verify")[:-2]  # which knows no --config
+    verify = becoming(DAEMON, "models", "verify")
 
     def verified() -> subprocess.CompletedProcess[str]:
         return subprocess.run(verify, cwd=others_node.folder, capture_output=True, text=True, check=False, timeout=120)

@@ -139,8 +139,10 @@ def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | N
         yield Finding("normals", "warn", f"the configured threshold is for generation {alarm.threshold_generation},"
                       f" not {generation.number}: the calibrated one is used",
                       'set machine.alarm.threshold anew, or back to "calibrated"', name)  # fmt: skip
-    if caution := calibration.caution():
-        yield Finding("normals", "warn", f"{told}. {caution}", "enrol more healthy sound", name)
+    if caution := calibration.caution(name):
+        yield Finding(
+            "normals", "warn", f"{told}. {caution}", "enrol more healthy sound, or take out what was not", name
+        )
     elif not calibration.coverage.enough:
         yield Finding("normals", "warn", f"{told}. {calibration.coverage.sentence}", "enrol more healthy sound", name)
     else:

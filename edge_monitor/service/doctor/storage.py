@@ -144,7 +144,7 @@ def _out_of_order(state_dir: StateDir) -> tuple[list[str], list[str]]:
         wrong.append(f"{state_dir.path} (mode {stat.S_IMODE(folder.st_mode):04o})")
     elsewhere = (state_dir.runtime, state_dir.path / "models")  # bundles hold no secret, and may be root's
     for path in sorted(state_dir.path.rglob("*")):
-        if path.is_symlink() or any(path.is_relative_to(folder) for folder in elsewhere):
+        if path.is_symlink() or any(path.is_relative_to(other) for other in elsewhere):
             continue
         about = path.stat()
         if about.st_mode & _GROUP_AND_OTHERS and folder.st_mode & _OTHERS:

@@ -84,7 +84,7 @@ def calibrate(
         "calibration": found.sentence(),
         "enough": found.coverage.enough,
         "coverage": found.coverage.sentence,
-        "caution": found.caution(),
+        "caution": found.caution(machine),
     }
 
 

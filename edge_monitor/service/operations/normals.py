@@ -186,7 +186,7 @@ def describe(generation: Generation) -> dict[str, Any]:
         "calibration": calibration.sentence(),
         "enough": calibration.coverage.enough,
         "coverage": calibration.coverage.sentence,
-        "caution": calibration.caution(),
+        "caution": calibration.caution(generation.machine),
     }
 
 
