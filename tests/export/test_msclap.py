@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edge_monitor.cli.models import models
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError
@@ -187,6 +189,11 @@ def test_a_bundle_that_is_there_is_not_built_again(full_size: FullSize, tmp_path
     """It must be whole, from these files, with these texts, and by this version."""
     recipe, built = open_bundle(full_size.recipe), full_size.bundle.folder
     assert is_built(recipe, built, ["a dog barks"])
+    pull = ["pull", f"{full_size.recipe}/", "--state-dir", str(full_size.folder), "--text", "a dog barks"]
+    done = CliRunner().invoke(models, pull)  # there is no network here
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (
+        0, "it is there already and whole; remove the folder to have it built anew",
+    )  # fmt: skip
     assert not is_built(recipe, built, [])
     assert not is_built(recipe, tmp_path / "msclap-2023", ["a dog barks"])
     for name, old, new in (("files", "vocab.json", "vocab2.json"), ("version", "edge-monitor ", "edge-monitor 9")):
