@@ -8,6 +8,7 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from edge_monitor.durable import sync_folder
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.manifest import MANIFEST_NAME
 from edge_monitor.errors import BundleError, BundleMissingError
@@ -121,11 +122,11 @@ def put_in_place(folder: Path, out: Path) -> None:
     Raises BundleError when the file system refuses; `building` then puts back what was there.
     """
     try:
-        _sync(folder)
+        sync_folder(folder)
         if out.exists():
             out.rename(_former(out))
         folder.rename(out)
-        _sync(out.parent)
+        sync_folder(out.parent)
     except OSError as error:
         raise BundleError(f"cannot be put in place: {error.strerror}", where=str(out)) from error
 
@@ -139,11 +140,3 @@ def _put_back(out: Path) -> None:
     """Take the former bundle into use again where no other came into its place. Raises OSError."""
     if _former(out).exists() and not out.exists():
         _former(out).rename(out)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from edge_monitor.durable import sync_folder
 from edge_monitor.memory.index import PARAMETERS, HnswIndex
 
 if TYPE_CHECKING:
@@ -108,8 +109,4 @@ def _settle(fresh: Path, final: Path) -> None:
     with fresh.open("rb+") as file:
         os.fsync(file.fileno())
     fresh.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(final.parent)

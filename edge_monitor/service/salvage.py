@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_monitor import clock, database
+from edge_monitor.durable import sync_folder
 from edge_monitor.errors import DiskError
 from edge_monitor.memory.distance import K
 from edge_monitor.service.image import columns, columns_of, in_memory, loaded, read_image, readable
@@ -140,15 +140,6 @@ def forget_oldest(path: Path) -> None:
     """Keep the newest of the damaged files beside `path`, delete the others."""
     for old in sorted(path.parent.glob(f"{path.name}.damaged-*[!l]"))[:-_KEPT_DAMAGED]:  # not the logs beside them
         _remove(old)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def save(source: Readable, target: sqlite3.Connection) -> tuple[int, tuple[str, ...]]:
