@@ -68,7 +68,7 @@ def located(recipe: Bundle, encoder: Path, captioner: Path) -> dict[Role, Path]:
     given: dict[str, Path] = {"encoder": encoder, "captioner": captioner}
     paths: dict[Role, Path] = {}
     files = origin_files(recipe)
-    [captioner_bytes] = [file.size_bytes for file in files if file.role == "captioner"]
+    captioner_bytes = next((file.size_bytes for file in files if file.role == "captioner"), None)
     if captioner_bytes is not None and _size(encoder) == captioner_bytes != _size(captioner):
         raise BundleMismatchError("is the captioner's checkpoint", where=str(encoder), hint="give the encoder's first")
     for file in files:
