@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 import soundfile
+from paho.mqtt import publish
 
 from edge_monitor.capture.resampling import resample
 from tests.broker import Broker, Received, Subscriber, wait_until
@@ -195,10 +196,10 @@ def test_the_plant_says_that_the_machine_stands(enrolled: Make, tmp_path: Path) 
             mqtt_port=broker.port,
             extra='[machine.running]\ntopic = "line-2/pump/speed_rpm"\nrunning_above = 100',
         )
-        publish = ["mosquitto_pub", "-p", str(broker.port), "-t", "line-2/pump/speed_rpm", "-r", "-m"]
-        subprocess.run([*publish, "0"], check=True)
+        tell_speed = partial(publish.single, "line-2/pump/speed_rpm", retain=True, hostname="127.0.0.1", port=broker.port)
+        tell_speed("0")
         with product.daemon() as daemon:
             for speed, state in (("0", "not-running"), ("1480", "normal"), ("0", "not-running")):
-                subprocess.run([*publish, speed], check=True)
+                tell_speed(speed)
                 wait_until(partial(last_state_is, scada, state), 20.0, state)
             assert daemon.stop() == 0

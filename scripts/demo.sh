@@ -1,0 +1,6 @@
+#!/bin/sh
+# Shows edge-monitor at work on a Debian or Ubuntu that may have nothing on it: a simulated machine, a fault, the alert.
+# What is missing is installed first. Arguments go to `edge-monitor demo`; PYTHON names another interpreter.
+set -eu
+"$(dirname "$0")/setup.sh" demo
+exec "$(dirname "$0")/../.venv/bin/edge-monitor" demo "$@"
