@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from edge_monitor import database
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     from pathlib import Path

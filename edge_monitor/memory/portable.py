@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_monitor.database import transaction
 from edge_monitor.errors import NormalsError, StorageError
+from edge_monitor.memory.changes import NewRecording, add_all
 from edge_monitor.memory.normal import NewNormal, bundle_mismatch
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_monitor.memory.normals import NormalStore
+    from edge_monitor.memory.normals import Normals
+    from edge_monitor.store.store import Store
 
 # A NumPy .npz archive of plain arrays, read without pickle: `about` (JSON as uint8: recordings and their windows),
 # `vectors` (n, dim) float32, `pictures` (all spectrograms joined, uint8) and `checksum` (SHA-256 of the other three).
@@ -70,7 +71,7 @@ class Moved:
     already: int  # recordings that were known (import)
 
 
-def export_normals(store: NormalStore, path: Path) -> Moved:
+def export_normals(store: Normals, path: Path) -> Moved:
     """Write all normals in use to `path`, with their recordings, places, levels, pictures and descriptors.
 
     Raises NormalsError when there are none, StorageError when the file cannot be written.
@@ -110,8 +111,8 @@ def export_normals(store: NormalStore, path: Path) -> Moved:
     return Moved(len(recordings), len(normals), already=0)
 
 
-def import_normals(store: NormalStore, path: Path, *, bundle_hash: str | None = None) -> Moved:
-    """Add every recording of an exported file that is not known yet, all in one transaction.
+def import_normals(store: Store, machine: str, path: Path, *, bundle_hash: str | None = None) -> Moved:
+    """Add every recording of an exported file that is not known yet, all of them or none.
 
     Raises NormalsError when the file is not a whole export, BundleMismatchError when it comes from another bundle than
     `bundle_hash` (the node's) or than the normals in use.
@@ -125,12 +126,11 @@ def import_normals(store: NormalStore, path: Path, *, bundle_hash: str | None = 
             by_recording.setdefault(window.recording, []).append(normal)
         if bundle_hash not in (None, about.bundle_hash):
             raise bundle_mismatch(str(path), (about.bundle_hash, str(bundle_hash)))
-        with transaction(store.connection):
-            added = [
-                store.insert(entry.name, entry.sha256, entry.seconds, by_recording[entry.id],
-                             bundle_hash=about.bundle_hash, thin=False, added_ms=entry.added_ms)
-                for entry in about.recordings
-            ]  # fmt: skip
+        recordings = [
+            NewRecording(entry.name, entry.sha256, entry.seconds, by_recording[entry.id], entry.added_ms)
+            for entry in about.recordings
+        ]
+        added = add_all(store, machine, recordings, bundle_hash=about.bundle_hash, thin=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _unusable(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -17,6 +17,7 @@ from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
 from edge_monitor.records import EventKind
+from edge_monitor.store.writer import Priority
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -57,7 +58,7 @@ class AlarmDesk:
         self._writing = False  # the first entry is with the storage thread
         self._writing_since_s = 0.0
         self._fault = ""  # why alarms cannot be written
-        self._notice = daemon.storage.fault  # what else is wrong with the disk
+        self._notice = daemon.writer.fault  # what else is wrong with the disk
         self._retry_at_s = clock.now().monotonic_s + RETRY_S
         self.not_stored = 0
         daemon.board.storage_fault(self._notice)
@@ -83,7 +84,7 @@ class AlarmDesk:
                     return
                 if not self._waiting:  # no alarm waits: any write tells whether the disk is back
                     self._begin()
-                    self._daemon.storage.submit(_touch).add_done_callback(self._tried)
+                    self._daemon.store.submit(_touch).add_done_callback(self._tried)
                     return
         if slow:
             self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
@@ -138,9 +139,8 @@ class AlarmDesk:
                 return
             self._begin()
             entry = self._waiting[0]
-        self._daemon.storage.submit(
-            lambda connection: self._write(connection, entry), urgent=True
-        ).add_done_callback(self._settled)  # fmt: skip
+        written = self._daemon.store.submit(lambda connection: self._write(connection, entry), Priority.ALARM)
+        written.add_done_callback(self._settled)
 
     def _write(self, connection: sqlite3.Connection, entry: _Entry) -> None:
         event, mqtt, link = entry.event, self._daemon.settings.mqtt, self._daemon.link

@@ -49,12 +49,19 @@ def open_node(settings: Settings) -> Iterator[Ask]:
         with state_dir.as_owner():
             stack.enter_context(state_dir.lock())
         node = Node(settings)
+        stack.callback(_close, node, state_dir)
 
         def ask_alone(verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON type
             with state_dir.as_owner():
                 yield from answer(node, verb, arguments)
 
         yield ask_alone
+
+
+def _close(node: Node, state_dir: StateDir) -> None:
+    """Close the database as whoever owns it."""
+    with state_dir.as_owner():
+        node.store.close()
 
 
 def last(items: Iterator[dict[str, Any]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from edge_monitor.alarm import history
 from edge_monitor.capture.source import open_sources
 from edge_monitor.errors import ControlError
 from edge_monitor.explain.jobs import MEASURED
+from edge_monitor.memory import changes, generations
 from edge_monitor.records import AudioLoss
 from edge_monitor.service import farewell
 from edge_monitor.service.alarm_desk import AlarmDesk
@@ -35,15 +36,13 @@ from edge_monitor.service.operations.verbs import answer
 from edge_monitor.service.pipeline import Learnt, MachinePipeline
 from edge_monitor.service.plant_link import PlantLink
 from edge_monitor.service.state_dir import PRIVATE_UMASK
-from edge_monitor.service.storage import StorageThread
-from edge_monitor.service.supervision import SupervisedThread
+from edge_monitor.service.supervision import SupervisedThread, ThreadHealth
 from edge_monitor.service.taps import Taps
 from edge_monitor.service.timed_encoder import TimedEncoder
 from edge_monitor.service.timekeeper import Timekeeper
 from edge_monitor.service.watchdog import Progress, stuck
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
 
     from edge_monitor.capture.source import Source
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.records import AudioBlock
     from edge_monitor.service.pipeline import Heard
-    from edge_monitor.service.supervision import ThreadHealth
     from edge_monitor.service.systemd import Notifier
 
 T = TypeVar("T")
@@ -104,10 +102,6 @@ class Daemon(Node):
         """Return True as soon as a stop was asked for, False after `seconds`."""
         return self._stop.wait(seconds)
 
-    def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `write` in the storage thread, in a transaction of its own, and return its result once committed."""
-        return self.storage.submit(write).result()
-
     @property
     def started_s(self) -> float:
         """Return when it started, monotonic seconds."""
@@ -146,8 +140,9 @@ class Daemon(Node):
         for source in self._sources:
             stack.callback(source.close)
         self._live = frozenset(machine for source in self._sources if source.live for machine in source.machines)
-        self.storage = StorageThread(self.state_dir.database)
-        stack.callback(self.storage.close)
+        stack.enter_context(self.store)
+        self.writer = self.store.writer
+        self._half_written = changes.unfinished(self.store), generations.unfinished(self.store)
         if self.settings.mqtt is not None:
             self.link = PlantLink(self, self.settings.mqtt, self._told_running)
             stack.callback(self.link.close)
@@ -169,13 +164,15 @@ class Daemon(Node):
             self.link.start()
         self.explainer.start()
         self.narrator.start()
+        self.housekeeping.start()
+        stack.callback(self.housekeeping.close)
         # Last: whoever gets an answer finds the rest open.
         server = ControlServer(self.state_dir.control_socket, lambda verb, asked: answer(self, verb, asked))
         stack.callback(server.close)
 
     def _pipeline(self, name: str, encoder: Encoder) -> MachinePipeline:
         machine = self.machine(name)
-        with self.database() as connection:
+        with self.reading() as connection:
             restored = history.restore(
                 connection, name, cooldown_s=machine.alarm.cooldown_s, wall_ms=clock.now().wall_ms
             )
@@ -200,7 +197,6 @@ class Daemon(Node):
         while self.hearing.is_alive() and not self._stop.wait(TICK_S):
             self.desk.retry()
             self.timekeeper.tick()
-            self.housekeeping.tick()
             self._notice_deafness()
             if not self._all_alive():
                 break
@@ -225,7 +221,10 @@ class Daemon(Node):
 
     def _all_alive(self) -> bool:
         """Return whether the threads nobody else waits for still run; without them the node would fall silent."""
-        lasting = [each.health() for each in (self.storage, self.explainer, self.narrator)] + self.feed.threads()
+        lasting = [each.health() for each in (self.explainer, self.narrator)] + [
+            self._storage_health(),
+            *self.feed.threads(),
+        ]
         dead = [each.name for each in lasting if not each.alive]
         if self.link is not None and not self.link.health().alive:
             dead.append("publisher")
@@ -239,7 +238,7 @@ class Daemon(Node):
         now_s = clock.now().monotonic_s
         health = None if self.link is None else self.link.health()
         published_s = None if health is None else health.turned_s
-        hang = stuck(Progress(self.hearing.turned_s, self.storage.busy_since_s, published_s), now_s)
+        hang = stuck(Progress(self.hearing.turned_s, self.writer.busy_since_s, published_s), now_s)
         if hang != self._hang:
             self._hang = hang
             log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
@@ -249,14 +248,25 @@ class Daemon(Node):
         broker = "" if health is None else f"; broker {'connected' if health.connected else 'away'}"
         self.notifier.status(hang or f"{states}{broker}")
 
+    def _storage_health(self) -> ThreadHealth:
+        return ThreadHealth("storage", self.store.alive, 0, self.writer.fault or None)
+
     def threads(self) -> list[ThreadHealth]:
         """Return how the daemon's threads fare."""
-        own = [each.health() for each in (self.hearing, self.storage, self.explainer, self.narrator)]
+        own = [
+            self._storage_health(),
+            *(each.health() for each in (self.hearing, self.explainer, self.narrator, self.housekeeping)),
+        ]
         own += [each for each in (self._indexer.health(),) if each.alive]  # the only one that gets done
         return own + self.feed.threads() + (self.link.threads() if self.link else [])
 
     def _rebuild_indexes(self) -> None:
-        """Build what exact search stands in for, beside the audio."""
+        """Build what exact search stands in for, beside the audio, once what a crash left half written is gone."""
+        of_normals, of_generations = self._half_written
+        for change in of_normals:
+            changes.discard(self.store, change)
+        for machine, number in of_generations:
+            generations.discard(self.store, machine, number)
         for name, pipeline in self.pipelines.items():
             if isinstance(pipeline.learnt, Learnt) and pipeline.learnt.scorer.index_source.startswith("exact"):
                 self.generation_changed(name)

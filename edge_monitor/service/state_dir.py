@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor.database import FILE_NAME
 from edge_monitor.errors import StorageError
+from edge_monitor.store.database import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.config import MachineSettings, MqttSettings, NodeSettings
 from edge_monitor.deliver.compose import status_payload
 from edge_monitor.deliver.health import Timing

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.deliver.outbox import _DROP_ONE, Outbox, OutboxCounts, OutboxRow
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.caption_cache import find_caption, keep_caption

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from edge_monitor.config import MqttSettings
-from edge_monitor.database import FILE_NAME
+from edge_monitor.store.database import FILE_NAME
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.service.outbox_port import StoredOutbox
-from edge_monitor.service.storage import StorageThread
+from edge_monitor.store.writer import Writer
 from tests.deliver.node import TOPICS, status
 
 

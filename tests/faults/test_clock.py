@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_monitor import clock, database
+from edge_monitor import clock
+from edge_monitor.store import database
 from edge_monitor.alarm import history
 from edge_monitor.service.housekeeping import DAY_MS, forget
 from tests.broker import wait_until

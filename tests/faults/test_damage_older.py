@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.errors import DamagedError
-from edge_monitor.service import salvage
+from edge_monitor.store import salvage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_monitor.config_file import load_settings
-from edge_monitor.database import FILE_NAME
+from edge_monitor.store.database import FILE_NAME
 from edge_monitor.errors import StorageError
 from edge_monitor.memory.cache import IndexFile
 from edge_monitor.memory.index import HnswIndex
@@ -22,7 +22,7 @@ from edge_monitor.service.doctor.running import judge_status
 from edge_monitor.service.doctor.storage import look_at_database, look_at_disk
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.state_dir import StateDir
-from edge_monitor.service.storage import StorageThread
+from edge_monitor.store.writer import Writer
 from tests.broker import wait_until
 from tests.faults.oracle import Plant
 from tests.faults.preload import preloaded

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.errors import StorageError
 from tests.faults.oracle import Plant
 from tests.faults.power import Disk, Record, read_log, told

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.deliver.outbox import Outbox
 from tests.fuzz.search import EXAMPLES
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.errors import EdgeMonitorError, NormalsError, StorageError
 from edge_monitor.explain.spectrogram import MAX_STEPS, compact, expand
 from edge_monitor.memory.normal import NewNormal

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from edge_monitor import database
+from edge_monitor.store import database
 from edge_monitor.config import ExplainSettings, Settings
-from edge_monitor.service import salvage
+from edge_monitor.store import salvage
 from edge_monitor.service.doctor.computer import judge_clock, judge_memory, judge_unit
 from edge_monitor.service.doctor.finding import carefully
 from edge_monitor.service.doctor.libraries import judge_trial
 from edge_monitor.service.doctor.plant import look_at_llm
 from edge_monitor.service.doctor.storage import look_at_database
 from edge_monitor.service.state_dir import StateDir
-from edge_monitor.service.storage import StorageThread
+from edge_monitor.store.writer import Writer
 from tests.broker import Broker, Subscriber, free_port
 from tests.faults.certificates import Authority
 

@@ -12,13 +12,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_monitor import database
 from edge_monitor.deliver.outbox import SENT
-from edge_monitor.service import salvage
 from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
-from edge_monitor.service.image import opened
+from edge_monitor.service.housekeeping import TOO_OLD
 from edge_monitor.service.timekeeper import BELIEVED
+from edge_monitor.store import database, salvage
+from edge_monitor.store.image import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
                           "the daemon brings it up to date when it starts")  # fmt: skip
             return
         counters = dict(connection.execute("SELECT name, value FROM counters WHERE value > 0").fetchall())
-        lost = {name: value for name, value in counters.items() if name not in (SENT, BELIEVED)}
+        lost = {name: value for name, value in counters.items() if name not in (SENT, BELIEVED, TOO_OLD)}
         parked = connection.execute("SELECT COUNT(*), MAX(parked_reason) FROM outbox WHERE parked_reason IS NOT NULL")
         count, reason = parked.fetchone()
     size_mb = path.stat().st_size / 1e6

@@ -12,17 +12,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor import __version__, clock, database
-from edge_monitor.database import transaction
+from edge_monitor import __version__, clock
 from edge_monitor.errors import StorageError
 from edge_monitor.memory.generations import active_generation
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.service import salvage
 from edge_monitor.service.backup_file import CHUNK_BYTES, FORMAT, BackedUpMachine, Manifest
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.learning import require_bundle
 from edge_monitor.service.operations.wire import pack_bytes, unpack_bytes
+from edge_monitor.store import database, salvage
+from edge_monitor.store.database import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def memory(node: Node) -> Answer:
     """Yield the manifest and size of a consistent copy of what is remembered (a SQLite file), then its bytes."""
-    with node.database() as connection:  # brings its schema up to date
+    with node.reading() as connection:  # brings its schema up to date
         machines = {machine.name: _about(connection, machine.name) for machine in node.settings.machine}
         pages = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
         _require_room(node, int(pages.fetchone()[0]))
@@ -104,7 +104,7 @@ def upload(node: Node, *, sha256: str, content: str, offset: int) -> Answer:
 def plan(node: Node, *, machines: list[str]) -> Answer:
     """Yield, for each machine of a backup, what it would replace; `configured` False: it would be left out."""
     configured = {machine.name for machine in node.settings.machine}
-    with node.database() as connection:
+    with node.reading() as connection:
         for name in machines:
             about = _about(connection, name)
             yield {"machine": name, "configured": name in configured, **about.model_dump()}
@@ -138,7 +138,7 @@ def _about(connection: sqlite3.Connection, machine: str) -> BackedUpMachine:
     active = active_generation(connection, machine)
     count = connection.execute("SELECT COUNT(*) FROM generations WHERE machine = ?", (machine,)).fetchone()[0]
     return BackedUpMachine(
-        normals=len(NormalStore(connection, machine).ids()),
+        normals=len(Normals(connection, machine).ids()),
         generations=count,
         active=None if active is None else active.number,
         bundle_hash=None if active is None else active.bundle_hash,
@@ -204,7 +204,7 @@ def _take_in(node: Node, path: Path, names: Sequence[str], *, force: bool) -> di
     Neither ids nor numbers are used twice: waiting explanations name normals, alarms name generations.
     """
     numbers: dict[str, int | None] = {}
-    with node.database() as connection:
+    with node.reading() as connection:
         connection.execute("ATTACH DATABASE ? AS backup", (str(path),))
         with transaction(connection):
             for name in names:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def parked(node: Node) -> Answer:
     """Yield what was set aside, oldest first."""
-    with node.database() as connection:
+    with node.reading() as connection:
         rows = Outbox(connection).parked()
     for row in rows:
         yield _describe(row)

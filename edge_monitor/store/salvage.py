@@ -7,17 +7,18 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor import clock, database
+from edge_monitor import clock
 from edge_monitor.durable import sync_folder
 from edge_monitor.errors import DiskError
 from edge_monitor.memory.distance import K
-from edge_monitor.service.image import columns, columns_of, in_memory, loaded, read_image, readable
+from edge_monitor.store import database
+from edge_monitor.store.image import columns, columns_of, in_memory, loaded, read_image, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge_monitor.service.image import Readable
+    from edge_monitor.store.image import Readable
 
     Row = tuple[object, ...]
 

@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor import database
 from edge_monitor.errors import DiskError, StorageError
-from edge_monitor.service.wal import read_wal
+from edge_monitor.store import database
+from edge_monitor.store.wal import read_wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
