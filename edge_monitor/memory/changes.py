@@ -17,7 +17,7 @@ from edge_monitor.memory.normals import STORED, Normals
 from edge_monitor.memory.thinning import distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from edge_monitor.memory.normal import NewNormal
     from edge_monitor.store.store import Store
@@ -96,13 +96,7 @@ def add_all(
     if sum(len(each.kept) for each in fresh) <= _AT_ONCE and not _unfinished(store, machine, bundle_hash, fresh):
         store.commit(write_all)
     else:
-        try:
-            _write(store, machine, fresh, bundle_hash=bundle_hash, change=change)
-            store.commit(finish)
-        except BaseException:
-            with suppress(sqlite3.Error, StorageError):  # else at the next start
-                discard(store, change)
-            raise
+        _write(store, machine, fresh, bundle_hash=bundle_hash, change=change, finish=finish)
     for each in planned:
         if each.already is not None:
             _measure_anew(store, each, bundle_hash)
@@ -212,8 +206,16 @@ def _plan(normals: Normals, new: NewRecording, bundle_hash: str, *, thin: bool, 
     return _Planned(new, kept, None)
 
 
-def _write(store: Store, machine: str, planned: Sequence[_Planned], *, bundle_hash: str, change: str) -> None:
-    """Write normals that do not count yet, in pieces, after what an interrupted try has left of them."""
+def _write(
+    store: Store,
+    machine: str,
+    planned: Sequence[_Planned],
+    *,
+    bundle_hash: str,
+    change: str,
+    finish: Callable[[sqlite3.Connection], None],
+) -> None:
+    """Write normals that do not count yet, in pieces; `finish` is the last commit, and takes them into use."""
     ids: dict[str, int] = {}
 
     def begin(connection: sqlite3.Connection, piece: Sequence[_Planned]) -> None:
@@ -223,11 +225,17 @@ def _write(store: Store, machine: str, planned: Sequence[_Planned], *, bundle_ha
                 "INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, ?)", (machine, bundle_hash, recording_id, change)
             )
 
-    store.in_pieces(planned, begin)
-    for each in planned:
-        _discard_normals(store, ids[each.new.sha256], bundle_hash)
-    rows = [(ids[each.new.sha256], normal) for each in planned for normal in each.kept]
-    store.in_pieces(rows, lambda connection, piece: _insert(connection, machine, bundle_hash, piece))
+    try:
+        store.in_pieces(planned, begin)
+        for each in planned:  # what an interrupted try has left of them
+            _discard_normals(store, ids[each.new.sha256], bundle_hash)
+        rows = [(ids[each.new.sha256], normal) for each in planned for normal in each.kept]
+        store.in_pieces(rows, lambda connection, piece: _insert(connection, machine, bundle_hash, piece))
+        store.commit(finish)
+    except BaseException:
+        with suppress(sqlite3.Error, StorageError):  # else at the next start
+            discard(store, change)
+        raise
 
 
 def _insert(

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from edge_monitor.store import database
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.errors import DamagedError, DiskError, StorageError
-from edge_monitor.store import salvage
-from edge_monitor.store.writer import Writer
+from edge_monitor.store import database, salvage
 from edge_monitor.store.wal import read_wal
 from tests.broker import wait_until
 from tests.faults.ledger import keep_ledger_anew

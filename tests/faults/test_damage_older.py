@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor.store import database
 from edge_monitor.errors import DamagedError
-from edge_monitor.store import salvage
+from edge_monitor.store import database, salvage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_monitor.store import database
 from edge_monitor.errors import StorageError
+from edge_monitor.store import database
 from tests.faults.oracle import Plant
 from tests.faults.power import Disk, Record, read_log, told
 from tests.faults.preload import preloaded

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from edge_monitor.store import database
 from edge_monitor.config import ExplainSettings, Settings
-from edge_monitor.store import salvage
 from edge_monitor.service.doctor.computer import judge_clock, judge_memory, judge_unit
 from edge_monitor.service.doctor.finding import carefully
 from edge_monitor.service.doctor.libraries import judge_trial
 from edge_monitor.service.doctor.plant import look_at_llm
 from edge_monitor.service.doctor.storage import look_at_database
 from edge_monitor.service.state_dir import StateDir
-from edge_monitor.store.writer import Writer
+from edge_monitor.store import database, salvage
+from edge_monitor.store.store import Store
 from tests.broker import Broker, Subscriber, free_port
 from tests.faults.certificates import Authority
 
@@ -207,7 +206,7 @@ def test_a_database_too_large_to_check_is_not_called_sound(tmp_path: Path, monke
     [(result, text)] = [(found.result, found.text) for found in look_at_database(state_dir)]
     assert (result, text.partition(": ")[2].partition(",")[0]) == ("warn", "not checked within 0 s")
     with structlog.testing.capture_logs() as logs:
-        StorageThread(state_dir.database).close()
+        Store(state_dir.database).writer.close()
     assert [(log["event"], log["limit_s"]) for log in logs] == [("storage.not_checked", 0.0)]
     monkeypatch.undo()
     assert [found.result for found in look_at_database(state_dir)] == ["ok"]
