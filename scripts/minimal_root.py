@@ -1,7 +1,7 @@
 """Makes a minimal Debian root and runs commands in it: proof of what a machine with nothing on it can do.
 
     scripts/minimal_root.py make SUITE ROOT [PACKAGE…]      # bookworm (Debian 12) or trixie (13), in a new folder
-    scripts/minimal_root.py run ROOT [--pipe] -- COMMAND…   # in a container of its own, as root, with the host's network
+    scripts/minimal_root.py run ROOT -- COMMAND…            # in a container of its own, as root, with the host's network
 
 Needs root, mmdebstrap and systemd-container. How this machine reaches its package sources is taken over, whatever it
 is: apt's sources and their keys, its Acquire options, pip's configuration, certificates, the environment's variables
@@ -41,14 +41,18 @@ def main() -> int:
     making.add_argument("packages", nargs="*")
     running = verbs.add_parser("run")
     running.add_argument("root", type=Path)
-    running.add_argument("--pipe", action="store_true", help="no terminal, whatever this command's output is")
+    running.add_argument("--show", metavar="FOLDER:PLACE", action="append", default=[], help="a folder, read-only")
+    running.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="a variable")
     running.add_argument("command", nargs="+")
     asked = parser.parse_args()
     if asked.verb == "make":
         make(asked.suite, asked.root, asked.packages)
         return 0
-    extra = ("--pipe",) if asked.pipe else ()
-    return subprocess.run([*nspawn(asked.root, *extra), "--as-pid2", *asked.command], check=False).returncode
+    options = [f"--bind-ro={each}" for each in asked.show] + [f"--setenv={each}" for each in asked.set]
+    terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--pipe"]
+    return subprocess.run(
+        [*nspawn(asked.root, *options, *terminal), "--as-pid2", *asked.command], check=False
+    ).returncode
 
 
 def make(suite: str, root: Path, packages: list[str] | None = None) -> None:
