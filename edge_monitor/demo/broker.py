@@ -42,7 +42,8 @@ def embedded_broker() -> Iterator[int]:
 
 @contextmanager
 def _mosquitto(binary: str, port: int) -> Iterator[None]:
-    process = subprocess.Popen([binary, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    argv = [binary, "-p", str(port)]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
     try:
         deadline_s = time.monotonic() + _START_S
         while not _listens(port):
