@@ -21,6 +21,7 @@ _TOLD_PERCENT = 20  # between two lines where there is no bar
 _DRAWN_S = 0.25  # between two drawings of the bar: 4 lines a second leave room on a serial line of 9600 baud
 _FEWEST_CELLS = 10  # of a bar; below, words are left out
 _MOST_CELLS = 40
+_KEPT_COLUMNS = 3  # right of the bar: for the ^C that a terminal echoes, and the last one, which may begin a new line
 _USUAL_COLUMNS = 80  # where a terminal does not say how wide it is: a serial line
 
 
@@ -162,7 +163,7 @@ class _Terminal(Console):
 
     def _draw(self, progress: Progress, now_s: float) -> None:
         left_s = (now_s - self._begun_s) * (1 / progress.fraction - 1) if progress.fraction else None
-        bar = drawn(progress, left_s, self._columns() - 1)  # a sign in the last column may begin a new line
+        bar = drawn(progress, left_s, self._columns() - _KEPT_COLUMNS)
         self._drawn_s = now_s
         if bar != self._bar:
             self._bar = bar

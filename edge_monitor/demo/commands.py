@@ -1,8 +1,7 @@
-"""The real commands and daemon as children, in groups of their own: Ctrl-C reaches the demo, and the demo ends them."""
+"""The real commands and daemon as children; what they tell goes to one console."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edge_monitor.console import Progress
+from edge_monitor.demo.child import child
 from edge_monitor.errors import EdgeMonitorError
 
 if TYPE_CHECKING:
@@ -34,21 +34,16 @@ class Commands:
         shown = arguments if len(arguments) <= _FEW_ARGUMENTS else (*arguments[:1], "...")
         self._say_command(verb, *shown)
         progress = ["--progress-json"] if verb == "enroll" else []
-        environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
-        with subprocess.Popen(
-            [*self._argv(verb), *progress, *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", env=environment, process_group=0,
-        ) as child, self._console.progress() as show:  # fmt: skip
-            try:
-                for line in child.stdout or ():
-                    if told := Progress.from_json(line):
-                        show(told)
-                    else:
-                        self._console.say(line.rstrip("\n"))
-            except BaseException:
-                child.terminate()
-                raise
-        if child.returncode:
+        argv = [*self._argv(verb), *progress, *arguments]
+        with child(argv, subprocess.PIPE) as command, self._console.progress() as show:
+            for line in command.stdout or ():
+                text = line.decode(errors="replace").rstrip("\n")
+                if told := Progress.from_json(text):
+                    show(told)
+                else:
+                    self._console.say(text)
+            command.wait()
+        if command.returncode:
             raise EdgeMonitorError(f"`edge-monitor {verb}` failed", where=str(self._config), hint="see above")
 
     @contextmanager
@@ -56,20 +51,15 @@ class Commands:
         """Run the daemon beside the body; its log goes to a file."""
         self._say_command("run")
         log = self._config.with_name("daemon.log")
-        with log.open("wb") as output:
-            daemon = subprocess.Popen(self._argv("run"), stdout=output, stderr=output, process_group=0)
-            try:
-                deadline_s = time.monotonic() + PATIENCE_S
-                while not (self._config.parent / "state" / "run" / "control.sock").exists():
-                    if daemon.poll() not in (None, 0) or time.monotonic() > deadline_s:
-                        raise EdgeMonitorError("the daemon did not start", where=str(log), hint="read the log")
-                    if daemon.poll() == 0:
-                        break
-                    time.sleep(0.05)  # the socket shows that it takes questions
-                yield daemon
-            finally:
-                daemon.terminate()
-                daemon.wait(PATIENCE_S)
+        with log.open("wb") as output, child(self._argv("run"), output) as daemon:
+            deadline_s = time.monotonic() + PATIENCE_S
+            while not (self._config.parent / "state" / "run" / "control.sock").exists():
+                if daemon.poll() not in (None, 0) or time.monotonic() > deadline_s:
+                    raise EdgeMonitorError("the daemon did not start", where=str(log), hint="read the log")
+                if daemon.poll() == 0:
+                    break
+                time.sleep(0.05)  # the socket shows that it takes questions
+            yield daemon
 
     def _argv(self, verb: str) -> list[str]:
         return [sys.executable, "-m", "edge_monitor", *verb.split(), "--config", str(self._config)]

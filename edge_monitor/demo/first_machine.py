@@ -17,13 +17,10 @@ def first_machine() -> tuple[str, str, str]:
 
     They are right in whatever folder they are typed: `make -C` and scripts run the demo in another one.
     """
-    command, config = _command(), _CONFIG if os.access(".", os.W_OK) else Path.home() / _CONFIG
-    there = f"{command} config check --config {typed(config)}"
-    return (
-        f"{command} devices",
-        there if config.exists() else f"{command} config init --path {typed(config)}",
-        f"{command} enroll --config {typed(config)} --live {MINUTES}",
-    )
+    command = _command()
+    config = _CONFIG if os.access(".", os.W_OK) else Path.home() / _CONFIG
+    write = f"config check --config {typed(config)}" if config.exists() else f"config init --path {typed(config)}"
+    return f"{command} devices", f"{command} {write}", f"{command} enroll --config {typed(config)} --live {MINUTES}"
 
 
 def typed(path: Path) -> str:
