@@ -27,7 +27,7 @@ def product_fixture(tmp_path: Path) -> Product:
 
 def test_on_a_terminal_what_is_left_out_stands_above_the_bar(product: Product) -> None:
     """The bar is whole and below; nothing shares its line."""
-    with Terminal(160) as terminal:
+    with Terminal(400) as terminal:
         enrolment = terminal.run(
             product.argv("enroll", str(product.folder / "clips")), os.environ | {"TERM": "vt100", "LANG": "C"}
         )
