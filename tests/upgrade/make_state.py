@@ -218,8 +218,8 @@ def _output(*command: str) -> str:
 
 def _toml(values: dict[str, Any]) -> str:
     """Return values as lines of TOML, which writes texts, numbers and lists as JSON does."""
-    return "".join(f"{key} = {json.dumps(value, indent=2 if isinstance(value, list) else None)}\n"
-                   for key, value in values.items())  # fmt: skip
+    written = {key: json.dumps(value, indent=2 if isinstance(value, list) else None) for key, value in values.items()}
+    return "".join(f"{key} = {value}\n" for key, value in written.items())
 
 
 if __name__ == "__main__":
