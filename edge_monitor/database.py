@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -204,10 +204,9 @@ def connect(path: Path, *, read_only: bool = False, version: int = SCHEMA_VERSIO
     connection = None
     try:
         if read_only:
-            connection = sqlite3.connect(
-                f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=5.0, check_same_thread=False
-            )
+            connection = _reading(path)
         else:
+            _leave_newer_alone(path)
             connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -228,6 +227,29 @@ def connect(path: Path, *, read_only: bool = False, version: int = SCHEMA_VERSIO
     return connection
 
 
+def _reading(path: Path) -> sqlite3.Connection:
+    address = f"file:{quote(str(path))}?mode=ro"
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
+
+
+def _leave_newer_alone(path: Path) -> None:
+    """Raise StorageError for a newer version's database: a writing connection would move its log into its file."""
+    with suppress(sqlite3.Error), closing(_reading(path)) as connection:  # what else is wrong shows when it is opened
+        _schema_of(connection, str(path))
+
+
+def _schema_of(connection: sqlite3.Connection, where: str) -> int:
+    """Return the schema of a database. Raises StorageError when it is a newer version's."""
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > SCHEMA_VERSION:
+        raise StorageError(
+            f"written by a newer edge-monitor (schema {found}, this one knows {SCHEMA_VERSION})",
+            where=where,
+            hint="upgrade edge-monitor",
+        )
+    return found
+
+
 def prepare(
     connection: sqlite3.Connection, where: str, *, read_only: bool = False, version: int = SCHEMA_VERSION
 ) -> None:
@@ -238,13 +260,7 @@ def prepare(
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
     connection.row_factory = sqlite3.Row
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > SCHEMA_VERSION:
-        raise StorageError(
-            f"written by a newer edge-monitor (schema {found}, this one knows {SCHEMA_VERSION})",
-            where=where,
-            hint="upgrade edge-monitor",
-        )
+    found = _schema_of(connection, where)
     if found < version and not read_only:
         with transaction(connection):
             found = connection.execute("PRAGMA user_version").fetchone()[0]  # somebody else may have been faster
