@@ -7,7 +7,7 @@
 
 PYTHON ?= python3
 export PYTHON
-SOURCES = edge_monitor tests $(wildcard bench)
+SOURCES = edge_monitor tests scripts $(wildcard bench)
 TORCH_TESTS = tests/export tests/service/test_msclap_bundle.py tests/evaluate/test_autoencoder.py
 
 .PHONY: demo test test-export soak lint format bench docs clean

@@ -73,8 +73,15 @@ def nspawn(root: Path, *options: str) -> list[str]:
     binds = [f"--bind-ro={path}" for path in _bound()]
     variables = [f"--setenv={key}={value}" for key, value in environment().items()]
     return [
-        "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--directory", str(root), *binds, *variables, *options,
-    ]  # fmt: skip
+        "systemd-nspawn",
+        "--quiet",
+        "--register=no",
+        "--keep-unit",
+        f"--directory={root}",
+        *binds,
+        *variables,
+        *options,
+    ]
 
 
 def environment() -> dict[str, str]:
