@@ -1,5 +1,5 @@
-# make demo   see it work: a simulated machine, a fault, an alert over MQTT
-# make test   all tests, four files at a time: they wait more than they work
+# make demo   scripts/demo.sh: see it work, a simulated machine, a fault, an alert over MQTT
+# make test   scripts/test.sh: all tests
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
 # make bench  what it costs beside what one knows: one table, ten minutes; more of it where .venv-export is
 # make soak   7 days of sound with outages, as fast as it goes: half an hour to three hours
@@ -7,18 +7,16 @@
 
 PYTHON ?= python3
 export PYTHON
-SOURCES = edge_monitor tests $(wildcard bench)
+SOURCES = edge_monitor tests scripts $(wildcard bench)
 TORCH_TESTS = tests/export tests/service/test_msclap_bundle.py tests/evaluate/test_autoencoder.py
 
 .PHONY: demo test test-export soak lint format bench docs clean
 
 demo:
-	@scripts/setup.sh demo
-	@.venv/bin/edge-monitor demo $(ARGS)
+	@scripts/demo.sh $(ARGS)
 
 test:
-	@scripts/setup.sh test
-	@.venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=25 $(ARGS)
+	@scripts/test.sh $(ARGS)
 
 test-export:
 	@scripts/setup.sh test

@@ -1,7 +1,7 @@
 """Makes a minimal Debian root and runs commands in it: proof of what a machine with nothing on it can do.
 
     scripts/minimal_root.py make SUITE ROOT [PACKAGE…]      # bookworm (Debian 12) or trixie (13), in a new folder
-    scripts/minimal_root.py run ROOT [--pipe] -- COMMAND…   # in a container of its own, as root, with the host's network
+    scripts/minimal_root.py run ROOT -- COMMAND…            # in a container, as root, with the host's network
 
 Needs root, mmdebstrap and systemd-container. How this machine reaches its package sources is taken over, whatever it
 is: apt's sources and their keys, its Acquire options, pip's configuration, certificates, the environment's variables
@@ -41,14 +41,18 @@ def main() -> int:
     making.add_argument("packages", nargs="*")
     running = verbs.add_parser("run")
     running.add_argument("root", type=Path)
-    running.add_argument("--pipe", action="store_true", help="no terminal, whatever this command's output is")
+    running.add_argument("--show", metavar="FOLDER:PLACE", action="append", default=[], help="a folder, read-only")
+    running.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="a variable")
     running.add_argument("command", nargs="+")
     asked = parser.parse_args()
     if asked.verb == "make":
         make(asked.suite, asked.root, asked.packages)
         return 0
-    extra = ("--pipe",) if asked.pipe else ()
-    return subprocess.run([*nspawn(asked.root, *extra), "--as-pid2", *asked.command], check=False).returncode
+    options = [f"--bind-ro={each}" for each in asked.show] + [f"--setenv={each}" for each in asked.set]
+    terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--pipe"]
+    return subprocess.run(
+        [*nspawn(asked.root, *options, *terminal), "--as-pid2", *asked.command], check=False
+    ).returncode
 
 
 def make(suite: str, root: Path, packages: list[str] | None = None) -> None:
@@ -69,8 +73,15 @@ def nspawn(root: Path, *options: str) -> list[str]:
     binds = [f"--bind-ro={path}" for path in _bound()]
     variables = [f"--setenv={key}={value}" for key, value in environment().items()]
     return [
-        "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--directory", str(root), *binds, *variables, *options,
-    ]  # fmt: skip
+        "systemd-nspawn",
+        "--quiet",
+        "--register=no",
+        "--keep-unit",
+        f"--directory={root}",
+        *binds,
+        *variables,
+        *options,
+    ]
 
 
 def environment() -> dict[str, str]:
@@ -83,7 +94,7 @@ def environment() -> dict[str, str]:
 
 def _acquire() -> str:
     """Return how apt is told to fetch here: proxies, certificates, checks."""
-    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    dump = subprocess.run(["/usr/bin/apt-config", "dump"], capture_output=True, text=True, check=True).stdout
     return "".join(line for line in dump.splitlines(keepends=True) if line.startswith("Acquire::") and '""' not in line)
 
 
@@ -91,10 +102,12 @@ def _credentials() -> list[str]:
     """Return the options that bring apt's passwords and keys into the root, before anything is fetched."""
     hooks = [
         f"--setup-hook=copy-in {path} {path.parent}"
-        for path in map(Path, ("/etc/apt/auth.conf", "/etc/apt/auth.conf.d", "/etc/apt/keyrings", "/etc/apt/trusted.gpg.d"))
+        for path in map(
+            Path, ("/etc/apt/auth.conf", "/etc/apt/auth.conf.d", "/etc/apt/keyrings", "/etc/apt/trusted.gpg.d")
+        )
         if path.is_file() or (path.is_dir() and any(path.iterdir()))
     ]
-    return ["--setup-hook=mkdir -p \"$1/etc/apt\"", *hooks]
+    return ['--setup-hook=mkdir -p "$1/etc/apt"', *hooks]
 
 
 def _sources(suite: str, scratch: Path) -> list[str]:
@@ -128,7 +141,7 @@ def _source_files() -> list[Path]:
 def _named() -> list[Path]:
     """Return the files and folders that this machine's settings about packages consist of, or name."""
     pip = [Path(each).expanduser() for each in _PIP if Path(each).expanduser().is_file()]
-    own = [Path(os.environ["PIP_CONFIG_FILE"])] if os.path.isfile(os.environ.get("PIP_CONFIG_FILE", "")) else []
+    own = [Path(os.environ["PIP_CONFIG_FILE"])] if Path(os.environ.get("PIP_CONFIG_FILE") or "/").is_file() else []
     texts = [path.read_text() for path in (*_source_files(), *pip, *own)] + [_acquire(), *environment().values()]
     named = [Path(each) for text in texts for each in _PATH.findall(text)]
     named = [path for path in named if path.exists() and not any(path.is_relative_to(own) for own in _OWN)]
@@ -138,7 +151,7 @@ def _named() -> list[Path]:
 def _bound() -> list[Path]:
     """Return what the root is shown of this machine, read-only, and has no copy of."""
     found = [path for path in _named() if not _is_copied(path)]
-    # An index's pages lead to files beside it: `simple/` is shown with its parent, unless that is a folder of the system.
+    # An index's pages lead to files beside it: its parent is shown, unless that is a folder of the system.
     wide = [path.parent if path.is_dir() and len(path.parts) > 3 else path for path in found]  # noqa: PLR2004 - /a/b
     return sorted(set(wide))
 

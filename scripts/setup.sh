@@ -12,10 +12,10 @@ say() { echo "setup: $*"; }
 stop() { echo "setup: $*" >&2; exit 1; }
 
 # --- Debian packages ---
-# hnswlib comes as source: it needs a C++ compiler and Python's headers.
-packages=g++
+# hnswlib comes as source: it needs a C++ compiler and Python's headers. PortAudio hears microphones.
+packages="g++ libportaudio2"
 # What tests use beside that: a real broker, a real sound server, clocks that step, the unit's and the pages' checks.
-for_tests="libportaudio2 libasound2-plugins pulseaudio pulseaudio-utils mosquitto libfaketime nodejs openssl systemd"
+for_tests="libasound2-plugins pulseaudio pulseaudio-utils mosquitto libfaketime nodejs openssl systemd"
 [ "$purpose" = demo ] || packages="$packages $for_tests"
 python=${PYTHON:-python3}
 about() { "$python" -c "import sys, sysconfig; print($1)" 2>/dev/null; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from edge_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from edge_monitor.config import Settings
+
+_STATE_DIR = Path("/var/lib/edge-monitor")  # the example's
+_OWN_STATE_DIR = '"state"'  # beside the configuration, for who may not write there
 
 
 @click.group(name="config")
@@ -24,10 +28,12 @@ def command() -> None:
               help="Where to write it.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def init(path: Path, force: bool) -> None:
-    """Write a commented example to start from."""
+    """Write a commented example to start from; its state directory is one that this user may write."""
     from importlib.resources import files
 
     example = files("edge_monitor").joinpath("example.toml").read_text("utf-8")
+    if not os.access(_STATE_DIR if _STATE_DIR.exists() else _STATE_DIR.parent, os.W_OK):
+        example = example.replace(f'"{_STATE_DIR}"  ', f"{_OWN_STATE_DIR:<{len(str(_STATE_DIR)) + 4}}")
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(example)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -22,16 +25,27 @@ def command(*, recordings: Path | None, only: str | None, seed: int, healthy: bo
     """
     import tempfile
 
-    from edge_monitor.demo.story import run_recordings, run_simulated
+    from edge_monitor.console import Console
+    from edge_monitor.demo.story import Demo
     from edge_monitor.errors import StorageError
 
+    own = folder is None
     if folder is None:
         folder = Path(tempfile.mkdtemp(prefix="edge-monitor-demo-"))
     elif folder.exists() and any(folder.iterdir()):
         raise StorageError("the folder is not empty", where=str(folder), hint="name a new one")
     folder.mkdir(parents=True, exist_ok=True)
-    if recordings is not None:
-        right = run_recordings(folder, recordings, only)
-    else:
-        right = run_simulated(folder, seed=seed, faulty=not healthy)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the broker and the daemon as well
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    demo = Demo(folder, Console.on(sys.stdout))
+    try:
+        if recordings is not None:
+            right = demo.run_recordings(recordings, only)
+        else:
+            right = demo.run_simulated(seed=seed, faulty=not healthy)
+    except (KeyboardInterrupt, SystemExit, BrokenPipeError):
+        if own:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     raise SystemExit(0 if right else 1)

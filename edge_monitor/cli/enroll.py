@@ -12,10 +12,7 @@ import click
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from click._termui_impl import ProgressBar
-
+    from edge_monitor.console import Console
     from edge_monitor.service.client import Ask
     from edge_monitor.service.clips import Clip
     from edge_monitor.service.node import Node
@@ -43,6 +40,7 @@ _PART_BYTES = 16 * 1024 * 1024  # of a kept sound in one request
 )
 @click.option("--anew", is_flag=True, help="Leave behind what was enrolled so far, with whatever bundle.")
 @json_option
+@click.option("--progress-json", is_flag=True, help="Tell progress on standard error in JSON lines, for programs.")
 def command(
     *,
     files: tuple[Path, ...],
@@ -55,6 +53,7 @@ def command(
     re_embed: bool,
     anew: bool,
     as_json: bool,
+    progress_json: bool,
 ) -> None:
     """Learn how a machine sounds when healthy, from FILES or folders of them, or from its live sound.
 
@@ -70,6 +69,7 @@ def command(
         raise click.UsageError("name recordings or folders of them, or give --live MINUTES, or --re-embed; one of them")
     if re_embed and (keep_audio or anew):
         raise click.UsageError("--re-embed goes with neither --keep-audio nor --anew")
+    console = _console(as_json=as_json, progress_json=progress_json)
     settings = load_settings(config_path)
     node = Node(settings)
     node.machine(machine)
@@ -77,7 +77,7 @@ def command(
     added = failed = 0
     with open_node(settings) as ask:
         if re_embed:
-            added = _re_embed(ask, node, machine)  # which has built its generation
+            added = _re_embed(ask, node, machine, console)  # which has built its generation
         else:
             chosen = _chosen(files, pattern) if files else []
             if anew:
@@ -89,10 +89,12 @@ def command(
                     live_minutes,
                     bundle_hash=node.bundle.bundle_hash,
                     keep_audio=keep_audio,
-                    as_json=as_json,
+                    console=console,
                 )
             else:
-                added, failed = _enroll_files(ask, node, machine, chosen, channel, keep_audio=keep_audio)
+                added, failed = _enroll_files(
+                    ask, node, machine, chosen, channel, keep_audio=keep_audio, console=console
+                )
         active = [each for each in ask("generations.list", machine=machine) if each["active"]]
         in_use = sum(each["normals"] for each in ask("normals.list", machine=machine))
         stale = anew or not active or active[0]["normals"] != in_use
@@ -108,6 +110,15 @@ def command(
     if failed:
         click.echo(f"edge-monitor: {failed} of the files could not be enrolled, see above", err=True)
         raise SystemExit(1)
+
+
+def _console(*, as_json: bool, progress_json: bool) -> Console:
+    """Return what tells the progress: on standard error, so that the answer on standard output stays alone."""
+    from edge_monitor.console import Console, JsonConsole, QuietConsole
+
+    if progress_json:
+        return JsonConsole(sys.stderr)
+    return QuietConsole(sys.stderr) if as_json else Console.on(sys.stderr)
 
 
 def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
@@ -127,12 +138,13 @@ def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
 
 
 def _enroll_files(
-    ask: Ask, node: Node, machine: str, files: list[Path], channel: int, *, keep_audio: bool
+    ask: Ask, node: Node, machine: str, files: list[Path], channel: int, *, keep_audio: bool, console: Console
 ) -> tuple[int, int]:
     """Enrol each file by itself, so that whatever happens meanwhile loses at most one.
 
     Return how many normals are new and how many files failed.
     """
+    from edge_monitor.console import Progress
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
     from edge_monitor.service.client import last
@@ -140,8 +152,9 @@ def _enroll_files(
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
     added = failed = 0
-    with click.progressbar(files, label="Enrolling", file=sys.stderr) as bar:
-        for path in bar:
+    with console.progress() as show:
+        for done, path in enumerate(files):
+            show(Progress("Enrolling", done, len(files)))
             try:
                 sha256 = sha256_of(path)
                 known = last(
@@ -150,16 +163,17 @@ def _enroll_files(
                 clip = None
                 if not known["known"]:
                     clip = encode_clip(path, encoder, channel, encoder.window_s, measured=True)
-                    _refuse_faulty(clip)
+                    _refuse_faulty(clip, console)
                 if keep_audio and not known["kept"]:
                     _keep(ask, machine, path, channel, sha256)
             except AudioError as error:
-                _aside(str(error))
+                console.say(f"edge-monitor: {error}")
                 failed += 1
                 continue
             if clip:
                 answer = last(ask("normals.add", machine=machine, bundle_hash=encoder.bundle_hash, **_request(clip)))
                 added += answer["count"]
+        show(Progress("Enrolling", len(files), len(files)))
     return added, failed
 
 
@@ -177,29 +191,22 @@ def _keep(ask: Ask, machine: str, path: Path, channel: int, sha256: str) -> None
                  last=offset + len(part) == len(content)))  # fmt: skip
 
 
-def _re_embed(ask: Ask, node: Node, machine: str) -> int:
+def _re_embed(ask: Ask, node: Node, machine: str, console: Console) -> int:
     """Have the kept sound heard again, and return how many normals the generation that came of it has."""
+    from edge_monitor.console import Progress
+
     built: dict[str, Any] = {}
-    bar: ProgressBar[int]
-    with click.progressbar(length=1, label="Hearing again", file=sys.stderr) as bar:
+    with console.progress() as show:
         for item in ask("normals.reembed", machine=machine, bundle_hash=node.bundle.bundle_hash):
             built = item
             if "done" in item:
-                bar.length = item["of"]
-                bar.update(1)
+                show(Progress("Hearing again", item["done"], item["of"]))
                 if item["left_out"]:
-                    _aside(f"{item['recording']}: left out: {item['left_out']}")
+                    console.say(f"edge-monitor: {item['recording']}: left out: {item['left_out']}")
     return int(built["normals"])
 
 
-def _aside(line: str) -> None:
-    """Tell something while a progress bar stands on the terminal's last line."""
-    if sys.stderr.isatty():
-        click.echo(err=True)
-    click.echo(f"edge-monitor: {line}", err=True)
-
-
-def _refuse_faulty(clip: Clip) -> None:
+def _refuse_faulty(clip: Clip, console: Console) -> None:
     from edge_monitor.errors import AudioError
 
     if not clip.windows:
@@ -207,7 +214,7 @@ def _refuse_faulty(clip: Clip) -> None:
         raise AudioError(f"not the sound of a machine: {fault.detail}", where=str(clip.path))
     for fault in clip.faults:
         where = f"{clip.path}, {fault.start_s:.0f} s to {fault.end_s:.0f} s"
-        _aside(f"{where}: left out: {fault.detail}")
+        console.say(f"edge-monitor: {where}: left out: {fault.detail}")
 
 
 def _request(clip: Clip) -> dict[str, Any]:
@@ -231,32 +238,25 @@ def _request(clip: Clip) -> dict[str, Any]:
     }
 
 
-def _enroll_live(ask: Ask, machine: str, minutes: float, *, bundle_hash: str, keep_audio: bool, as_json: bool) -> int:
+def _enroll_live(
+    ask: Ask, machine: str, minutes: float, *, bundle_hash: str, keep_audio: bool, console: Console
+) -> int:
     """Enrol live sound and return how many windows were taken in."""
-    shown_s = windows = 0
-    bar: ProgressBar[int]
-    with click.progressbar(length=round(minutes * 60), label="Listening", file=sys.stderr, hidden=as_json) as bar:
-        enrolment = ask("enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio,
-                        bundle_hash=bundle_hash)  # fmt: skip
-        for item in _told_when_interrupted(enrolment):
-            bar.label = f"Listening ({item['text']})"
-            bar.update(round(item["seconds"]) - shown_s)
-            shown_s = round(item["seconds"])
-            windows = item["windows"]
-    return windows
+    from edge_monitor.console import Progress
 
-
-def _told_when_interrupted(items: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    session = None
+    item: dict[str, Any] = {}
     try:
-        for item in items:
-            session = item["session"]
-            yield item
+        with console.progress() as show:
+            show(Progress("Listening", 0.0, minutes * 60))
+            for item in ask("enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio,
+                            bundle_hash=bundle_hash):  # fmt: skip
+                show(Progress("Listening", item["seconds"], minutes * 60, item["text"]))
     except KeyboardInterrupt:
-        if session:
-            click.echo(f"\nedge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore"
-                       f" '{session}'` takes it in after all.", err=True)  # fmt: skip
+        if item:
+            console.say(f"edge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore"
+                        f" '{item['session']}'` takes it in after all.")  # fmt: skip
         raise
+    return int(item["windows"])
 
 
 def _show(built: dict[str, Any]) -> None:

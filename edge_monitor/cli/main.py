@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -91,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     A closed pipe (`| head`) is click's affair: it ends quietly.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # A name may have letters that the terminal's encoding lacks.
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = group.main(list(arguments), prog_name="edge-monitor", standalone_mode=False)
     except click.ClickException as error:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from edge_monitor.demo.child import child
 from edge_monitor.errors import EdgeMonitorError
 
 if TYPE_CHECKING:
@@ -42,17 +43,13 @@ def embedded_broker() -> Iterator[int]:
 
 @contextmanager
 def _mosquitto(binary: str, port: int) -> Iterator[None]:
-    process = subprocess.Popen([binary, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with child([binary, "-p", str(port)], subprocess.DEVNULL) as process:
         deadline_s = time.monotonic() + _START_S
         while not _listens(port):
             if process.poll() is not None or time.monotonic() > deadline_s:
                 raise EdgeMonitorError("the broker did not start", where=binary, hint=f"try `{binary} -v -p {port}`")
             time.sleep(0.05)  # mosquitto does not say when it listens
         yield
-    finally:
-        process.terminate()
-        process.wait(_START_S)
 
 
 @contextmanager

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
 from edge_monitor.demo.broker import embedded_broker
+from edge_monitor.demo.commands import PATIENCE_S, Commands
+from edge_monitor.demo.first_machine import MINUTES, first_machine, typed
 from edge_monitor.demo.subscriber import watching
-from edge_monitor.errors import AudioError, EdgeMonitorError
+from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from edge_monitor.console import Console
     from edge_monitor.demo.subscriber import Scada
 
 PACE = 40.0  # times as fast as real time: half an hour of the machine in less than a minute
 ENROL_MINUTES = 10
 FAULT_AT_S = 1000.0  # the enrolment ends before 800 s even where a command takes 5 s to start
 HEALTHY_END_S = 1300.0
-_PATIENCE_S = 120.0
 _ENOUGH_NORMALS = 5  # k + 1
 
 _CONFIG = """\
@@ -60,58 +54,101 @@ class Clips:
     healthy: int  # how many of `play` are healthy
 
 
-def run_simulated(folder: Path, *, seed: int, faulty: bool) -> bool:
-    """Enrol a simulated pump live, let a bearing fail (or not), and return whether the alerts were right."""
-    ending = f'fault = "bearing", fault_at_s = {FAULT_AT_S:g}' if faulty else f"seconds = {HEALTHY_END_S:g}"
-    source = f'{{ kind = "simulator", machine = "pump", seed = {seed}, pace = {PACE:g}, {ending} }}'
-    with embedded_broker() as port, watching(port) as scada:
-        config = _configure(folder, port=port, name="pump-3", title="Cooling pump 3", kind="pump", source=source)
-        _say(f"A simulated pump, {PACE:g} times as fast as real time. The daemon starts and knows no normal sound yet.")
-        with _daemon(config) as daemon:
-            _say(f"Its healthy sound is enrolled live: {ENROL_MINUTES} minutes of it.")
-            _edge_monitor("enroll", config, "--live", str(ENROL_MINUTES))
-            if scada.alerts:
-                return _fail("an alert came while nothing was wrong")
-            if not faulty:
-                _say("Nothing is wrong with this one; until it ends there should be no alert.")
-                daemon.wait(_PATIENCE_S)
+class Demo:
+    """Shows one course of events in a folder, and tells it on a console."""
+
+    def __init__(self, folder: Path, console: Console) -> None:
+        self._config = folder / "edge-monitor.toml"
+        self._commands = Commands(self._config, console)
+        self._console = console
+
+    def run_simulated(self, *, seed: int, faulty: bool) -> bool:
+        """Enrol a simulated pump live, let a bearing fail (or not), and return whether the alerts were right."""
+        ending = f'fault = "bearing", fault_at_s = {FAULT_AT_S:g}' if faulty else f"seconds = {HEALTHY_END_S:g}"
+        source = f'{{ kind = "simulator", machine = "pump", seed = {seed}, pace = {PACE:g}, {ending} }}'
+        with embedded_broker() as port, watching(port, self._console) as scada:
+            self._configure(port=port, name="pump-3", title="Cooling pump 3", kind="pump", source=source)
+            self._say(f"A simulated pump, {PACE:g} times as fast as real time. The daemon knows no normal sound yet.")
+            with self._commands.daemon() as daemon:
+                self._say(f"Its healthy sound is enrolled live: {ENROL_MINUTES} minutes of it.")
+                self._commands.run("enroll", "--live", str(ENROL_MINUTES))
                 if scada.alerts:
-                    return _fail("an alert came although nothing was wrong")
-                return _finish(config, "No alert came, as it should be.")
-            _say(f"It is monitored now. At {FAULT_AT_S:g} s of its time a bearing begins to fail.")
-            if not scada.wait_for_alert(_PATIENCE_S):
-                return _fail("no alert came")
-            if (at_s := scada.alerts[0]["window_end_s"]) < FAULT_AT_S:
-                return _fail(f"the alert came at {at_s:.0f} s, before the fault")
-            return _show_alert(config, scada, f"{at_s - FAULT_AT_S:.0f} s of its time after the fault set in")
+                    return self._fail("an alert came while nothing was wrong")
+                if faulty:
+                    self._say(f"It is monitored now. At {FAULT_AT_S:g} s of its time a bearing begins to fail.")
+                    if not scada.wait_for_alert(PATIENCE_S):
+                        return self._fail("no alert came")
+                    if (at_s := scada.alerts[0]["window_end_s"]) < FAULT_AT_S:
+                        return self._fail(f"the alert came at {at_s:.0f} s, before the fault")
+                    self._show_alert(scada, f"{at_s - FAULT_AT_S:.0f} s of its time after the fault set in")
+                else:
+                    self._say("Nothing is wrong with this one; until it ends there should be no alert.")
+                    daemon.wait(PATIENCE_S)
+                    if scada.alerts:
+                        return self._fail("an alert came although nothing was wrong")
+                    self._say("No alert came, as it should be.")
+        return self._finish()
 
+    def run_recordings(self, recordings: Path, only: str | None) -> bool:
+        """Enrol healthy recordings of one machine, play others, anomalous ones last; return whether an alert came."""
+        found = find_clips(recordings)
+        clips = next((each for each in found if only in {None, each.name}), None)
+        names = ", ".join(repr(each.name) for each in found)
+        if clips is None:
+            raise AudioError(f"no machine {only!r}", where=str(recordings), hint=f"there are {names}")
+        self._say(f"Found {names}; --only NAME chooses.")
+        playlist = self._config.with_name("playlist")
+        playlist.mkdir()
+        for number, path in enumerate(clips.play):
+            (playlist / f"{number:03d}_{path.name}").symlink_to(path.resolve())
+        source = '{ kind = "recording", path = "playlist", pace = "max" }'
+        with embedded_broker() as port, watching(port, self._console) as scada:
+            self._configure(port=port, name="machine-1", title=clips.name, kind="machine", source=source)
+            self._say(f"{clips.name}: {len(clips.train)} healthy recordings are enrolled.")
+            self._commands.run("enroll", *map(str, clips.train))
+            anomalous = clips.play[clips.healthy :]
+            self._say(f"{clips.healthy} other healthy recordings are played, then {len(anomalous)} anomalous.")
+            with self._commands.daemon() as daemon:
+                daemon.wait(PATIENCE_S)
+            if not scada.alerts:
+                self._commands.run("score", *map(str, anomalous))
+                return self._fail(
+                    f"no alert came: too few of these anomalies stand out from {len(clips.train)} healthy recordings"
+                )
+            self._show_alert(scada, f"at {scada.alerts[0]['window_end_s']:.0f} s of what was played")
+        return self._finish()
 
-def run_recordings(folder: Path, recordings: Path, only: str | None) -> bool:
-    """Enrol healthy recordings of one machine, play others, anomalous ones last; return whether an alert came."""
-    found = find_clips(recordings)
-    clips = next((each for each in found if only in {None, each.name}), None)
-    names = ", ".join(repr(each.name) for each in found)
-    if clips is None:
-        raise AudioError(f"no machine {only!r}", where=str(recordings), hint=f"there are {names}")
-    _say(f"Found {names}; --only NAME chooses.")
-    playlist = folder / "playlist"
-    playlist.mkdir()
-    for number, path in enumerate(clips.play):
-        (playlist / f"{number:03d}_{path.name}").symlink_to(path.resolve())
-    source = '{ kind = "recording", path = "playlist", pace = "max" }'
-    with embedded_broker() as port, watching(port) as scada:
-        config = _configure(folder, port=port, name="machine-1", title=clips.name, kind="machine", source=source)
-        _say(f"{clips.name}: {len(clips.train)} healthy recordings are enrolled.")
-        _edge_monitor("enroll", config, *map(str, clips.train))
-        _say(f"{clips.healthy} other healthy recordings are played, then {len(clips.play) - clips.healthy} anomalous.")
-        with _daemon(config) as daemon:
-            daemon.wait(_PATIENCE_S)
-        if not scada.alerts:
-            _edge_monitor("score", config, *map(str, clips.play[clips.healthy :]))
-            return _fail(
-                f"no alert came: too few of these anomalies stand out from {len(clips.train)} healthy recordings"
-            )
-        return _show_alert(config, scada, f"at {scada.alerts[0]['window_end_s']:.0f} s of what was played")
+    def _configure(self, **values: object) -> None:
+        self._config.write_text(_CONFIG.format(**values), encoding="utf-8")
+        self._say(f"The configuration is {self._config}; what SCADA receives is indented.")
+
+    def _show_alert(self, scada: Scada, when: str) -> None:
+        alert = scada.alerts[0]
+        picture = self._config.parent / "state" / "evidence" / alert["evidence"]
+        deadline_s = time.monotonic() + 10.0
+        while not picture.exists() and time.monotonic() < deadline_s:
+            time.sleep(0.05)  # the picture is drawn after the alert has gone
+        self._say(f"The alert came {when}.")
+        self._commands.run("alarms show", alert["alarm_id"])
+        self._say(f"Look at the picture: {picture}")
+
+    def _finish(self) -> bool:
+        """Tell what comes after the demo, when everything else has been told."""
+        self._say(f"To tidy up: rm -r {typed(self._config.parent)}")
+        self._say(
+            "Next, your own machine: which microphones there are, a configuration to write yours into,"
+            f" and {MINUTES} minutes of healthy sound. Then `run` monitors it."
+        )
+        for command in first_machine():
+            self._console.say(f"  {command}", bold=True)
+        return True
+
+    def _fail(self, reason: str) -> bool:
+        self._console.say(f"That went wrong: {reason}.", fg="yellow", bold=True)
+        return False
+
+    def _say(self, text: str) -> None:
+        self._console.say(f"\n{text}")
 
 
 def find_clips(recordings: Path) -> list[Clips]:
@@ -135,70 +172,3 @@ def find_clips(recordings: Path) -> list[Clips]:
         return found
     raise AudioError("no machine with enough recordings", where=str(recordings),
                      hint="expected MACHINE/{train,test}/{normal,anomaly}_id_XX_*.wav or .flac")  # fmt: skip
-
-
-def _configure(folder: Path, **values: object) -> Path:
-    config = folder / "edge-monitor.toml"
-    config.write_text(_CONFIG.format(**values))
-    _say(f"The configuration is {config}; what SCADA receives is in colour.")
-    return config
-
-
-@contextmanager
-def _daemon(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the daemon beside the body; its log goes to a file."""
-    click.secho(f"$ edge-monitor run --config {config}", bold=True)
-    log = config.with_name("daemon.log")
-    with log.open("wb") as output:
-        daemon = subprocess.Popen([*_command(), "run", "--config", str(config)], stdout=output, stderr=output)
-        try:
-            deadline_s = time.monotonic() + _PATIENCE_S
-            while not (config.parent / "state" / "run" / "control.sock").exists():
-                if daemon.poll() not in (None, 0) or time.monotonic() > deadline_s:
-                    raise EdgeMonitorError("the daemon did not start", where=str(log), hint="read the log")
-                if daemon.poll() == 0:
-                    break
-                time.sleep(0.05)  # the socket shows that it takes questions
-            yield daemon
-        finally:
-            daemon.terminate()
-            daemon.wait(_PATIENCE_S)
-
-
-def _edge_monitor(verb: str, config: Path, *arguments: str) -> None:
-    shown = arguments if len(arguments) < 3 else (*arguments[:1], "…")  # noqa: PLR2004 - a line must stay readable
-    click.secho(f"$ edge-monitor {verb} --config {config} {' '.join(shown)}", bold=True)
-    sys.stdout.flush()
-    subprocess.run([*_command(), *verb.split(), "--config", str(config), *arguments], check=True)
-
-
-def _command() -> list[str]:
-    return [sys.executable, "-m", "edge_monitor"]
-
-
-def _show_alert(config: Path, scada: Scada, when: str) -> bool:
-    alert = scada.alerts[0]
-    picture = config.parent / "state" / "evidence" / alert["evidence"]
-    deadline_s = time.monotonic() + 10.0
-    while not picture.exists() and time.monotonic() < deadline_s:
-        time.sleep(0.05)  # the picture is drawn after the alert has gone
-    _say(f"The alert came {when}.")
-    _edge_monitor("alarms show", config, alert["alarm_id"])
-    return _finish(config, f"Look at the picture: {picture}")
-
-
-def _finish(config: Path, conclusion: str) -> bool:
-    command = "edge-monitor" if shutil.which("edge-monitor") else sys.argv[0]
-    _say(conclusion)
-    click.echo(f"Next, your own machine: {command} config init && {command} devices")
-    click.echo(f"To tidy up:             rm -r {config.parent}")
-    return True
-
-
-def _fail(reason: str) -> bool:
-    click.secho(f"That went wrong: {reason}.", fg="yellow", bold=True)
-    return False
-
-
-def _say(text: str) -> None:
-    click.echo(f"{os.linesep}{text}")

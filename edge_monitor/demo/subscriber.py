@@ -1,13 +1,12 @@
-"""What SCADA would see: a subscriber that prints each message."""
+"""What SCADA would see: a subscriber that tells each message."""
 
 from __future__ import annotations
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import click
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -16,13 +15,16 @@ if TYPE_CHECKING:
 
     from paho.mqtt.client import MQTTMessage
 
+    from edge_monitor.console import Console
+
 
 class Scada:
     """Keeps the alerts it has received, and tells when one comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
         self.alerts: list[dict[str, Any]] = []
         self._came = threading.Condition()
+        self._console = console
 
     def wait_for_alert(self, timeout_s: float) -> bool:
         """Wait for the first alert; False when none came in time."""
@@ -30,25 +32,30 @@ class Scada:
             return self._came.wait_for(lambda: bool(self.alerts), timeout_s)
 
     def receive(self, topic: str, payload: bytes) -> None:
-        """Print a message, and keep it when it is an alert."""
+        """Tell a message on a line of its own, and keep it when it is an alert."""
         kind = topic.rpartition("/")[2]
         message = json.loads(payload)
         match kind:
             case "state":
-                click.secho(f"   {topic}  {message['state']}  {message['text']}", fg="cyan")
+                self._tell(topic, message["state"], message["text"])
             case "alert":
-                click.secho(f"   {topic}  {message['event']}  {message['text']}", fg="red", bold=True)
                 with self._came:
                     self.alerts.append(message)
                     self._came.notify_all()
+                self._tell(topic, message["event"], message["text"])
             case "status":
-                click.secho(f"   {topic}  {message['state']}", fg="cyan")
+                self._tell(topic, message["state"])
+
+    def _tell(self, topic: str, *words: str) -> None:
+        colour, bold = ("red", True) if topic.endswith("/alert") else ("cyan", False)
+        with suppress(OSError):  # who closes the terminal or the pipe ends the demo at its own next line
+            self._console.say("  ".join((f"   {topic}", *words)), fg=colour, bold=bold)
 
 
 @contextmanager
-def watching(port: int) -> Iterator[Scada]:
+def watching(port: int, console: Console) -> Iterator[Scada]:
     """Subscribe to everything at the broker on this loopback port for as long as the body runs."""
-    scada = Scada()
+    scada = Scada(console)
     subscribed = threading.Event()
     client = Client(CallbackAPIVersion.VERSION2, client_id="demo-scada")
 

@@ -7,14 +7,16 @@ import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import structlog
 
 from edge_monitor.errors import StorageError
 from edge_monitor.store.database import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from edge_monitor.config import NodeSettings
 
@@ -161,7 +163,10 @@ class StateDir:
 
     @contextmanager
     def as_owner(self) -> Iterator[None]:
-        """Work as the directory's owner when root does: what is written must stay writable for the daemon."""
+        """Work as the directory's owner when root does: what is written must stay writable for the daemon.
+
+        Raises StorageError when the owner cannot read the program, parts of which are loaded when they are needed.
+        """
         owner = self.path.stat()
         if os.geteuid() != 0 or owner.st_uid == 0:
             yield
@@ -169,6 +174,13 @@ class StateDir:
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)
         try:
+            for file in (__file__, structlog.__file__):  # the program's folder, and that of the packages it needs
+                if not os.access(file, os.R_OK, effective_ids=True):
+                    raise StorageError(
+                        f"user {owner.st_uid}, who owns the state directory, cannot read the program",
+                        where=str(Path(file).parent),
+                        hint="install it where everybody can: deploy/install.sh does",
+                    )
             yield
         finally:
             os.seteuid(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -34,11 +34,11 @@ def connect(
     """
     connection = None
     try:
-        mode = "ro" if read_only else "rwc" if create else "rw"
-        connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=5.0, check_same_thread=False
-        )
-        if not read_only:
+        if read_only:
+            connection = _opened(path, "ro")
+        else:
+            _leave_newer_alone(path)
+            connection = _opened(path, "rwc" if create else "rw")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -51,6 +51,17 @@ def connect(
             raise
         raise opening_failed(error, path) from error
     return connection
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    address = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
+
+
+def _leave_newer_alone(path: Path) -> None:
+    """Raise StorageError for a newer version's database: a writing connection would move its log into its file."""
+    with suppress(sqlite3.Error), closing(_opened(path, "ro")) as connection:  # what else is wrong shows when opened
+        require_known(connection, str(path))
 
 
 def opening_failed(error: sqlite3.Error, path: Path) -> StorageError:

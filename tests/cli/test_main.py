@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_monitor.cli import config as config_command
 from edge_monitor.cli.main import COMMANDS
+from edge_monitor.config_file import load_settings
 
 REPOSITORY = Path(__file__).parent.parent.parent
 HEAVY = {"numpy", "onnxruntime", "pydantic", "sounddevice", "soundfile", "PIL", "paho", "hnswlib", "sqlite3"}
@@ -155,6 +157,15 @@ def test_config_init_writes_what_config_check_accepts_and_never_overwrites(tmp_p
     assert (tmp_path / "edge-monitor.toml").read_text() == "mine"
     assert edge_monitor("config", "init", "--force", folder=tmp_path).returncode == 0
     assert (tmp_path / "edge-monitor.toml").read_text().startswith("# edge-monitor")
+
+
+def test_config_init_names_a_state_directory_that_its_user_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may not write to /var/lib keeps the state beside the configuration."""
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    config_command.init.main(["--path", str(tmp_path / "own.toml")], standalone_mode=False)
+    assert load_settings(tmp_path / "own.toml").node.state_dir == tmp_path / "state"
 
 
 def test_config_init_into_a_missing_folder_is_refused(tmp_path: Path) -> None:

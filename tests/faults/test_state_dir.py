@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.broker import wait_until
+from tests.reachable import program
 from tests.service.product import Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT, OWNER = 0, 54_321
-AS_USER = Path(__file__).parent.parent / "service/as_user.py"
 OWN_LINE = "edge-monitor: "
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user and mounting a disk need root")
@@ -56,8 +55,7 @@ def configure(folder: Path, runtime_dir: str = "") -> Path:
 
 def argv(config: Path, user: int, *arguments: str) -> list[str]:
     """Return the command line that runs `edge-monitor` as a user."""
-    as_user = ["-m", "edge_monitor"] if user == ROOT else [str(AS_USER), str(user), str(user), "--"]
-    return [sys.executable, *as_user, *arguments, "--config", str(config)]
+    return [*program("service/as_user.py"), str(user), str(user), "--", *arguments, "--config", str(config)]
 
 
 def ask(config: Path, user: int, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,9 @@ import importlib
 import os
 import pkgutil
 import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # wherever this checkout is seen
 import edge_monitor
 from edge_monitor.cli.main import main
 

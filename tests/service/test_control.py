@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import pytest
 from edge_monitor.errors import ControlError
 from edge_monitor.service import control
 from tests.broker import wait_until
+from tests.reachable import program
 from tests.service.product import Product
 from tests.service.sounds import pump, write_clips
 
@@ -164,7 +164,7 @@ def as_user(product: Product, user: int, *arguments: str, group: int | None = No
 def becoming(user: int, *arguments: str, group: int | None = None) -> list[str]:
     """Return the same without a configuration."""
     ids = (user, group or user, *([DAEMON] if user == MEMBER else []))
-    return [sys.executable, str(Path(__file__).with_name("as_user.py")), *map(str, ids), "--", *arguments]
+    return [*program("service/as_user.py"), *map(str, ids), "--", *arguments]
 
 
 def ask(product: Product, user: int, *arguments: str) -> subprocess.CompletedProcess[str]:

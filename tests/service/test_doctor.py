@@ -81,10 +81,14 @@ def test_without_a_daemon_the_source_itself_is_heard(enrolled: Callable[..., Pro
 
 
 def test_only_losses_are_told_of_what_the_database_counts(enrolled: Callable[..., Product]) -> None:
-    """Deliveries and the time that is believed are counted there as well, and worry nobody."""
+    """Deliveries, what waits and the time that is believed are counted there as well, and worry nobody."""
     product = enrolled()
     with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
-        connection.execute("INSERT OR REPLACE INTO counters VALUES ('believed_ms', 5), ('outbox_sent', 9)")
+        connection.execute(
+            "INSERT OR REPLACE INTO counters VALUES ('believed_ms', 5), ('outbox_sent', 9),"
+            " ('outbox_due', 7), ('outbox_due_explanations', 2), ('outbox_bytes', 8946),"
+            " ('storage_tried', 1)"
+        )
     assert results(examine(product)["database", None]) == ["ok"]
     with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
         connection.execute("INSERT OR REPLACE INTO counters VALUES ('outbox_dropped', 2)")

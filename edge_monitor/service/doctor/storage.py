@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_monitor.deliver.outbox import SENT
+from edge_monitor.deliver.outbox import BYTES, DUE, HELD, SENT
 from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.housekeeping import TOO_OLD
@@ -33,6 +33,8 @@ _FEW_FILES = 1000
 _OTHERS = 0o007
 _GROUP_AND_OTHERS = 0o077
 _NAMED = 3  # files named in one line
+# What the database counts besides losses: what went well, and what it holds now.
+_NO_LOSS = (SENT, BELIEVED, DUE, f"{DUE}_explanations", HELD, BYTES, TOO_OLD, "storage_tried")
 
 
 def may_enter(state_dir: StateDir) -> bool:
@@ -103,7 +105,7 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
                           "the daemon brings it up to date when it starts")  # fmt: skip
             return
         counters = dict(connection.execute("SELECT name, value FROM counters WHERE value > 0").fetchall())
-        lost = {name: value for name, value in counters.items() if name not in (SENT, BELIEVED, TOO_OLD)}
+        lost = {name: value for name, value in counters.items() if name not in _NO_LOSS}
         parked = connection.execute("SELECT COUNT(*), MAX(parked_reason) FROM outbox WHERE parked_reason IS NOT NULL")
         count, reason = parked.fetchone()
     size_mb = path.stat().st_size / 1e6

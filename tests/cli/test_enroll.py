@@ -1,0 +1,68 @@
+"""`enroll` tells its progress where a person reads it, and what it leaves out on lines of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_monitor.console import Progress
+from tests.service.product import Product
+from tests.service.sounds import pump, write_clips
+from tests.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(name="product")
+def product_fixture(tmp_path: Path) -> Product:
+    """Return a node that knows nothing yet; `clips` beside it has nine healthy clips, and a tenth that is no sound."""
+    write_clips(tmp_path / "clips", "healthy", pump(90))
+    (tmp_path / "clips/healthy_004b.wav").write_bytes(b"RIFF")
+    return Product(tmp_path, '{ kind = "simulator", machine = "pump", pace = "max", seconds = 80 }')
+
+
+def test_on_a_terminal_what_is_left_out_stands_above_the_bar(product: Product) -> None:
+    """The bar is whole and below; nothing shares its line."""
+    with Terminal(400) as terminal:
+        enrolment = terminal.run(
+            product.argv("enroll", str(product.folder / "clips")), os.environ | {"TERM": "vt100", "LANG": "C"}
+        )
+        terminal.read_until(lambda: enrolment.poll() is not None, 60.0)
+        terminal.read()
+    left_out, bar, built = terminal.lines[:3]
+    assert left_out.startswith("edge-monitor: ")
+    assert "healthy_004b.wav: " in left_out
+    assert bar == "Enrolling  [########################################]  100 %"
+    assert built.startswith("pump: generation 1 of ")
+    assert enrolment.returncode == 1  # one file failed
+
+
+def test_without_a_terminal_progress_is_plain_lines(product: Product) -> None:
+    """A log of `enroll` has no control character; the answer stays alone on standard output."""
+    done = product.command("enroll", str(product.folder / "clips"))
+    lines = [line for line in done.stderr.splitlines() if "healthy_004b" not in line]
+    assert lines == [
+        "Enrolling: 20 %",
+        "Enrolling: 40 %",
+        "Enrolling: 60 %",
+        "Enrolling: 80 %",
+        "Enrolling: 100 %",
+        "edge-monitor: 1 of the files could not be enrolled, see above",
+    ]
+    assert "\r" not in done.stderr + done.stdout
+    assert "\x1b" not in done.stderr + done.stdout
+    assert done.stdout.startswith("pump: generation 1 of ")
+
+
+def test_programs_get_progress_as_json_if_they_ask(product: Product) -> None:
+    """`--progress-json` tells each step of live enrolment on standard error, `--json` alone tells none."""
+    done = product.command("enroll", "--live", "1", "--progress-json", "--json")
+    assert json.loads(done.stdout)["active"], done.stderr
+    told = [Progress.from_json(line) for line in done.stderr.splitlines()]
+    assert told[0] == Progress("Listening", 0.0, 60.0)
+    assert told[-1] == Progress("Listening", 60.0, 60.0, "enrolled")
+    assert product.command("enroll", "--live", "1", "--json").stderr == ""
