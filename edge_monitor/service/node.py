@@ -13,8 +13,8 @@ from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
 from edge_monitor.service.briefing import Briefing
-from edge_monitor.service.salvage import snapshot
 from edge_monitor.service.state_dir import StateDir
+from edge_monitor.store.recovery import copy_in_memory
 
 if TYPE_CHECKING:
     import sqlite3
@@ -80,7 +80,7 @@ class Node:
         try:
             opened = database.connect(self.state_dir.database)
         except DiskError:
-            opened = snapshot(self.state_dir.database)
+            opened = copy_in_memory(self.state_dir.database)
         with closing(opened) as connection:
             yield connection
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge_monitor import database
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import DiskError
-from edge_monitor.service.salvage import snapshot
+from edge_monitor.store.recovery import copy_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ class StoredOutbox:
             try:
                 self._connection = database.connect(self._path, read_only=True)
             except DiskError:
-                self._connection = snapshot(self._path)
+                self._connection = copy_in_memory(self._path)
         return Outbox(self._connection)
 
     def _delete(self, connection: sqlite3.Connection) -> None:

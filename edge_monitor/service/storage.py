@@ -12,10 +12,9 @@ import structlog
 
 from edge_monitor import clock, database
 from edge_monitor.errors import DamagedError, DiskError, StorageError
-from edge_monitor.service import salvage
 from edge_monitor.service.reserve import Reserve
 from edge_monitor.service.supervision import SupervisedThread
-from edge_monitor.service.wal import read_wal
+from edge_monitor.store import recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,11 +166,7 @@ class StorageThread:
 
     def _opened(self) -> sqlite3.Connection:
         """Open and check."""
-        try:
-            if salvage.rebuilt(self._path).exists():  # a crash came between the rebuilding and the renaming
-                salvage.finish(self._path)
-        except OSError as error:
-            raise DiskError(f"a rebuilt database cannot be put in place: {error}", where=str(self._path)) from error
+        recovery.finish(self._path)
         connection = database.connect(self._path)
         try:
             wrong = _wrong_with(connection)
@@ -187,16 +182,15 @@ class StorageThread:
 
     def _look_at_log(self) -> None:
         """Say, and keep for whoever wants to look, when the last run's commits cannot all be read."""
-        log_file = self._path.with_name(f"{self._path.name}-wal")
         try:
-            pages = read_wal(log_file).unusable_frames
+            pages = recovery.unreadable_log_pages(self._path)
         except OSError as error:
             log.error("storage.log_not_checked", reason=str(error))
             return
         if not pages:
             return
         try:
-            kept = salvage.set_aside(log_file)
+            kept = recovery.set_aside(self._path)
         except OSError as error:
             kept = f"no copy: {error.strerror}"
         self.fault = f"the end of the write-ahead log cannot be read: {pages} pages are lost ({kept})"
@@ -208,7 +202,7 @@ class StorageThread:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        tally = salvage.rebuild(self._path)
+        tally = recovery.rebuild(self._path)
         self.fault = str(tally)
         log.error("storage.rebuilt", rows=tally.rows, lost_some_of=list(tally.incomplete), kept_as=tally.kept_as)
         self._connection = database.connect(self._path)
@@ -218,9 +212,9 @@ class StorageThread:
 
 def _wrong_with(connection: sqlite3.Connection) -> str:
     """Return what is found wrong with the database; an empty text when nothing, or when it is too large to be sure."""
-    wrong = salvage.check(connection)
+    wrong = recovery.check(connection)
     if wrong is None:
-        log.warning("storage.not_checked", limit_s=salvage.LIMIT_S)
+        log.warning("storage.not_checked", limit_s=recovery.LIMIT_S)
     return wrong or ""
 
 

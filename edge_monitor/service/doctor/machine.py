@@ -19,7 +19,7 @@ from edge_monitor.records import AudioLoss
 from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.doctor.running import ask_daemon
-from edge_monitor.service.image import opened
+from edge_monitor.store.recovery import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

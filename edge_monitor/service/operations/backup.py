@@ -18,11 +18,11 @@ from edge_monitor.errors import StorageError
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normals import NormalStore
 from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.service import salvage
 from edge_monitor.service.backup_file import CHUNK_BYTES, FORMAT, BackedUpMachine, Manifest
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.learning import require_bundle
 from edge_monitor.service.operations.wire import pack_bytes, unpack_bytes
+from edge_monitor.store import recovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -155,13 +155,13 @@ def _copy(live: Path, path: Path) -> None:
                 connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM live.{table}")  # noqa: S608 - names of this file
         connection.execute("DETACH DATABASE live")
         connection.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
-        wrong = salvage.check(connection, limit_s=_CHECK_S)
+        wrong = recovery.check(connection, limit_s=_CHECK_S)
     if wrong != "":
         raise StorageError(f"the copy {_judgement(wrong)}", hint="`edge-monitor doctor` checks database and disk")
 
 
 def _judgement(wrong: str | None) -> str:
-    """Return what is to be said of a copy after `salvage.check`."""
+    """Return what is to be said of a copy after `recovery.check`."""
     return f"was not checked within {_CHECK_S:.0f} s" if wrong is None else f"is damaged: {wrong}"
 
 
@@ -170,7 +170,7 @@ def _inspect(node: Node, path: Path) -> list[str]:
     try:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA trusted_schema=OFF")
-            wrong = salvage.check(connection, limit_s=_CHECK_S)
+            wrong = recovery.check(connection, limit_s=_CHECK_S)
         if wrong != "":
             raise StorageError(f"the backup's memory {_judgement(wrong)}", hint="use another backup")
         with closing(database.connect(path)) as connection, closing(sqlite3.connect(":memory:")) as fresh:
