@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
-import struct
+import sys
 import tempfile
 import threading
 import time
@@ -32,8 +32,8 @@ _KEPT_DAMAGED = 3  # damaged files kept for whoever wants to look; the oldest go
 _WAIT_S = 5.0  # for others to close the file
 _LATE_S = 10.0  # longer than anybody waits for a lock: database.connect and Python's default wait 5 s
 _LOCKS = ((0x40000000, 1), (0x40000001, 511))  # SQLite's pending, then reserved and shared bytes: (first, bytes)
-_MAGIC = 0x377F0682  # of a log, sqlite.org/fileformat2.html#walformat; the lowest bit: checksums are big-endian
-_LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
+_LOG_HEADER_BYTES = 32
+_FRAME_BYTES = 24 + 4096  # number, size of the database if it ends a commit, salts, checksum; then the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +125,15 @@ def _image_of(path: Path) -> bytes:
 
 
 def _image(file: BinaryIO, log: Path) -> bytes:
-    """Return a database as its file and its log have it. Raises OSError."""
-    try:
-        return _image_by_way_of("/dev/shm", file, log)  # noqa: S108 - the folder made there is this process's alone
-    except OSError:  # no such place, or too small
-        return _image_by_way_of(None, file, log)
+    """Return a database as its file and its log have it. Raises OSError.
 
-
-def _image_by_way_of(place: str | None, file: BinaryIO, log: Path) -> bytes:
-    """Have SQLite apply the log to a copy: closing the only connection does that, whatever the first page is like."""
-    with tempfile.TemporaryDirectory(prefix="edge-monitor-", dir=place) as folder:
-        copy = Path(folder) / "copy.db"
+    SQLite applies the log to a copy: closing the only connection does that, whatever the first page is like.
+    """
+    log_bytes = log.stat().st_size if log.exists() else 0
+    with _scratch(os.fstat(file.fileno()).st_size + log_bytes) as copy:
         with copy.open("wb") as target:
-            file.seek(0)
             shutil.copyfileobj(file, target)
-        with suppress(FileNotFoundError):
+        if log_bytes:
             shutil.copyfile(log, _beside(copy, "-wal"))
         with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.Error):
             connection.execute("PRAGMA user_version")
@@ -148,42 +142,46 @@ def _image_by_way_of(place: str | None, file: BinaryIO, log: Path) -> bytes:
         return copy.read_bytes()
 
 
-# --- the log --------------------------------------------------------------------------------------------------------
+@contextmanager
+def _scratch(size: int) -> Iterator[Path]:
+    """Make a folder for the body, in memory if so many bytes fit twice; yield where a database may lie in it."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder made there is this process's alone
+    fits = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * size
+    with tempfile.TemporaryDirectory(prefix="edge-monitor-", dir=memory if fits else None) as folder:
+        yield Path(folder) / "copy.db"
+
+
+# --- the log: sqlite.org/fileformat2.html#walformat, sqlite.org/walformat.html ---------------------------------------
 
 
 def unreadable_log_pages(path: Path) -> int:
     """Return how many pages at the end of the last run's log SQLite will not read, before it opens the database.
 
-    They follow a frame that is not whole: it was being written when the power went, or commits were damaged later; the
-    log cannot tell. Raises OSError.
+    They were committed, or just being so when the power went: the log cannot tell. Raises OSError.
     """
     try:
         data = _beside(path, "-wal").read_bytes()
     except FileNotFoundError:
         return 0
-    if len(data) < _LOG_HEADER_BYTES or not any(data):
+    frames = [data[at : at + 16] for at in range(_LOG_HEADER_BYTES, len(data) - _FRAME_BYTES + 1, _FRAME_BYTES)]
+    if not frames:
         return 0
-    magic, _, page_bytes = struct.unpack_from(">III", data)
-    order = ">" if magic & 1 else "<"
-    sums = _checksum(data[:24], order, (0, 0))
-    if magic & ~1 != _MAGIC or not page_bytes or sums != struct.unpack_from(">II", data, 24):
-        return len(data) // 4096
-    salts, size = data[16:24], _FRAME_HEADER_BYTES + page_bytes
-    frames = range(_LOG_HEADER_BYTES, len(data) - size + 1, size)
-    for place, at in enumerate(frames):
-        sums = _checksum(data[at : at + 8] + data[at + _FRAME_HEADER_BYTES : at + size], order, sums)
-        if data[at + 8 : at + 16] != salts or sums != struct.unpack_from(">II", data, at + 16):
-            return sum(data[later + 8 : later + 16] == salts for later in frames[place:])  # not what is older
-    return 0
+    salts = {data[16:24], frames[0][8:]}
+    if int.from_bytes(data[16:20], "big") == int.from_bytes(frames[0][8:12], "big") + 1:
+        salts.remove(frames[0][8:])  # the log was begun anew: what follows its header is of an older one
+    last = max((n for n, frame in enumerate(frames, 1) if frame[8:] in salts and any(frame[4:8])), default=0)
+    return max(0, last - _readable_log_pages(data))
 
 
-def _checksum(data: bytes, order: str, start: tuple[int, int]) -> tuple[int, int]:
-    """Return SQLite's checksum of a multiple of 8 bytes, going on from `start`."""
-    first, second = start
-    for even, odd in struct.iter_unpack(f"{order}II", data):
-        first = (first + even + second) & 0xFFFFFFFF
-        second = (second + odd + first) & 0xFFFFFFFF
-    return first, second
+def _readable_log_pages(log: bytes) -> int:
+    """Return how many pages of a log SQLite reads, which it notes in the file of the log's index."""
+    with _scratch(len(log)) as copy:
+        copy.write_bytes(bytes(_FRAME_BYTES))  # any file will do
+        _beside(copy, "-wal").write_bytes(log)
+        with closing(sqlite3.connect(copy)) as connection:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA user_version")
+            return int.from_bytes(_beside(copy, "-shm").read_bytes()[16:20], sys.byteorder)
 
 
 def set_aside(path: Path) -> str:
@@ -299,7 +297,7 @@ def _alone(path: Path) -> Iterator[BinaryIO]:
 def _locked(file: BinaryIO, first: int, size: int) -> bool:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, size, first)
-    except (BlockingIOError, PermissionError):
+    except BlockingIOError:
         return False
     return True
 

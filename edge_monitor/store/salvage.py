@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _HEADER_BYTES = 100
 _VERSION_AT = slice(60, 64)  # of the header: `user_version`
 _PAGE_BYTES = 4096  # of every database of this program
-_VERSIONS = range(database.SCHEMA_VERSION, 0, -1)  # the newest first
 _STEPS = 5000  # rows tried one by one behind an unreadable one; then in ever larger steps
 
 
@@ -26,8 +25,22 @@ class Readable:
     """A damaged database as far as it can be read."""
 
     connection: sqlite3.Connection
-    version: int  # newest schema of which it has all tables and columns; of an unreadable one: the newest
-    guessed: bool  # its schema is another database's: a newer schema's tables may have been there
+    version: int  # schema of which it has all tables and columns
+    unknown: frozenset[str]  # tables of newer schemas that it may have had too
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A sound database of one schema, without rows."""
+
+    version: int
+    columns: frozenset[tuple[str, str]]  # (table, column) of all tables
+    pages: dict[int, bytes]  # on which they are listed, by position in the file
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Return the names of all tables."""
+        return frozenset(table for table, _ in self.columns)
 
 
 def in_memory(image: bytes = b"") -> sqlite3.Connection:
@@ -40,68 +53,54 @@ def in_memory(image: bytes = b"") -> sqlite3.Connection:
 
 @contextmanager
 def readable(image: bytes) -> Iterator[Readable]:
-    """Open an image for the body: a damaged header, first page or schema is taken from a sound database."""
-    for mended, guessed in _mended(image):
-        with closing(in_memory(mended)) as connection:
-            version = _version(connection)
-            if version:
-                yield Readable(connection, version, guessed=guessed)
+    """Open an image for the body: a damaged header or schema is taken from a sound database."""
+    models = [_model(version) for version in range(database.SCHEMA_VERSION, 0, -1)]
+    newest = models[0]
+    for head in (newest.pages[0][:_HEADER_BYTES], *(model.pages[0] for model in models)):
+        with closing(in_memory(_with(image, {0: head}))) as connection:
+            found = _columns(connection)
+            model = next((each for each in models if each.columns <= found), None)
+            if model is not None:
+                guessed = len(head) > _HEADER_BYTES
+                yield Readable(connection, model.version, newest.tables - model.tables if guessed else frozenset())
                 return
-    with closing(in_memory(_with(image, _schema_pages(database.SCHEMA_VERSION)[0]))) as connection:
-        yield Readable(connection, database.SCHEMA_VERSION, guessed=True)
-
-
-def _mended(image: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Yield an image with ever more of it from sound databases, and whether its schema is guessed by that."""
-    yield _with(image, _schema_pages(database.SCHEMA_VERSION)[0][:_HEADER_BYTES]), False
-    for version in _VERSIONS:
-        yield _with(image, _schema_pages(version)[0]), True
     told = int.from_bytes(image[_VERSION_AT], "big")
-    for version in (told,) if told in _VERSIONS else _VERSIONS:
-        pages = _schema_pages(version)  # some page is in its place, so that the tables must be too
-        if any(page[_HEADER_BYTES:] == image[at + _HEADER_BYTES : at + _PAGE_BYTES] for at, page in pages.items()):
-            whole = bytearray(image)
-            for at, page in pages.items():
-                whole[at : at + _PAGE_BYTES] = page
-            yield _with(bytes(whole), pages[0]), True
+    model = max(models, key=lambda each: (_in_place(each, image), each.version == told, each.version))
+    parts = model.pages if _in_place(model, image) else {0: model.pages[0]}  # if one is in place, the tables are too
+    with closing(in_memory(_with(image, parts))) as connection:
+        yield Readable(connection, model.version, newest.tables - model.tables)
 
 
-def _with(image: bytes, head: bytes) -> bytes:
-    """Return an image that begins like a sound database, with its own size and no free pages."""
-    pages = (len(image) // _PAGE_BYTES).to_bytes(4, "big")
-    return head[:28] + pages + bytes(8) + head[40:] + image[len(head) :]
+def _with(image: bytes, parts: dict[int, bytes]) -> bytes:
+    """Return an image with parts of a sound database, its header among them, but its own size and no free pages."""
+    mended = bytearray(image)
+    for at, part in parts.items():
+        mended[at : at + len(part)] = part
+    mended[28:40] = (len(image) // _PAGE_BYTES).to_bytes(4, "big") + bytes(8)
+    return bytes(mended)
 
 
-def _schema_pages(version: int) -> dict[int, bytes]:
-    """Return what a sound database without rows lists its tables on, by position in the file."""
-    with closing(in_memory()) as model:
-        database.prepare(model, "memory", version=version)
-        roots = {row[0] for row in model.execute("SELECT rootpage FROM sqlite_schema")}
-        whole = model.serialize()
-    positions = range(0, len(whole), _PAGE_BYTES)
-    return {at: whole[at : at + _PAGE_BYTES] for at in positions if at // _PAGE_BYTES + 1 not in roots}
+def _in_place(model: _Model, image: bytes) -> int:
+    """Return how many pages of a schema an image has where a sound database has them, headers aside."""
+    return sum(image[at + _HEADER_BYTES : at + _PAGE_BYTES] == page[_HEADER_BYTES:] for at, page in model.pages.items())
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    """Return the newest schema that a database has all of; 0 when not even the first, or nothing can be read."""
-    with suppress(sqlite3.Error):
-        found = _columns(connection)
-        for version in _VERSIONS:
-            if all(names <= found.get(table, set()) for table, names in _columns_of(version).items()):
-                return version
-    return 0
+def _model(version: int) -> _Model:
+    with closing(in_memory()) as connection:
+        database.prepare(connection, "memory", version=version)
+        roots = {row[0] for row in connection.execute("SELECT rootpage FROM sqlite_schema")}
+        whole, columns = connection.serialize(), _columns(connection)
+    listed = (at for at in range(0, len(whole), _PAGE_BYTES) if at // _PAGE_BYTES + 1 not in roots)
+    return _Model(version, columns, {at: whole[at : at + _PAGE_BYTES] for at in listed})
 
 
-def _columns(connection: sqlite3.Connection) -> dict[str, set[str]]:
-    listed = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-    tables = [row[0] for row in connection.execute(listed)]
-    return {table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")} for table in tables}
-
-
-def _columns_of(version: int) -> dict[str, set[str]]:
-    with closing(in_memory()) as model:
-        database.prepare(model, "memory", version=version)
-        return _columns(model)
+def _columns(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """Return (table, column) of all tables; nothing of a database that cannot be read."""
+    listed = "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table'"
+    try:
+        return frozenset((row[0], row[1]) for row in connection.execute(f"{listed} AND t.name NOT LIKE 'sqlite%'"))
+    except sqlite3.Error:
+        return frozenset()
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -113,16 +112,18 @@ def save(source: Readable, target: sqlite3.Connection) -> tuple[int, tuple[str, 
     An older schema is copied as it is and brought up to date then, as an undamaged database would be.
     """
     database.prepare(target, "the rebuilt database", version=source.version)
-    tables = sorted(_columns(target))
-    incomplete = set(_columns_of(database.SCHEMA_VERSION)) - set(tables) if source.guessed else set()
-    target.execute("PRAGMA foreign_keys=OFF")
+    listed = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY rowid"
+    tables = [row[0] for row in target.execute(listed)]  # as they were made: parents first
     with database.transaction(target):
-        incomplete |= {table for table in tables if not _copy(source.connection, target, table)}
-        incomplete |= _mend(source.connection, target)
+        target.execute(_NAMELESS_RECORDINGS)
+        incomplete = {table for table in tables if not _copy(source.connection, target, table)}
+        target.execute("DROP TRIGGER nameless_recordings")
+        if _mend(source.connection, target):
+            incomplete.add("generations")
         rows = sum(target.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)  # noqa: S608 - the schema's own names
         database.add_to_counter(target, "storage_rebuilt", 1)
     database.prepare(target, "the rebuilt database")
-    return rows, tuple(sorted(incomplete))
+    return rows, tuple(sorted(incomplete | source.unknown))
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> bool:
@@ -179,9 +180,13 @@ def _from_both_ends(source: sqlite3.Connection, query: str, key: list[str]) -> I
 
 # Normals are worth more than the name of the recording they come from.
 _NAMELESS_RECORDINGS = """
-INSERT INTO recordings (id, machine, name, sha256, seconds, added_ms)
-  SELECT recording_id, machine, 'recording ' || recording_id || ', name lost', 'lost-' || recording_id, max(start_s), 0
-  FROM normals WHERE recording_id NOT IN (SELECT id FROM recordings) GROUP BY recording_id
+CREATE TEMP TRIGGER nameless_recordings BEFORE INSERT ON normals BEGIN
+  INSERT OR IGNORE INTO recordings (id, machine, name, sha256, seconds, added_ms)
+    VALUES (NEW.recording_id, NEW.machine, 'recording ' || NEW.recording_id || ', name lost',
+            'lost-' || NEW.recording_id, 0, 0);
+  UPDATE recordings SET seconds = max(seconds, NEW.start_s)
+    WHERE id = NEW.recording_id AND sha256 = 'lost-' || NEW.recording_id;
+END
 """
 _TOO_SMALL = """
 DELETE FROM generations WHERE k >= (SELECT count(*) FROM generation_members m
@@ -202,12 +207,9 @@ INSERT OR REPLACE INTO counters (name, value)
 """
 
 
-def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> set[str]:
-    """Make what was saved fit together again; return the tables that lost rows by it."""
-    target.execute(_NAMELESS_RECORDINGS)
-    lost = _drop_orphans(target)
-    if target.execute(_TOO_SMALL).rowcount:  # a generation of fewer than k + 1 normals cannot score
-        lost |= {"generations"} | _drop_orphans(target)
+def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
+    """Make what was saved fit together again; return whether generations went: of k normals or fewer, none scores."""
+    lost = target.execute(_TOO_SMALL).rowcount > 0
     target.execute(_NEWEST_IS_ACTIVE)
     target.execute(_COUNTERS)
     try:
@@ -218,19 +220,4 @@ def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> set[str]:
     largest = target.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
     target.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
     target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (max(last, largest),))
-    return lost
-
-
-def _drop_orphans(target: sqlite3.Connection) -> set[str]:
-    """Delete rows whose parent is lost, and theirs in turn; return of which tables. No foreign key may be NULL."""
-    lost: set[str] = set()
-    while orphans := {row[0] for row in target.execute("PRAGMA foreign_key_check")}:
-        lost |= orphans
-        for table in orphans:
-            parents: dict[tuple[int, str], list[str]] = {}
-            for number, _, parent, own, theirs, *_ in target.execute(f"PRAGMA foreign_key_list({table})"):
-                parents.setdefault((number, parent), []).append(f"p.{theirs} = {table}.{own}")
-            for (_, parent), pairs in parents.items():
-                same = " AND ".join(pairs)
-                target.execute(f"DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM {parent} p WHERE {same})")  # noqa: S608 - as above
     return lost
