@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -90,11 +89,18 @@ def copy_in_memory(path: Path, *, mended: bool = True) -> sqlite3.Connection:
     that one's locks (sqlite.org/howtocorrupt.html, 2.2). Raises DiskError when the file cannot be read, sqlite3.Error
     when it is damaged and not to be mended.
     """
-    rebuilt = _beside(path, ".rebuilt")  # of a crash before it was put in place: it has more than what is left there
-    image = _image_of(rebuilt if rebuilt.exists() else path)
+    if _beside(path, ".rebuilt").exists():  # of a crash before it was put in place: it has more than what is left there
+        path = _beside(path, ".rebuilt")
+    image = b""
+    try:
+        if path.exists():
+            with path.open("rb") as file:
+                image = _image(file, _beside(path, "-wal"))
+    except OSError as error:
+        raise DiskError(f"the database cannot be read: {error}", where=str(path)) from error
     connection = in_memory(image)
     try:
-        if mended and image and not _is_sound(connection):
+        if mended and image and _is_damaged(connection):
             connection.close()
             connection = in_memory()
             with readable(image) as source:
@@ -107,21 +113,11 @@ def copy_in_memory(path: Path, *, mended: bool = True) -> sqlite3.Connection:
     return connection
 
 
-def _is_sound(connection: sqlite3.Connection) -> bool:
+def _is_damaged(connection: sqlite3.Connection) -> bool:
     try:
-        return not check(connection)
+        return bool(check(connection))
     except sqlite3.DatabaseError:
-        return False
-
-
-def _image_of(path: Path) -> bytes:
-    if not path.exists():
-        return b""
-    try:
-        with path.open("rb") as file:
-            return _image(file, _beside(path, "-wal"))
-    except OSError as error:
-        raise DiskError(f"the database cannot be read: {error.strerror}", where=str(path)) from error
+        return True
 
 
 def _image(file: BinaryIO, log: Path) -> bytes:
@@ -138,7 +134,7 @@ def _image(file: BinaryIO, log: Path) -> bytes:
         with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.Error):
             connection.execute("PRAGMA user_version")
         if _beside(copy, "-wal").exists():
-            raise OSError(errno.ENOSPC, "no room to apply the log")
+            raise OSError("no room to apply the log")
         return copy.read_bytes()
 
 
@@ -170,18 +166,16 @@ def unreadable_log_pages(path: Path) -> int:
     if int.from_bytes(data[16:20], "big") == int.from_bytes(frames[0][8:12], "big") + 1:
         salts.remove(frames[0][8:])  # the log was begun anew: what follows its header is of an older one
     last = max((n for n, frame in enumerate(frames, 1) if frame[8:] in salts and any(frame[4:8])), default=0)
-    return max(0, last - _readable_log_pages(data))
-
-
-def _readable_log_pages(log: bytes) -> int:
-    """Return how many pages of a log SQLite reads, which it notes in the file of the log's index."""
-    with _scratch(len(log)) as copy:
-        copy.write_bytes(bytes(_FRAME_BYTES))  # any file will do
-        _beside(copy, "-wal").write_bytes(log)
+    with _scratch(len(data)) as copy:
+        copy.write_bytes(
+            bytes(_FRAME_BYTES)
+        )  # any file will do: what SQLite reads of a log it notes in that one's index
+        _beside(copy, "-wal").write_bytes(data)
         with closing(sqlite3.connect(copy)) as connection:
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA user_version")
-            return int.from_bytes(_beside(copy, "-shm").read_bytes()[16:20], sys.byteorder)
+            readable_pages = int.from_bytes(_beside(copy, "-shm").read_bytes()[16:20], sys.byteorder)
+    return max(0, last - readable_pages)
 
 
 def set_aside(path: Path) -> str:
@@ -199,12 +193,12 @@ def set_aside(path: Path) -> str:
 def rebuild(path: Path) -> Tally:
     """Put a new database in the place of a damaged one, with every row that can be read; keep the damaged files.
 
-    This process has no connection to it. Raises DiskError; then everything is as before, or `finish` goes on with it.
+    This process has no connection to it. Raises DiskError; then all is as before, or `finish` will go on with it.
     """
+    finish(path)
     fresh = _beside(path, ".new")
     try:
         with _alone(path) as file:
-            _remove(fresh)
             with readable(_image(file, _beside(path, "-wal"))) as source:
                 rows, incomplete = _write(source, fresh)
             fresh.replace(_beside(path, ".rebuilt"))  # from here on it counts, also after a crash

@@ -106,3 +106,63 @@ def test_a_log_is_read_as_sqlite_reads_it(stored: Path) -> None:
     stored.with_name(f"{stored.name}-wal").write_bytes(content[:-10])
     with closing(recovery.copy_in_memory(stored)) as copy:
         assert copy.execute("SELECT count(*) FROM counters WHERE name LIKE 'c%'").fetchone()[0] == 4
+
+
+def test_the_end_of_a_log_that_sqlite_will_not_read_is_counted(stored: Path) -> None:
+    """A spoilt header costs all pages, a spoilt page those from there on; a torn or an older end is no loss."""
+    content, frame = written_log(stored, 5), 24 + PAGE
+    log = stored.with_name(f"{stored.name}-wal")
+    pages = (len(content) - 32) // frame
+    for damage, lost in (
+        (content, 0),
+        (content[:-10], 0),
+        (content[: 32 + frame], 0),
+        (content[:20], 0),
+        (b"", 0),
+        (bytes(len(content)), 0),
+        (b"?" * 32 + content[32:], pages),
+        (content[:16] + b"?" * 8 + content[24:], pages),
+        (content[:200] + b"?" + content[201:], pages),
+        (content[: -frame + 200] + b"?" + content[-frame + 201 :], 1),
+    ):
+        log.write_bytes(damage)
+        assert recovery.unreadable_log_pages(stored) == lost
+    log.unlink()
+    assert recovery.unreadable_log_pages(stored) == 0
+
+
+def test_a_power_cut_while_the_log_begins_anew_is_no_loss(stored: Path) -> None:
+    """SQLite writes a new header over that of a log which is in the file already; old pages follow it."""
+    log = stored.with_name(f"{stored.name}-wal")
+    with closing(database.connect(stored)) as connection:
+        for number in range(5):
+            database.add_to_counter(connection, f"c{number}", 1)
+        old = log.read_bytes()
+        connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        database.add_to_counter(connection, "c9", 1)
+        header, file = log.read_bytes()[:32], stored.read_bytes()
+    assert header != old[:32]
+    stored.write_bytes(file)
+    log.write_bytes(header + old[32:])
+    assert recovery.unreadable_log_pages(stored) == 0
+
+
+def test_a_generation_whose_normals_are_lost_gives_way_to_the_newest_that_can_score(stored: Path) -> None:
+    """Of the active generation 2 only k normals are left: it goes, generation 1 takes over, the loss is named."""
+    with closing(database.connect(stored)) as connection:
+        columns = ", ".join(row["name"] for row in connection.execute("PRAGMA table_info(generations)"))
+        connection.execute("UPDATE generations SET active = 0")
+        second = columns.replace("number", "2").replace("active", "1")
+        connection.execute(f"INSERT INTO generations ({columns}) SELECT {second} FROM generations")  # noqa: S608 - as above
+        connection.execute("INSERT INTO generation_members SELECT machine, 2, id FROM normals ORDER BY id LIMIT 4")
+        connection.execute("PRAGMA foreign_keys=OFF")  # rows that point to what is lost, as damage leaves them
+        connection.execute("INSERT INTO generation_members VALUES ('pump', 2, 9999)")
+        connection.execute("INSERT INTO alarm_windows VALUES ('lost', 1, 0, '', x'')")
+    before = {table: content(stored, table) for table in ("recordings", "normals")}
+    spoil(stored, 0, 100)
+    tally = recovery.rebuild(stored)
+    assert tally.incomplete == ("alarm_windows", "generation_members", "generations")
+    assert rows(stored, "SELECT number, active FROM generations") == [(1, 1)]
+    assert rows(stored, "SELECT DISTINCT number FROM generation_members") == [(1,)]
+    assert {table: content(stored, table) for table in before} == before
+    assert rows(stored, "PRAGMA foreign_key_check") == []
