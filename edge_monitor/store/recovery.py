@@ -143,7 +143,11 @@ def _scratch(size: int) -> Iterator[Path]:
     """Make a folder for the body, in memory if so many bytes fit twice; yield where a database may lie in it."""
     memory = Path("/dev/shm")  # noqa: S108 - the folder made there is this process's alone
     fits = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 * size
-    with tempfile.TemporaryDirectory(prefix="edge-monitor-", dir=memory if fits else None) as folder:
+    place = memory if fits else Path(tempfile.gettempdir())
+    for left in place.glob("edge-monitor-*-copy-*"):  # by a process that was killed
+        if not Path("/proc", left.name.split("-")[2]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"edge-monitor-{os.getpid()}-copy-", dir=place) as folder:
         yield Path(folder) / "copy.db"
 
 
@@ -167,9 +171,7 @@ def unreadable_log_pages(path: Path) -> int:
         salts.remove(frames[0][8:])  # the log was begun anew: what follows its header is of an older one
     last = max((n for n, frame in enumerate(frames, 1) if frame[8:] in salts and any(frame[4:8])), default=0)
     with _scratch(len(data)) as copy:
-        copy.write_bytes(
-            bytes(_FRAME_BYTES)
-        )  # any file will do: what SQLite reads of a log it notes in that one's index
+        copy.write_bytes(bytes(_FRAME_BYTES))  # any file will do: how much SQLite reads of a log is in the log's index
         _beside(copy, "-wal").write_bytes(data)
         with closing(sqlite3.connect(copy)) as connection:
             with suppress(sqlite3.Error):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +16,13 @@ from edge_monitor.errors import DamagedError, DiskError
 from edge_monitor.store import recovery
 from tests.store.damage import PAGE, content, rows, spoil, written_log
 
-if TYPE_CHECKING:
-    from pathlib import Path
+KILLED = """
+import os, signal
+from edge_monitor.store import recovery
+with recovery._scratch(1000) as copy:
+    print(copy.parent, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 @pytest.mark.parametrize(("first", "size"), [(0, 16), (0, 100), (0, PAGE)])
@@ -166,3 +174,14 @@ def test_a_generation_whose_normals_are_lost_gives_way_to_the_newest_that_can_sc
     assert rows(stored, "SELECT DISTINCT number FROM generation_members") == [(1,)]
     assert {table: content(stored, table) for table in before} == before
     assert rows(stored, "PRAGMA foreign_key_check") == []
+
+
+def test_a_copy_that_a_killed_process_left_in_memory_is_removed(stored: Path) -> None:
+    """The next copy removes it: a daemon that is killed again and again must not fill the memory."""
+    killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+    left = Path(killed.stdout.strip())
+    assert left.exists()
+    with closing(recovery.copy_in_memory(stored)) as copy:
+        assert copy.execute("SELECT count(*) FROM outbox").fetchone()[0] == 40
+    assert not left.exists()
+    assert not list(left.parent.glob(f"edge-monitor-{os.getpid()}-copy-*"))
