@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import structlog
 
-from edge_monitor.store.log_file import PAGE_BYTES, LogState, log_state
+from edge_monitor.store.log_file import PAGE_BYTES, LogIndex, LogState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ class Checkpoints:
     def __init__(self, path: Path, end_readers: Callable[[float], int]) -> None:
         self._path = path
         self._end_readers = end_readers
+        self._index = LogIndex(path)
         self._working = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
@@ -39,7 +40,7 @@ class Checkpoints:
     @property
     def state(self) -> LogState:
         """Return the state of the log."""
-        return log_state(self._path)
+        return self._index.state()
 
     def now(self) -> LogState:
         """Carry over what can be, in the caller's thread; return what is left. Failures wait for the next time."""
@@ -70,10 +71,14 @@ class Checkpoints:
         """Return the lock that keeps the connection away while it is held: for a swap of the file."""
         return self._working
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """End the thread."""
         self._stop.set()
         self._thread.join()
+
+    def close(self) -> None:
+        """Let go of the log's index, once all connections are closed."""
+        self._index.close()
 
     def _connect(self) -> sqlite3.Connection:
         """Open the connection, which is never there when nothing is to be done: closing it leaves the log alone."""

@@ -40,6 +40,7 @@ class Store:
         self.path = path
         self._writes = writes
         self._opening = threading.Lock()
+        self._closed = False
         self._readers = Readers(path, recovery.copy_in_memory)
         self._checkpoints: Checkpoints | None = None
         self._writer: Writer | None = None
@@ -52,6 +53,14 @@ class Store:
         """Close it."""
         self.close()
 
+    def open(self) -> Self:
+        """Open it now, made or migrated, whatever a crash, a full disk or damage left of it.
+
+        Raises StorageError when it comes from a newer version.
+        """
+        self.writer  # noqa: B018 - opened when it is asked for
+        return self
+
     @property
     def writer(self) -> Writer:
         """Return the one writer, opened when it is first asked for.
@@ -59,8 +68,9 @@ class Store:
         Raises StorageError for a database that comes from a newer version, or is only read here.
         """
         with self._opening:
-            if not self._writes:
-                raise StorageError("the database is only read here", where=str(self.path))
+            if self._closed or not self._writes:
+                why = "closed" if self._closed else "only read here"
+                raise StorageError(f"the database is {why}", where=str(self.path))
             if self._writer is None:
                 checkpoints = self._checkpoints or Checkpoints(self.path, self._readers.end_older_than)
                 self._checkpoints = checkpoints
@@ -75,7 +85,7 @@ class Store:
         what is asked for cannot be read, DiskError when reading took too long and was in the way.
         """
         if self._writes:
-            self.writer  # noqa: B018 - opened, made or migrated by now
+            self.open()
         try:
             with self._readers.lend() as connection:
                 yield connection
@@ -145,8 +155,11 @@ class Store:
     def close(self) -> None:
         """Commit what is queued and close all; with the last connection the log is carried over and goes."""
         with self._opening:
+            self._closed = True
             if self._checkpoints is not None:
-                self._checkpoints.close()
+                self._checkpoints.stop()
             if self._writer is not None:
                 self._writer.close()
             self._readers.close()
+            if self._checkpoints is not None:
+                self._checkpoints.close()

@@ -198,7 +198,7 @@ class Writer:
         log.error("storage.file_lost", reason=reason)
         with self._readers.none(), self._checkpoints.paused():
             if self._connection is not None:
-                recovery.set_log_aside(self._path)  # before closing: that would delete it, or what has its name
+                recovery.leave_log(self._path)  # before closing: that would delete it, or what has its name
                 self._connection.close()
                 self._connection = None
 
@@ -228,10 +228,7 @@ class Writer:
 
     def _opened(self, *, create: bool) -> sqlite3.Connection:
         """Open and check."""
-        try:
-            recovery.finish(self._path)  # a crash may have come between a rebuilding and the renaming
-        except OSError as error:
-            raise DiskError(f"a rebuilt database cannot be put in place: {error}", where=str(self._path)) from error
+        recovery.finish(self._path)  # a crash may have come between a rebuilding and the renaming
         connection = database.connect(self._path, create=create)
         try:
             wrong = _wrong_with(connection)
@@ -248,7 +245,8 @@ class Writer:
     def _look_at_log(self) -> None:
         """Say, and keep for whoever wants to look, when the last run's commits cannot all be read."""
         try:
-            pages, kept = recovery.unreadable_log(self._path)
+            pages = recovery.unreadable_log_pages(self._path)
+            kept = recovery.set_aside(self._path) if pages else ""
         except OSError as error:
             log.error("storage.log_not_checked", reason=str(error))
             return

@@ -162,7 +162,7 @@ def test_a_limit_on_file_size(plant: MakePlant) -> None:
 def test_the_reserve_is_for_alarms(small_disk: Path, enrolled_state: Path) -> None:
     """On a full disk telemetry is refused and an alarm takes the reserve; with room there is a reserve again."""
     shutil.copy(enrolled_state / FILE_NAME, small_disk)
-    storage = Store(small_disk / FILE_NAME)
+    storage = Store(small_disk / FILE_NAME).open()
     reserve = small_disk / "reserve"
     assert reserve.stat().st_size == 2_000_000
     filler = fill(small_disk)

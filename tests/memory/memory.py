@@ -36,11 +36,13 @@ class Memory:
     @cached_property
     def connection(self) -> sqlite3.Connection:
         """Return a reading connection of its own, which sees what is committed."""
-        self.store.writer  # noqa: B018 - made by now
+        self.store.open()
         return database.connect(self.store.path, read_only=True)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever Normals and changes have
         """Return a function that reads or changes."""
+        if not hasattr(Normals, name) and name not in _CHANGES:
+            raise AttributeError(name)
         if name in _CHANGES:
             return partial(getattr(changes, name), self.store, self.machine)
 

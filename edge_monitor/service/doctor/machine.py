@@ -19,7 +19,7 @@ from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.doctor.running import ask_daemon
 from edge_monitor.store import database
-from edge_monitor.store.image import opened
+from edge_monitor.store.recovery import opened
 from edge_monitor.store.schema import version_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.errors import DamagedError
-from edge_monitor.store import database, salvage
+from edge_monitor.store import database, recovery
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,9 +74,9 @@ def test_a_damaged_database_of_an_older_schema_is_saved_and_brought_up_to_date(
     spoil(path, size)
     with pytest.raises(DamagedError):
         database.connect(path)
-    with closing(salvage.snapshot(path)) as copy:
+    with closing(recovery.copy_in_memory(path)) as copy:
         expect_all(copy)
-    tally = salvage.rebuild(path)
+    tally = recovery.rebuild(path)
     assert set(tally.incomplete) == (OF_LATER_SCHEMAS[version] if size == PAGE else set())
     with closing(database.connect(path)) as connection:
         expect_all(connection)
@@ -93,7 +93,7 @@ def test_a_migrated_database_that_lost_its_first_page_says_what_it_cannot_find(t
         connection.execute("INSERT OR IGNORE INTO machines VALUES ('fan', 'fan', 'machine', 3)")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     spoil(path, PAGE)
-    tally = salvage.rebuild(path)
+    tally = recovery.rebuild(path)
     with closing(database.connect(path)) as connection:
         expect_all(connection)
         saved = rows(connection, "SELECT requests FROM llm_days") == [(3,)]
