@@ -1,4 +1,4 @@
-"""A backup as a file: a plain tar of configuration, memory and kept sound, its manifest last, every byte hashed."""
+"""A backup as a file: a plain tar of configuration, database and kept sound, its manifest last, every byte hashed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-FORMAT = 1
-MANIFEST, CONFIG, MEMORY = "backup.json", "edge-monitor.toml", "memory.db"
+FORMAT = 2
+MANIFEST, CONFIG, DATABASE = "backup.json", "edge-monitor.toml", "edge-monitor.db"
+_DATABASES = {1: "memory.db", 2: DATABASE}  # by format; the first held normals and generations, and other tables empty
 CHUNK_BYTES = 1 << 20
 _AUDIO = re.compile(r"audio/([A-Za-z0-9_-]{1,64})/([0-9a-f]{64})\.flac")
 _MOST_MANIFEST_BYTES = 64 << 20
@@ -57,6 +58,8 @@ class Manifest(_Model):
     site: str
     node: str
     bundle: str
+    alarms: int = Field(default=0, ge=0)
+    messages: int = Field(default=0, ge=0)  # that waited for the broker
     machines: dict[str, BackedUpMachine]
     files: dict[str, BackedUpFile] = Field(default_factory=dict)
 
@@ -102,8 +105,11 @@ def write_backup(path: Path) -> Iterator[BackupWriter]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"the backup cannot be written: {error.strerror}", where=str(path),
-                           hint="check the folder's owner and free space") from error  # fmt: skip
+        raise StorageError(
+            f"the backup cannot be written: {error.strerror}",
+            where=str(path),
+            hint="check the folder's owner and free space",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,15 @@ class Backup:
     def read(self, name: str) -> Iterator[bytes]:
         """Yield a member's bytes."""
         yield from _chunks_of(self._tar, name)
+
+    @property
+    def database(self) -> BackedUpFile:
+        """Return the database's size and hash."""
+        return self.manifest.files[_DATABASES[self.manifest.format]]
+
+    def read_database(self) -> Iterator[bytes]:
+        """Yield the database's bytes."""
+        return self.read(_DATABASES[self.manifest.format])
 
     @property
     def audio(self) -> list[tuple[str, str]]:
@@ -156,8 +171,13 @@ def _manifest(tar: tarfile.TarFile, path: Path) -> Manifest:
     except ValidationError as error:
         raise _unusable(path, f"its {MANIFEST} is none") from error
     if manifest.format > FORMAT:
-        raise StorageError(f"a backup of edge-monitor {manifest.version}, in a newer form", where=str(path),
-                           hint="upgrade edge-monitor")  # fmt: skip
+        raise StorageError(
+            f"a backup of edge-monitor {manifest.version}, in a newer form",
+            where=str(path),
+            hint="upgrade edge-monitor",
+        )
+    if manifest.format not in _DATABASES:
+        raise _unusable(path, f"its {MANIFEST} is none")
     return manifest
 
 
@@ -166,10 +186,11 @@ def _verify(backup: Backup, path: Path) -> None:
     members = backup._tar.getmembers()  # noqa: SLF001 - of this file's own class
     names = [member.name for member in members]
     files = backup.manifest.files
-    if sorted(names) != sorted([*files, MANIFEST]) or not {CONFIG, MEMORY} <= set(files):
+    wanted = {CONFIG, _DATABASES[backup.manifest.format]}
+    if sorted(names) != sorted([*files, MANIFEST]) or not wanted <= set(files):
         raise _unusable(path, "its files are not those of its manifest")
     for member in members:
-        if not member.isreg() or not (member.name in {CONFIG, MEMORY, MANIFEST} or _AUDIO.fullmatch(member.name)):
+        if not member.isreg() or not (member.name in {*wanted, MANIFEST} or _AUDIO.fullmatch(member.name)):
             raise _unusable(path, f"{member.name[:80]!r} does not belong into one")
     for name, file in files.items():
         digest = hashlib.sha256()

@@ -1,0 +1,1 @@
+"""The database's own files: snapshots, the inspection of foreign ones, and putting one in another's place."""
