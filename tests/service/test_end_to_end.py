@@ -196,7 +196,9 @@ def test_the_plant_says_that_the_machine_stands(enrolled: Make, tmp_path: Path) 
             mqtt_port=broker.port,
             extra='[machine.running]\ntopic = "line-2/pump/speed_rpm"\nrunning_above = 100',
         )
-        tell_speed = partial(publish.single, "line-2/pump/speed_rpm", retain=True, hostname="127.0.0.1", port=broker.port)
+        tell_speed = partial(
+            publish.single, "line-2/pump/speed_rpm", retain=True, hostname="127.0.0.1", port=broker.port
+        )
         tell_speed("0")
         with product.daemon() as daemon:
             for speed, state in (("0", "not-running"), ("1480", "normal"), ("0", "not-running")):

@@ -49,7 +49,8 @@ def test_a_snapshot_holds_the_whole_database_and_goes_with_the_body(tmp_path: Pa
 def test_commits_go_on_while_a_snapshot_is_made_and_it_ends(tmp_path: Path) -> None:
     """A writer that commits without a rest neither waits for the snapshot nor has it begin anew."""
     path = grown(tmp_path / "edge-monitor.db", 100)
-    done, commits = threading.Event(), []
+    done = threading.Event()
+    commits: list[int] = []
 
     def write() -> None:
         with closing(database.connect(path)) as connection:
@@ -75,11 +76,13 @@ def test_commits_go_on_while_a_snapshot_is_made_and_it_ends(tmp_path: Path) -> N
 def test_a_cancelled_snapshot_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
     """Whoever asked for it is gone: a hundred megabytes are not copied for nobody."""
     path = grown(tmp_path / "edge-monitor.db", 20)
-    asked = []
-    with (
-        pytest.raises(StorageError, match="cancelled"),
-        snapshot(path, cancelled=lambda: bool(asked.append(1)) or True),
-    ):
+    asked: list[int] = []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return True
+
+    with pytest.raises(StorageError, match="cancelled"), snapshot(path, cancelled=cancelled):
         pytest.fail("it was cancelled")
     assert len(asked) == 1
     assert [each.name for each in tmp_path.glob("*.snapshot-*")] == []
