@@ -26,6 +26,7 @@ _DATABASES = {1: "memory.db", 2: DATABASE}  # by format; the first held normals 
 CHUNK_BYTES = 1 << 20
 _AUDIO = re.compile(r"audio/([A-Za-z0-9_-]{1,64})/([0-9a-f]{64})\.flac")
 _MOST_MANIFEST_BYTES = 64 << 20
+_MOST_CONFIG_BYTES = 1 << 20  # it is read whole; ours have some kB
 
 
 class _Model(BaseModel):
@@ -192,7 +193,12 @@ def _verify(backup: Backup, path: Path) -> None:
     for member in members:
         if not member.isreg() or not (member.name in {*wanted, MANIFEST} or _AUDIO.fullmatch(member.name)):
             raise _unusable(path, f"{member.name[:80]!r} does not belong into one")
+    if files[CONFIG].size > _MOST_CONFIG_BYTES:
+        raise _unusable(path, f"its {CONFIG} is none")
+    sizes = {member.name: member.size for member in members}
     for name, file in files.items():
+        if sizes[name] != file.size:
+            raise _unusable(path, f"{name} has another size than its manifest says")
         digest = hashlib.sha256()
         for chunk in backup.read(name):
             digest.update(chunk)

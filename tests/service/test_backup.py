@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_monitor.config_file import load_settings
 from edge_monitor.service.backup_file import open_backup
+from edge_monitor.service.node import Node
+from edge_monitor.service.operations import backup as operation
 from edge_monitor.store.beside import RESTORING, SNAPSHOT
 from tests.broker import wait_until
 from tests.service.product import Product
@@ -204,6 +207,22 @@ def test_what_a_restore_would_refuse_is_said_when_it_is_backed_up(
     assert "generations, machine pump, number 1: threshold inf" in refusal(product, str(file), "--force")
 
 
+def test_a_snapshot_that_nobody_takes_any_more_is_removed(
+    enrolled: Callable[..., Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked went away while it was made: the first sign of life that cannot be told ends it."""
+    product = enrolled()
+    monkeypatch.setattr(operation, "_SIGN_OF_LIFE_S", 0.001)
+    with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
+        rows = ((str(number), "x" * 10_000) for number in range(10_000))
+        connection.executemany("INSERT INTO captions VALUES (?, '', ?)", rows)
+    answer = operation.memory(Node(load_settings(product.config)))
+    assert next(answer) == {"alive": True}
+    wait_until(lambda: unfinished(product), 10.0, "a snapshot that is being made")
+    answer.close()  # type: ignore[attr-defined]  # a generator, as an answer that nobody reads is closed
+    assert unfinished(product) == []
+
+
 def test_nothing_is_backed_up_before_there_is_a_database(tmp_path: Path) -> None:
     """One line says what to do first."""
     product = Product(tmp_path, '{ kind = "simulator" }')
@@ -240,6 +259,9 @@ def test_a_damaged_foreign_or_newer_backup_is_refused_in_one_line(saved: tuple[P
     def newer(parts: dict[str, bytes]) -> None:
         parts["backup.json"] = json.dumps({**json.loads(parts["backup.json"]), "format": 3}).encode()
 
+    def large_configuration(parts: dict[str, bytes]) -> None:
+        parts["edge-monitor.toml"] += b"#" * (1 << 20)
+
     def newer_memory(parts: dict[str, bytes]) -> None:
         parts["edge-monitor.db"] = edited(parts["edge-monitor.db"], tmp_path, "PRAGMA user_version=99")
 
@@ -263,6 +285,7 @@ def test_a_damaged_foreign_or_newer_backup_is_refused_in_one_line(saved: tuple[P
     for change, words in (
         (newer, "upgrade edge-monitor"),
         (newer_memory, "written by a newer edge-monitor"),
+        (large_configuration, "its edge-monitor.toml is none"),
         (outside, "does not belong into one"),
         (trigger, "trigger t does not belong into it"),
         (other_bundle, "this normal is another machine's or another bundle's"),
