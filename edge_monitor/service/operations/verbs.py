@@ -54,9 +54,6 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "outbox.discard": outbox.discard,
     "outbox.parked": outbox.parked,
     "outbox.retry": outbox.retry,
-    "restore.memory": backup.restore,
-    "restore.plan": backup.plan,
-    "restore.upload": backup.upload,
     "score": scoring.score,
     "status": live.status,
 }
