@@ -34,6 +34,7 @@ _POSITIVE = "a finite number above 0"
 _NOT_NEGATIVE = "a finite number, 0 or more"
 _VECTOR = "float32 numbers, all finite"
 _COUNT = "a whole number, 0 or more"
+_WHOLE = "/* of whole generations */"  # stands for what only newer schemas can tell
 _OBJECT = "a JSON object"
 
 
@@ -63,6 +64,7 @@ KEYS = {
     "normals": ("machine", "id"),
     "generations": ("machine", "number"),
     "generation_members": ("machine", "number", "normal_id"),
+    "out_of_use": ("machine", "bundle_hash", "recording_id"),
     "alarms": ("machine", "alarm_id"),
     "alarm_windows": ("alarm_id", "number"),
     "inhibitions": ("machine",),
@@ -122,6 +124,8 @@ RULES = (
         "a finite level of at most 0 dBFS",
     ),
     Rule("generations", "active", "active IN (0, 1)", "0 or 1"),
+    Rule("generations", "complete", "complete IN (0, 1)", "0 or 1", since=7),
+    Rule("out_of_use", "machine", "segment(machine)", _MACHINE, since=7),
     Rule("alarms", "machine", "segment(machine)", _MACHINE),
     Rule("alarms", "alarm_id", "segment(alarm_id)", "an alarm's id"),
     Rule("alarms", "last_seq", "last_seq BETWEEN 0 AND 1000000000", _COUNT),
@@ -196,7 +200,7 @@ RELATIONS = (
     Relation(
         "generations",
         "SELECT g.machine, g.number FROM generations g WHERE (SELECT count(*) FROM generation_members m"
-        " WHERE m.machine = g.machine AND m.number = g.number) <= g.k",
+        f" WHERE m.machine = g.machine AND m.number = g.number) <= g.k {_WHOLE}",
         "it has no more than k normals",
     ),
     Relation(
@@ -239,7 +243,8 @@ def broken(connection: sqlite3.Connection, version: int) -> Iterator[tuple[str, 
         for row in connection.execute(query):
             yield rule.table, tuple(row[: len(keys)]), f"{rule.column} {_shown(row[len(keys)])} must be {rule.words}"
     for relation in RELATIONS:
-        for row in connection.execute(f"{relation.query} LIMIT 1"):
+        whole = "AND g.complete = 1" if version >= 7 else ""  # noqa: PLR2004 - what was being written does not count
+        for row in connection.execute(f"{relation.query.replace(_WHOLE, whole)} LIMIT 1"):
             yield relation.table, tuple(row), relation.words
 
 

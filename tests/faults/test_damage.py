@@ -45,10 +45,11 @@ def test_a_file_that_is_no_database_is_kept_and_replaced(tmp_path: Path, damage:
     assert (
         storage.submit(lambda connection: connection.execute("SELECT count(*) FROM alarms").fetchone()[0]).result() == 0
     )
+    fault = storage.writer.fault
     storage.close()
     kept = [each.read_bytes() for each in tmp_path.glob("*.damaged-*")]
     assert kept == ([damage] if damage else [])
-    assert ("rebuilt" in storage.writer.fault) == bool(damage)
+    assert ("rebuilt" in fault) == bool(damage)
 
 
 def test_damage_that_shows_while_running_is_repaired(stored: Path) -> None:
@@ -91,10 +92,11 @@ def test_a_damaged_log_is_told_and_kept(stored: Path) -> None:
     spoil(log, 32 + (frames - 2) * (24 + PAGE) + 100, 50)
     with structlog.testing.capture_logs() as logs:
         storage = Store(stored).open()
+    fault = storage.writer.fault
     storage.close()
     assert [(event["event"], event["pages"]) for event in logs if event["event"] == "storage.log_damaged"] == [
         ("storage.log_damaged", 2)]  # fmt: skip
-    assert "2 pages are lost" in storage.writer.fault
+    assert "2 pages are lost" in fault
     assert len(list(stored.parent.glob("*-wal.damaged-*"))) == 1
     assert rows(stored, "SELECT count(*) FROM counters WHERE name LIKE 'c%'") == [(3,)]
 

@@ -10,6 +10,7 @@ import pytest
 
 from edge_monitor.errors import BundleMismatchError, NormalsError, StorageError
 from edge_monitor.memory.normal import Added, NewNormal
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import Moved, export_normals, import_normals
 from edge_monitor.store.store import Store
 from tests.memory.memory import Memory
@@ -32,6 +33,12 @@ def other(tmp_path: Path) -> Iterator[Memory]:
         memory.connection.close()
 
 
+def exported(memory: Memory, path: Path) -> Moved:
+    """Export a machine's normals."""
+    with memory.store.reading() as connection:
+        return export_normals(Normals(connection, memory.machine), path)
+
+
 def everything(store: Memory) -> list[tuple[object, ...]]:
     """Return all that is known of the normals in use."""
     recordings = {r.id: (r.name, r.sha256, r.seconds, r.added_ms) for r in store.recordings()}
@@ -48,7 +55,7 @@ def test_round_trip_is_exact(store: Memory, other: Memory, enrol: Enrol, tmp_pat
     bare = NewNormal(2, 61.7, -41.3, np.full(8, 1e-20, dtype=np.float32), spectrogram=b"")
     store.add("live 2026-01-31T08:15:00Z", "f" * 64, 71.7, [bare], bundle_hash=BUNDLE)
     store.remove([2])
-    assert export_normals(store, tmp_path / "pump.normals") == Moved(4, 9, already=0)
+    assert exported(store, tmp_path / "pump.normals") == Moved(4, 9, already=0)
     assert import_normals(other.store, "pump-3", tmp_path / "pump.normals") == Moved(4, 9, already=0)
     assert everything(other) == everything(store)
 
@@ -56,7 +63,7 @@ def test_round_trip_is_exact(store: Memory, other: Memory, enrol: Enrol, tmp_pat
 def test_importing_twice_adds_nothing(store: Memory, other: Memory, enrol: Enrol, tmp_path: Path) -> None:
     """As enrolling does."""
     enrol(store, 3)
-    export_normals(store, tmp_path / "x")
+    exported(store, tmp_path / "x")
     import_normals(other.store, "pump-3", tmp_path / "x")
     assert import_normals(other.store, "pump-3", tmp_path / "x") == Moved(3, 0, already=3)
     assert import_normals(store.store, "pump-3", tmp_path / "x") == Moved(3, 0, already=3)
@@ -65,7 +72,7 @@ def test_importing_twice_adds_nothing(store: Memory, other: Memory, enrol: Enrol
 def test_another_bundles_export_is_refused_whole(store: Memory, other: Memory, enrol: Enrol, tmp_path: Path) -> None:
     """Nothing of it is written."""
     enrol(store, 3)
-    export_normals(store, tmp_path / "x")
+    exported(store, tmp_path / "x")
     other.add("b.wav", "b", 10.0, [NewNormal(0, 0.0, -30.0, np.ones(8, dtype=np.float32))], bundle_hash="b" * 64)
     with pytest.raises(BundleMismatchError, match="Going over to another bundle"):
         import_normals(other.store, "pump-3", tmp_path / "x")
@@ -75,7 +82,7 @@ def test_another_bundles_export_is_refused_whole(store: Memory, other: Memory, e
 def test_every_damaged_byte_is_noticed(store: Memory, other: Memory, enrol: Enrol, tmp_path: Path) -> None:
     """Cut anywhere or with a byte flipped, the file is refused in one line and nothing is written."""
     enrol(store, 2)
-    export_normals(store, tmp_path / "x")
+    exported(store, tmp_path / "x")
     whole = (tmp_path / "x").read_bytes()
     broken = tmp_path / "broken"
     about = import_normals(other.store, "reference", tmp_path / "x")
@@ -98,7 +105,7 @@ def test_export_that_is_not_the_nodes_bundle_is_refused(
 ) -> None:
     """An empty box does not take in vectors that its own model cannot be compared with."""
     enrol(store, 3)
-    export_normals(store, tmp_path / "x")
+    exported(store, tmp_path / "x")
     with pytest.raises(BundleMismatchError, match="aaaaaaaaaaaa and bbbbbbbbbbbb"):
         import_normals(other.store, "pump-3", tmp_path / "x", bundle_hash="b" * 64)
     assert other.recordings() == ()
@@ -132,9 +139,9 @@ def test_compressed_archive_is_refused(other: Memory, tmp_path: Path) -> None:
 def test_nothing_to_export_and_nowhere_to_write(store: Memory, enrol: Enrol, tmp_path: Path) -> None:
     """Each is one line."""
     with pytest.raises(NormalsError, match="no normals to export"):
-        export_normals(store, tmp_path / "x")
+        exported(store, tmp_path / "x")
     enrol(store, 1)
     with pytest.raises(StorageError, match="cannot write the export: No such file or directory"):
-        export_normals(store, tmp_path / "nowhere" / "x")
+        exported(store, tmp_path / "nowhere" / "x")
     with pytest.raises(NormalsError, match="cannot be read: No such file or directory"):
         import_normals(store.store, "pump-3", tmp_path / "missing")
