@@ -32,8 +32,20 @@ class Authority:
         self._folder = folder
         self.ca_file = folder / f"{name}.pem"
         self._key = folder / f"{name}.key"
+        may = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # Python 3.13 asks for it
         _openssl(
-            "req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", "-keyout", self._key, "-out", self.ca_file
+            "req",
+            "-x509",
+            *_KEY,
+            *may,
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            self._key,
+            "-out",
+            self.ca_file,
         )
 
     def issue(self, host: str = "127.0.0.1", *, days: int = 2) -> Identity:
@@ -42,7 +54,8 @@ class Authority:
         request = self._folder / "request.csr"
         kind = "IP" if host.replace(".", "").isdigit() else "DNS"
         alternative = self._folder / "alternative.cnf"
-        alternative.write_text(f"subjectAltName={kind}:{host}\n")
+        keys = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"  # as for the authority's key usage
+        alternative.write_text(f"subjectAltName={kind}:{host}\n{keys}")
         _openssl("req", *_KEY, "-subj", f"/CN={host}", "-keyout", identity.key, "-out", request)
         _openssl(
             "x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", self._key, "-CAcreateserial",
