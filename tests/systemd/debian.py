@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,11 +98,12 @@ def booted(root: Path) -> Iterator[Debian]:
             stdout=output,
             stderr=output,
         )
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
-        wait_until(lambda: process.poll() is not None or children.read_text(), _BOOT_S, "a container")
+        wait_until(
+            lambda: process.poll() is not None or _first_process(process.pid), _BOOT_S, "systemd in the container"
+        )
         assert process.poll() is None, f"systemd-nspawn ended with {process.returncode}: {log.read_text()}"
-        system = Debian(root, ("nsenter", "--all", "--target", children.read_text().split()[0]))
+        system = Debian(root, ("nsenter", "--all", "--target", _first_process(process.pid)))
         wait_until(lambda: _booted(system), _BOOT_S, "the end of the boot")
         state = system.run("systemctl", "is-system-running", "--wait").stdout.strip()
         assert state == "running", f"{state}: {system.run('systemctl', '--failed', '--no-legend').stdout}"
@@ -114,6 +115,15 @@ def booted(root: Path) -> Iterator[Debian]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+
+def _first_process(nspawn: int) -> str:
+    """Return the number, outside, of the container's process 1; '' until it is systemd."""
+    for child in Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split():
+        with suppress(OSError):  # it was one that helps nspawn, and is gone
+            if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                return child
+    return ""
 
 
 def _booted(system: Debian) -> bool:
