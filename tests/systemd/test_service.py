@@ -208,7 +208,7 @@ def test_it_stops(debian: Debian, broker: Broker) -> None:
     """In order and in time; the plant is told, and nothing of it runs on."""
     with Subscriber(broker.port, f"{BASE}/status") as scada:
         debian.do("systemctl", "stop", "edge-monitor")
-        wait_until(lambda: json.loads(scada.messages[-1].payload)["status"] == "stopped", 10.0, "its farewell")
+        wait_until(lambda: json.loads(scada.messages[-1].payload)["state"] == "stopped", 10.0, "its farewell")
     assert debian.do("systemctl", "show", "--property=Result", "--value", "edge-monitor") == "success\n"
     assert debian.pid() == 0
     assert debian.run("test", "-e", "/run/edge-monitor").returncode == 1
