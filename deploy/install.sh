@@ -81,7 +81,7 @@ has() { inside sh -c 'command -v "$1" >/dev/null' sh "$1"; }
 if [ -n "$wheels" ]; then
     [ -d "$wheels" ] || stop "$wheels: no such folder"
     wheels=$(cd "$wheels" && pwd)
-    [ -n "$(find "$wheels" -name 'edge_monitor-*.whl')" ] || stop "$wheels: no wheel of edge-monitor in there; make it with pip wheel"
+    [ -n "$(find "$wheels" -maxdepth 1 -name 'edge_monitor-*.whl')" ] || stop "$wheels: no wheel of edge-monitor in there; make it with pip wheel"
 fi
 if [ -n "$root" ]; then
     [ -d "$root" ] || stop "$root: no such folder"
