@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.records import AudioBlock
     from edge_monitor.service.pipeline import Heard
+    from edge_monitor.service.reload import Reloading
     from edge_monitor.service.supervision import ThreadHealth
     from edge_monitor.service.systemd import Notifier
 
@@ -67,9 +68,9 @@ DRAIN_S = 10.0  # at the end of recordings the broker gets this long to take the
 class Daemon(Node):
     """Runs one node until stopped, until its recordings end, or until one of its threads fails for good."""
 
-    def __init__(self, settings: Settings, notifier: Notifier, *, each_turn: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: Settings, notifier: Notifier, runner: Reloading | None = None) -> None:
         super().__init__(settings)
-        self._each_turn = each_turn  # called in the main thread, twice a second
+        self._runner = runner
         self.taps = Taps()
         self.notifier = notifier
         self.feed = Feed()
@@ -133,6 +134,8 @@ class Daemon(Node):
                 state_dir=str(self.state_dir.path),
             )
             self.notifier.ready()
+            if self._runner:
+                self._runner.started()
             self._work()
         log.info("service.stopped", failed=self._failed)
         return 1 if self._failed or self.feed.failure else 0
@@ -205,7 +208,8 @@ class Daemon(Node):
             if not self._all_alive():
                 break
             self._tell_service_manager()
-            self._each_turn()
+            if self._runner:
+                self._runner.turn()
             if clock.now().monotonic_s - republished_s >= REPUBLISH_S:
                 republished_s += REPUBLISH_S
                 self.board.republish()
@@ -321,6 +325,10 @@ class Daemon(Node):
         """Return how many alarms wait for the disk."""
         return self.desk.in_memory
 
+    def reload(self) -> tuple[str, ...]:
+        """Have another daemon with the configuration of now take this one's place, as `Reloading.reload`."""
+        return self._runner.reload() if self._runner else super().reload()
+
     def outbox_changed(self) -> None:
         """Have the publisher look for messages to send."""
         if self.link:
@@ -328,20 +336,11 @@ class Daemon(Node):
 
     def status(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
-        health = self.link.health() if self.link else None
         return {
             "running": True,
             "started": clock.rfc3339(self._started.wall_ms),
             "bundle": self.bundle.name,
-            "mqtt": None
-            if health is None
-            else {
-                "connected": health.connected,
-                "last_error": health.last_error,
-                "queued": health.outbox.due,
-                "parked": health.outbox.parked,
-                "dropped": health.outbox.dropped + health.volatile_dropped,
-            },
+            "mqtt": self.link.status() if self.link else None,
             "threads": [asdict(each) for each in self.threads()],
             "dropped_frames": self.feed.dropped_frames,
             "dropped_windows": self.hearing.windows_dropped,
