@@ -1,6 +1,7 @@
 # make demo   scripts/demo.sh: see it work, a simulated machine, a fault, an alert over MQTT
 # make test   scripts/test.sh: all tests
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
+# make test-systemd   the service on a Debian that boots in a container, as root; SUITE=trixie for another
 # make bench  what it costs beside what one knows: one table, ten minutes; more of it where .venv-export is
 # make soak   7 days of sound with outages, as fast as it goes: half an hour to three hours
 # All set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
@@ -10,7 +11,7 @@ export PYTHON
 SOURCES = edge_monitor tests scripts $(wildcard bench)
 TORCH_TESTS = tests/export tests/service/test_msclap_bundle.py tests/evaluate/test_autoencoder.py
 
-.PHONY: demo test test-export soak lint format bench docs clean
+.PHONY: demo test test-export test-systemd soak lint format bench docs clean
 
 demo:
 	@scripts/demo.sh $(ARGS)
@@ -22,6 +23,10 @@ test-export:
 	@scripts/setup.sh test
 	@.venv/bin/python scripts/export_environment.py .venv-export
 	@.venv-export/bin/python -m pytest -m torch -n 2 --dist loadfile --durations=15 $(TORCH_TESTS) $(ARGS)
+
+test-systemd:
+	@scripts/setup.sh test
+	@.venv/bin/python -m pytest -m systemd -v -x --durations=0 --durations-min=0.5 tests/systemd $(ARGS)
 
 soak:
 	@scripts/setup.sh test

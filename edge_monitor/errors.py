@@ -113,3 +113,11 @@ class DatasetError(EdgeMonitorError):
 
 class ControlError(EdgeMonitorError):
     """The running daemon could not be asked, or refused."""
+
+
+class ReloadError(EdgeMonitorError):
+    """A changed configuration was not taken up, for `cause`; the settings from before are in force."""
+
+    def __init__(self, cause: EdgeMonitorError) -> None:
+        super().__init__(f"not taken up, the settings from before are in force: {cause}")
+        self.exit_code = cause.exit_code

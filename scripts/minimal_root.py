@@ -164,7 +164,7 @@ def _copy(path: Path, root: Path) -> None:
     there = root / path.relative_to("/")
     if path.is_dir():
         shutil.copytree(path, there, dirs_exist_ok=True)
-    elif not there.exists():
+    elif str(path) in _CERTIFICATES or not there.exists():  # a package may have brought its own list of certificates
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, there)
 

@@ -60,19 +60,27 @@ TORCH = find_spec("torch") is not None and find_spec("msclap") is not None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test marked `torch` visibly where msclap cannot run."""
+    """Skip visibly a test marked `torch` where msclap cannot run, and one marked `systemd` unless that is asked for."""
     if item.get_closest_marker("torch") and not TORCH:
         pytest.skip("needs torch and msclap: `make test-export` runs it")
+    if item.get_closest_marker("systemd") and not _systemd_asked_for(item):
+        pytest.skip("boots a Debian: `make test-systemd` runs it")
+
+
+def _systemd_asked_for(item: pytest.Item) -> bool:
+    return bool(item.config.getoption("markexpr") == "systemd")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let no test be skipped unseen in CI, where every real part is there.
 
-    Only the recordings may be missing, and torch outside its own environment.
+    Only the recordings may be missing, torch outside its own environment, and booted systems outside their own step.
     """
     report = yield
-    absent = not TORCH and item.get_closest_marker("torch")
+    absent = (not TORCH and item.get_closest_marker("torch")) or (
+        not _systemd_asked_for(item) and item.get_closest_marker("systemd")
+    )
     recordings = item.get_closest_marker("recordings") or "recordings" in getattr(item, "fixturenames", ())
     if (
         os.environ.get("CI") == "true"

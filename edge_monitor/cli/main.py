@@ -50,6 +50,7 @@ COMMANDS = {
     "listen": _entry("listen", "Show level, clipping and bands while you place the microphone."),
     "models": _entry("models", "List, verify, get or build model bundles.", "models"),
     "normals": _entry("normals", "List, remove, restore, export or import normal sounds."),
+    "reload": _entry("reload", "Have the daemon take up a changed configuration."),
     "restore": _entry("restore", "Take a backup into use."),
     "outbox": _entry("outbox", "List, retry or discard what the broker refused."),
     "run": _entry("run", "Listen, score and alert until stopped."),

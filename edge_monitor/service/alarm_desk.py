@@ -47,7 +47,9 @@ class _Entry:
 
 
 class AlarmDesk:
-    """Commits entries in order, all that wait at once. While the disk fails, alerts go out from memory and are written later.
+    """Commits entries in order, all that wait at once.
+
+    While the disk fails, alerts go out from memory and are written later.
 
     `not_stored` counts the entries that had to be given up: too many waited, or they did not fit what is stored.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import socketserver
 import threading
@@ -60,10 +61,12 @@ class ControlServer:
         threading.Thread(target=self._server.serve_forever, args=(0.2,), name="control", daemon=True).start()
 
     def close(self) -> None:
-        """Stop answering and remove the socket."""
-        self._server.shutdown()
-        self._server.server_close()
+        """Remove the socket, answer who has reached it so far, and end; answers under way go on."""
         self._path.unlink(missing_ok=True)
+        self._server.shutdown()
+        while select.select([self._server], [], [], 0)[0]:
+            self._server.handle_request()
+        self._server.server_close()
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

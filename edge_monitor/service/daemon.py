@@ -17,7 +17,6 @@ from edge_monitor.alarm import history
 from edge_monitor.capture.source import open_sources
 from edge_monitor.errors import ControlError
 from edge_monitor.explain.jobs import MEASURED
-from edge_monitor.memory import changes, generations
 from edge_monitor.records import AudioLoss
 from edge_monitor.service import farewell
 from edge_monitor.service.alarm_desk import AlarmDesk
@@ -36,20 +35,23 @@ from edge_monitor.service.operations.verbs import answer
 from edge_monitor.service.pipeline import Learnt, MachinePipeline
 from edge_monitor.service.plant_link import PlantLink
 from edge_monitor.service.state_dir import PRIVATE_UMASK
-from edge_monitor.service.supervision import SupervisedThread, ThreadHealth
+from edge_monitor.service.supervision import SupervisedThread, storage
 from edge_monitor.service.taps import Taps
 from edge_monitor.service.timed_encoder import TimedEncoder
 from edge_monitor.service.timekeeper import Timekeeper
+from edge_monitor.service.unfinished import Unfinished
 from edge_monitor.service.watchdog import Progress, stuck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from edge_monitor.capture.source import Source
     from edge_monitor.config import Settings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.records import AudioBlock
     from edge_monitor.service.pipeline import Heard
+    from edge_monitor.service.reload import Reloading
+    from edge_monitor.service.supervision import ThreadHealth
     from edge_monitor.service.systemd import Notifier
 
 T = TypeVar("T")
@@ -65,9 +67,9 @@ DRAIN_S = 10.0  # at the end of recordings the broker gets this long to take the
 class Daemon(Node):
     """Runs one node until stopped, until its recordings end, or until one of its threads fails for good."""
 
-    def __init__(self, settings: Settings, notifier: Notifier, *, each_turn: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, settings: Settings, notifier: Notifier, runner: Reloading | None = None) -> None:
         super().__init__(settings)
-        self._each_turn = each_turn  # called in the main thread, twice a second
+        self._runner = runner
         self.taps = Taps()
         self.notifier = notifier
         self.feed = Feed()
@@ -127,6 +129,8 @@ class Daemon(Node):
                 state_dir=str(self.state_dir.path),
             )
             self.notifier.ready()
+            if self._runner:
+                self._runner.started()
             self._work()
         log.info("service.stopped", failed=self._failed)
         return 1 if self._failed or self.feed.failure else 0
@@ -142,7 +146,7 @@ class Daemon(Node):
         self._live = frozenset(machine for source in self._sources if source.live for machine in source.machines)
         stack.enter_context(self.store)
         self.writer = self.store.writer
-        self._half_written = changes.unfinished(self.store), generations.unfinished(self.store)
+        self._unfinished = Unfinished(self.store)
         if self.settings.mqtt is not None:
             self.link = PlantLink(self, self.settings.mqtt, self._told_running)
             stack.callback(self.link.close)
@@ -201,7 +205,8 @@ class Daemon(Node):
             if not self._all_alive():
                 break
             self._tell_service_manager()
-            self._each_turn()
+            if self._runner:
+                self._runner.turn()
             if clock.now().monotonic_s - republished_s >= REPUBLISH_S:
                 republished_s += REPUBLISH_S
                 self.board.republish()
@@ -248,25 +253,15 @@ class Daemon(Node):
         broker = "" if health is None else f"; broker {'connected' if health.connected else 'away'}"
         self.notifier.status(hang or f"{states}{broker}")
 
-    def _storage_health(self) -> ThreadHealth:
-        return ThreadHealth("storage", self.store.alive, 0, self.writer.fault or None)
-
     def threads(self) -> list[ThreadHealth]:
         """Return how the daemon's threads fare."""
-        own = [
-            self._storage_health(),
-            *(each.health() for each in (self.hearing, self.explainer, self.narrator, self.housekeeping)),
-        ]
+        own = [each.health() for each in (self.hearing, self.explainer, self.narrator, self.housekeeping)]
         own += [each for each in (self._indexer.health(),) if each.alive]  # the only one that gets done
-        return own + self.feed.threads() + (self.link.threads() if self.link else [])
+        return [storage(self.store), *own, *self.feed.threads(), *(self.link.threads() if self.link else [])]
 
     def _rebuild_indexes(self) -> None:
         """Build what exact search stands in for, beside the audio, once what a crash left half written is gone."""
-        of_normals, of_generations = self._half_written
-        for change in of_normals:
-            changes.discard(self.store, change)
-        for machine, number in of_generations:
-            generations.discard(self.store, machine, number)
+        self._unfinished.discard()
         for name, pipeline in self.pipelines.items():
             if isinstance(pipeline.learnt, Learnt) and pipeline.learnt.scorer.index_source.startswith("exact"):
                 self.generation_changed(name)
@@ -331,6 +326,10 @@ class Daemon(Node):
         """Return how many alarms wait for the disk."""
         return self.desk.in_memory
 
+    def reload(self) -> tuple[str, ...]:
+        """Have another daemon with the configuration of now take this one's place, as `Reloading.reload`."""
+        return self._runner.reload() if self._runner else super().reload()
+
     def outbox_changed(self) -> None:
         """Have the publisher look for messages to send."""
         if self.link:
@@ -338,20 +337,11 @@ class Daemon(Node):
 
     def status(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
-        health = self.link.health() if self.link else None
         return {
             "running": True,
             "started": clock.rfc3339(self._started.wall_ms),
             "bundle": self.bundle.name,
-            "mqtt": None
-            if health is None
-            else {
-                "connected": health.connected,
-                "last_error": health.last_error,
-                "queued": health.outbox.due,
-                "parked": health.outbox.parked,
-                "dropped": health.outbox.dropped + health.volatile_dropped,
-            },
+            "mqtt": self.link.status() if self.link else None,
             "threads": [asdict(each) for each in self.threads()],
             "dropped_frames": self.feed.dropped_frames,
             "dropped_windows": self.hearing.windows_dropped,

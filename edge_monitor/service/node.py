@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.encode.bundle import Bundle, find_bundle
-from edge_monitor.errors import ConfigError
+from edge_monitor.errors import ConfigError, ControlError
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
@@ -111,6 +111,13 @@ class Node:
 
     def inhibit(self, machine: str, seconds: float) -> None:
         """Have the daemon raise no new alarm for `seconds` (0: again); without one the database says enough."""
+
+    def reload(self) -> tuple[str, ...]:
+        """Have the daemon load its configuration again; return the keys that changed.
+
+        Raises ReloadError when it was refused, ControlError without a daemon.
+        """
+        raise ControlError("edge-monitor does not run here", hint="`edge-monitor run` starts it")
 
     def alarms_in_memory(self) -> int:
         """Return how many alarms wait for the disk; without a daemon none does."""

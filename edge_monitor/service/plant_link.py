@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
@@ -70,6 +70,17 @@ class PlantLink:
         """Return the publisher's snapshot."""
         assert self._publisher is not None  # noqa: S101 - as above
         return self._publisher.health()
+
+    def status(self) -> dict[str, Any]:
+        """Return how the broker fares, as plain JSON types."""
+        health = self.health()
+        return {
+            "connected": health.connected,
+            "last_error": health.last_error,
+            "queued": health.outbox.due,
+            "parked": health.outbox.parked,
+            "dropped": health.outbox.dropped + health.volatile_dropped,
+        }
 
     def threads(self) -> list[ThreadHealth]:
         """Return how the thread fares that obeys commands, if any is allowed."""

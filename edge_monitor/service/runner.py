@@ -1,18 +1,21 @@
-"""Runs the daemon until a signal ends it, and begins anew with a changed configuration when SIGHUP asks for it."""
+"""Runs the daemon until a signal ends it, and begins anew with a changed configuration when that is asked for."""
 
 from __future__ import annotations
 
+import queue
 import signal
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import structlog
 
 from edge_monitor.config_file import load_settings
-from edge_monitor.errors import ConfigError, EdgeMonitorError
+from edge_monitor.errors import ConfigError, EdgeMonitorError, ReloadError
 from edge_monitor.memory.generations import list_generations
 from edge_monitor.service.daemon import Daemon
 from edge_monitor.service.learning import require_bundle
 from edge_monitor.service.preflight import require_named
+from edge_monitor.service.reload import changed_keys
 from edge_monitor.service.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -36,8 +39,13 @@ class Runner:
         self._notifier = Notifier()
         self._settings = load_settings(config_path)
         self._next: Settings | None = None  # what to go on with once the running daemon has ended
-        self._asked = False  # for a reload
-        self._daemon = self._daemon_with(self._settings)
+        # Reloads asked for; put() may be called in a signal handler that interrupts another one.
+        self._asked: queue.SimpleQueue[Future[tuple[str, ...]]] = queue.SimpleQueue()
+        self._waiting: list[Future[tuple[str, ...]]] = []  # the askers of the reload that is under way
+        self._outcome: tuple[str, ...] | ReloadError = ()  # what they are told as soon as a daemon runs
+        self._starting = True
+        self._ended = False  # by a signal, which may come between two daemons
+        self._daemon = Daemon(self._settings, self._notifier, self)
 
     def run(self) -> int:
         """Run; return the exit code. Raises EdgeMonitorError for what makes a start impossible."""
@@ -45,7 +53,7 @@ class Runner:
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_hangup)
         code = self._daemon.run()
-        while self._next is not None:
+        while self._next is not None and not self._ended:
             before, self._settings, self._next = self._settings, self._next, None
             code = self._run_with(self._settings, else_with=before)
         self._notifier.stopping()
@@ -53,46 +61,74 @@ class Runner:
 
     def _run_with(self, settings: Settings, *, else_with: Settings) -> int:
         """Run with new settings; when they make a start impossible after all, with those from before."""
+        self._starting = True
         try:
-            self._daemon = self._daemon_with(settings)
-            return self._daemon.run()
+            return self._begin(settings)
         except EdgeMonitorError as error:
+            if not self._starting:
+                raise
             log.error("config.not_applied", reason=str(error), running_with="the configuration from before")
+            self._outcome = ReloadError(error)
             self._settings = else_with
-            self._daemon = self._daemon_with(else_with)
-            return self._daemon.run()
+            return self._begin(else_with)
+
+    def _begin(self, settings: Settings) -> int:
+        self._daemon = Daemon(settings, self._notifier, self)
+        return 0 if self._ended else self._daemon.run()
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._next = None
+        self._ended = True
         self._notifier.stopping()
         self._daemon.stop()
 
     def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
+        self._asked.put(Future())
 
-    def _daemon_with(self, settings: Settings) -> Daemon:
-        return Daemon(settings, self._notifier, each_turn=self._reload_if_asked)
+    # --- as Reloading -----------------------------------------------------------------------------------------------
 
-    def _reload_if_asked(self) -> None:
-        """Look at the configuration; called by the daemon's main thread, between two things."""
-        if not self._asked:
+    def started(self) -> None:
+        """Tell who asked for the reload what came of it: a daemon runs."""
+        self._starting = False
+        waiting, self._waiting = self._waiting, []
+        for asker in waiting:
+            if isinstance(self._outcome, ReloadError):
+                asker.set_exception(self._outcome)
+            else:
+                asker.set_result(self._outcome)
+
+    def reload(self) -> tuple[str, ...]:
+        """Load the configuration again; return the keys that changed once they are in force. Raises ReloadError."""
+        asker: Future[tuple[str, ...]] = Future()
+        self._asked.put(asker)
+        return asker.result()
+
+    def turn(self) -> None:
+        """Look at the configuration if that was asked for."""
+        while not self._asked.empty():
+            self._waiting.append(self._asked.get())
+        if not self._waiting:
             return
-        self._asked = False
         self._notifier.reloading()
         try:
             settings = load_settings(self._path)
             _check(self._settings, settings)
         except EdgeMonitorError as error:
             log.error("config.rejected", reason=str(error), running_with="the configuration from before")
-            self._notifier.ready()
+            self._go_on(ReloadError(error))
             return
-        if settings == self._settings:
+        self._outcome = changed_keys(self._settings, settings)
+        if not self._outcome:
             log.info("config.unchanged")
-            self._notifier.ready()
+            self._go_on(())
             return
-        log.info("config.reloading")
+        log.info("config.reloading", changed=self._outcome)
         self._next = settings
         self._daemon.stop()
+
+    def _go_on(self, outcome: tuple[str, ...] | ReloadError) -> None:
+        self._outcome = outcome
+        self._notifier.ready()
+        self.started()
 
 
 def _check(before: Settings, after: Settings) -> None:

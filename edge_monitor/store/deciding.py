@@ -199,8 +199,8 @@ RELATIONS = (
     ),
     Relation(
         "generations",
-        "SELECT g.machine, g.number FROM generations g WHERE (SELECT count(*) FROM generation_members m"
-        f" WHERE m.machine = g.machine AND m.number = g.number) <= g.k {_WHOLE}",
+        "SELECT g.machine, g.number FROM generations g WHERE (SELECT count(*) FROM generation_members m"  # noqa: S608 - constants of this file
+        " WHERE m.machine = g.machine AND m.number = g.number) <= g.k " + _WHOLE,
         "it has no more than k normals",
     ),
     Relation(

@@ -97,9 +97,9 @@ def restarted_with(line: Line, old: str, new: str) -> Iterator[None]:
         line.plant.broker.reconfigure(new, old)
 
 
-def certificate(line: Line, *, host: str = "127.0.0.1", days: int = 2) -> AbstractContextManager[None]:
+def certificate(line: Line, *, host: str = "127.0.0.1", expired: bool = False) -> AbstractContextManager[None]:
     """Have the broker come back with another certificate."""
-    right, wrong = line.plant.identity, line.plant.authority.issue(host, days=days)
+    right, wrong = line.plant.identity, line.plant.authority.issue(host, expired=expired)
     return restarted_with(line, str(right.certificate.with_suffix("")), str(wrong.certificate.with_suffix("")))
 
 
@@ -141,7 +141,7 @@ OTHER_HOST = "certificate verify failed: IP address mismatch, certificate is not
 OUTAGES: dict[str, tuple[Callable[[Line], AbstractContextManager[None]], str]] = {
     "another authority": (another_authority, "certificate verify failed: "),
     "certificate for another host": (partial(certificate, host="broker.example"), OTHER_HOST),
-    "expired certificate": (partial(certificate, days=-1), "certificate verify failed: certificate has expired"),
+    "expired certificate": (partial(certificate, expired=True), "certificate verify failed: certificate has expired"),
     "wrong password": (wrong_password, "refused by the broker: Not authorized"),
     "black hole": (black_hole, "Keep alive timeout"),
 }

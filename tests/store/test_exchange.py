@@ -43,7 +43,7 @@ under_test.exchange(path, path.with_name("edge-monitor.db.restoring-1a"))
 def prepared(folder: Path) -> Path:
     """Return a database whose last commit is in its log alone, and one beside it that is to take its place."""
     path = made(folder / "edge-monitor.db")
-    program = "import os, sys; from edge_monitor import database; from pathlib import Path;"
+    program = "import os, sys; from edge_monitor.store import database; from pathlib import Path;"
     program += "c = database.connect(Path(sys.argv[1]));"
     program += "c.execute(\"INSERT INTO counters VALUES ('old', 1)\"); os._exit(0)"  # as a kill: the log stays
     subprocess.run([sys.executable, "-c", program, str(path)], check=True, timeout=60)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = 4096
-OF_LATER_SCHEMAS = {1: {"explanations", "captions", "llm_days", "machines"}, 2: {"machines"}, 3: set(), 4: set()}
+_OF_7 = {"out_of_use"}
+OF_LATER_SCHEMAS = {
+    1: {"explanations", "captions", "llm_days", "machines"} | _OF_7,
+    2: {"machines"} | _OF_7,
+    3: _OF_7,
+    4: _OF_7,
+}
 
 
 def older(path: Path, version: int) -> Path:

@@ -14,6 +14,7 @@ from edge_monitor.service.operations import (
     live,
     normals,
     outbox,
+    reloading,
     scoring,
     switching,
     transfer,
@@ -54,6 +55,7 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "outbox.discard": outbox.discard,
     "outbox.parked": outbox.parked,
     "outbox.retry": outbox.retry,
+    "reload": reloading.reload,
     "score": scoring.score,
     "status": live.status,
 }

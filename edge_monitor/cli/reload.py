@@ -1,0 +1,44 @@
+"""`edge-monitor reload`: the running daemon takes up a changed configuration, or says why not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_monitor.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("reload")
+@config_option
+@json_option
+def command(*, config_path: Path, as_json: bool) -> None:
+    """Have the daemon load its configuration again, and wait until the settings are in force or refused.
+
+    Settings that are refused change nothing: the daemon goes on with those from before, and the exit code is not 0.
+    """
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.errors import ControlError
+    from edge_monitor.service import control
+    from edge_monitor.service.client import last
+    from edge_monitor.service.state_dir import StateDir
+
+    path = StateDir.of(load_settings(config_path).node).control_socket
+    connection = control.connect(path)
+    if connection is None:
+        raise ControlError(
+            "no daemon listens here",
+            where=str(path),
+            hint="`edge-monitor run` starts one; for another node.state_dir or node.runtime_dir restart it",
+        )
+    answer = last(control.ask(connection, "reload", {}))
+    if as_json:
+        click.echo(json.dumps(answer))
+    elif answer["changed"]:
+        click.echo(f"in force: {', '.join(answer['changed'])}")
+    else:
+        click.echo("the settings are unchanged")
