@@ -50,6 +50,8 @@ class Disk:
 
     def __str__(self) -> str:
         """Return its name in reports."""
+        if self == Disk():
+            return "the disk as it is"
         return f"writes of {self.mb_per_s:g} MB/s" if self.mb_per_s else f"an fsync of {self.fsync_s:g} s"
 
 

@@ -82,7 +82,7 @@ def in_turn(plant: Plant, report: Report, sizes: Sizes, *, alone_s: float) -> No
             work.prepare(0)
         with report.span(name):
             failed = carried_out(work)
-        if failed or (failed := work.undone()):
+        if failed := failed or work.undone():
             report.failed[name] = failed
     with report.span("alone again"):
         time.sleep(alone_s)
@@ -90,9 +90,12 @@ def in_turn(plant: Plant, report: Report, sizes: Sizes, *, alone_s: float) -> No
 
 def carried_out(work: Operation) -> str:
     """Run an operation to its end; return what it complains of."""
-    argv = work.argv()
-    if not argv:
-        wait_until(lambda: not work.undone(), TIDIES_S + work.seconds, "what the daemon does by itself")
-        return ""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=work.seconds)
+    argv, patience_s = work.argv(), work.sizes.patience_s
+    try:
+        if not argv:
+            wait_until(lambda: not work.undone(), TIDIES_S + patience_s, "what the daemon does by itself")
+            return ""
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=patience_s)
+    except (AssertionError, subprocess.TimeoutExpired):
+        return f"not done after {patience_s:.0f} s"
     return "" if done.returncode in work.good else done.stderr.strip()[-300:]

@@ -33,18 +33,18 @@ class Sizes:
     imported: int = 1500  # normals in the portable file
     enrolled: int = 1440  # windows of 10 s of the recording: four hours
     forgotten: int = 10_000  # alarms that are too old
+    patience_s: float = 40.0  # for one operation, seconds
 
     @classmethod
     def from_environment(cls) -> Sizes:
         """Return the long form's with EDGE_MONITOR_SOAK_SIZES=full: 40,000 normals, 24 hours."""
         full = os.environ.get("EDGE_MONITOR_SOAK_SIZES") == "full"
-        return cls(imported=40_000, enrolled=8640) if full else cls()
+        return cls(imported=40_000, enrolled=8640, patience_s=14_400.0) if full else cls()
 
 
 class Operation:
     """One operation on a node: `prepare` its input, run `argv`, and again if it was interrupted, until not `undone`."""
 
-    seconds = 300.0  # of patience
     good: tuple[int, ...] = (0,)  # exit codes
     alone = False  # its input is written into the database: the daemon must not run
 

@@ -36,7 +36,7 @@ def test_killed_in_the_middle(name: str, alarming_state: Path, machine_turns: Pa
     print(f"\nseed {SEED}")  # noqa: T201 - EDGE_MONITOR_SOAK_SEED repeats a run
     draw = random.Random(f"{SEED} {name}")  # noqa: S311 - when to kill is no secret
     plant = alarming(tmp_path, alarming_state, machine_turns, tidies_after_s=TIDIES_S)
-    work = operations.operation(name, plant.product, Sizes.from_environment())
+    work = operations.operation(name, plant.product, Sizes(patience_s=120.0))
     takes_s = FIRST_GUESS_S
     work.prepare(0)
     with plant:
@@ -84,10 +84,10 @@ def repeat(work: Operation, where: str) -> float:
     began_s = time.monotonic()
     argv = work.argv()
     if argv:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=work.seconds)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=work.sizes.patience_s)
         assert done.returncode in work.good, f"{where}: {done.stderr}"
     else:
-        wait_until(lambda: not work.undone(), work.seconds, where)
+        wait_until(lambda: not work.undone(), work.sizes.patience_s, where)
     took_s = time.monotonic() - began_s
     assert not work.undone(), where
     return took_s
