@@ -26,7 +26,7 @@ from tests.soak.operations import Sizes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HEALTHY_S = 120.0
+HEALTHY_S = 300.0
 SIZES = Sizes(imported=400, enrolled=400, forgotten=2000)
 ALONE = 0.3  # of the time there is: before the first operation, and after the last
 

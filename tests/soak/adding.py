@@ -26,7 +26,7 @@ def main() -> None:
     config, machine, windows, seed = sys.argv[1:]
     settings = load_settings(Path(config))
     bundle = find_bundle(settings.model.bundle, settings.node.state_dir)
-    random = np.random.default_rng(int(seed))
+    random = np.random.default_rng([int(seed), 1])  # other vectors than an imported file's: copies are left out
     acoustics = json.dumps({"made up": "." * ACOUSTICS_BYTES})
     recording = {
         "name": f"recording {seed}.wav",

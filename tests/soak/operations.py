@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -181,8 +182,12 @@ class Backup(Operation):
     """Backs up what is learnt."""
 
     def prepare(self, number: int) -> None:
-        """Choose a file."""
+        """Choose a file, and see to it that there is something to copy."""
         self._path = self.product.folder / f"{number}.backup"
+        if number == 0:
+            learning = Enrolment(self.product, self.sizes)
+            learning.prepare(0)
+            subprocess.run(learning.argv(), check=True, capture_output=True, timeout=self.sizes.patience_s)
 
     def argv(self) -> list[str]:
         """Return `backup`."""
