@@ -30,7 +30,7 @@ STOPS_S = 30.0  # within which a command notices that the daemon is gone
 
 
 def kill_in_the_middle(name: str, folder: Path, state: Path, turns: Path) -> None:
-    """Kill a node KILLS times in an operation: nothing is lost, doubled or half done, and each time it is done again."""
+    """Kill a node KILLS times in an operation; after each nothing is lost, doubled or half done, and it is redone."""
     print(f"\nseed {SEED}")  # noqa: T201 - EDGE_MONITOR_SOAK_SEED repeats a run
     draw = random.Random(f"{SEED} {name}")  # noqa: S311 - when to kill is no secret
     plant = alarming(folder, state, turns, tidies_after_s=TIDIES_S)
