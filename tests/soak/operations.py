@@ -182,9 +182,9 @@ class Backup(Operation):
     """Backs up what is learnt."""
 
     def prepare(self, number: int) -> None:
-        """Choose a file, and see to it that there is something to copy."""
+        """Choose a file; before the daemon's first start, see to it that there is something to copy."""
         self._path = self.product.folder / f"{number}.backup"
-        if number == 0:
+        if number == 0 and not self.product.listening():
             learning = Enrolment(self.product, self.sizes)
             learning.prepare(0)
             subprocess.run(learning.argv(), check=True, capture_output=True, timeout=self.sizes.patience_s)
