@@ -25,7 +25,8 @@ ALARMS = 3
 def recorded(folder: Path, enrolled_state: Path, turns: Path, package: Path) -> tuple[Disk, list[Record]]:
     """Run the daemon of `package` through some alarms to a clean end; return the disk before, and what it did."""
     state = folder / "state"
-    chosen = {"PYTHONPATH": package, "PYTHONSAFEPATH": 1}  # not the package in the working directory
+    path = f"{package}:{REPOSITORY / 'tests/audit'}"
+    chosen = {"PYTHONPATH": path, "PYTHONSAFEPATH": 1}  # not the package in the working directory
     plant = Plant(
         folder,
         enrolled_state,
