@@ -226,10 +226,7 @@ class Daemon(Node):
 
     def _all_alive(self) -> bool:
         """Return whether the threads nobody else waits for still run; without them the node would fall silent."""
-        lasting = [each.health() for each in (self.explainer, self.narrator)] + [
-            self._storage_health(),
-            *self.feed.threads(),
-        ]
+        lasting = [storage(self.store), self.explainer.health(), self.narrator.health(), *self.feed.threads()]
         dead = [each.name for each in lasting if not each.alive]
         if self.link is not None and not self.link.health().alive:
             dead.append("publisher")

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from edge_monitor.capture.simulator import RATE_HZ
-from edge_monitor.database import FILE_NAME
+from edge_monitor.store.database import FILE_NAME
 from tests.faults.oracle import Plant
 from tests.faults.preload import preloaded
 from tests.service.product import Product

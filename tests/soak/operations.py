@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor.database import FILE_NAME
+from edge_monitor.store.database import FILE_NAME
 from tests.soak.alarming import QUIET, RETENTION_DAYS
 
 if TYPE_CHECKING:
