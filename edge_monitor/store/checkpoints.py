@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 import structlog
 
+from edge_monitor import clock
 from edge_monitor.store.log_file import PAGE_BYTES, LogIndex, LogState
 
 if TYPE_CHECKING:
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = structlog.get_logger()
-_LOOK_S = 0.1
-_WORTH_FRAMES = 256  # 1 MB: less is left in the log
-ROOM_FRAMES = 2 * 1024 * 1024 // PAGE_BYTES  # long work waits while more than this is open
-TIGHT_FRAMES = 24 * 1024 * 1024 // PAGE_BYTES  # readers of whom the log is waiting are ended
-MOST_FRAMES = 48 * 1024 * 1024 // PAGE_BYTES  # the writer waits for a checkpoint; the bound is 64 MB
+_LOOK_S = 0.25
+_PAUSE_S = 5.0
+_MB_FRAMES = 1024 * 1024 // PAGE_BYTES
+# Less is left in the log. The first commit of a log that begins anew takes two fsyncs: that is to happen seldom, but on
+# a small or full disk the log's room is needed for alarms.
+_WORTH_FRAMES, _WORTH_FRAMES_SMALL, _SMALL_BYTES = 8 * _MB_FRAMES, _MB_FRAMES, 256 * 1024 * 1024
+ROOM_FRAMES = 12 * _MB_FRAMES  # long work waits while more than this is open
+TIGHT_FRAMES = 24 * _MB_FRAMES  # readers of whom the log is waiting are ended
+MOST_FRAMES = 48 * _MB_FRAMES  # the writer waits for a checkpoint; the bound is 64 MB
 _READER_S = 10.0  # who reads for longer while the log grows is ended
 
 
@@ -53,16 +59,24 @@ class Checkpoints:
             return self.state
 
     def wait_for_room(self, give_up: Callable[[], bool]) -> None:
-        """Wait until long work may write on: the log is to be carried over as fast as it grows."""
-        while self.state.open_frames > ROOM_FRAMES and not (give_up() or self._stop.wait(_LOOK_S / 4)):
-            pass
+        """Wait until long work may write on: the log is to be carried over as fast as it grows.
+
+        A long one begins anew once all of it is carried over, if nobody writes just then: for that it waits a while.
+        """
+        end_s = clock.now().monotonic_s + _PAUSE_S
+        while not (give_up() or self._stop.is_set()):
+            state = self.state
+            long = state.frames > TIGHT_FRAMES and state.open_frames > 0 and clock.now().monotonic_s < end_s
+            if state.open_frames <= ROOM_FRAMES and not long:
+                return
+            self._stop.wait(_LOOK_S / 10)
 
     def keep_within_bound(self) -> None:
         """Have the log carried over now if it is about to pass its bound; in the writer's thread, before it writes."""
         state = self.state
         if state.frames < MOST_FRAMES:
             return
-        self._end_readers(0.0 if state.frames > MOST_FRAMES + _WORTH_FRAMES else _READER_S)
+        self._end_readers(0.0 if state.frames > MOST_FRAMES + 2 * _MB_FRAMES else _READER_S)
         if state.open_frames:
             log.warning("storage.log_long", mb=round(state.frames * PAGE_BYTES / 1e6))
             self.now()
@@ -87,9 +101,15 @@ class Checkpoints:
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):
             state = self.state
-            if state.open_frames < _WORTH_FRAMES and state.frames < TIGHT_FRAMES:
-                continue
-            if state.open_frames:
+            if state.open_frames >= (1 if state.frames > TIGHT_FRAMES else self._worth_frames()):
                 state = self.now()
             if state.frames >= TIGHT_FRAMES:  # what is read holds the log: it cannot begin anew
                 self._end_readers(_READER_S)
+
+    def _worth_frames(self) -> int:
+        """Return from how many open frames on a checkpoint is made."""
+        try:
+            free_bytes = shutil.disk_usage(self._path.parent).free
+        except OSError:
+            return _WORTH_FRAMES_SMALL
+        return _WORTH_FRAMES if free_bytes > _SMALL_BYTES else _WORTH_FRAMES_SMALL

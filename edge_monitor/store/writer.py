@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from concurrent.futures import Future
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -98,10 +99,10 @@ class Writer:
         return future
 
     def suspect(self) -> None:
-        """Have the database checked, and rebuilt if need be: somebody could not read it."""
+        """Have the database checked, and rebuilt if need be: somebody could not read it. Returns at once."""
         if not self._suspected:
             self._suspected = True
-            self.submit(self._check_again)
+            threading.Thread(target=self._check_again, name="database check", daemon=True).start()
 
     def close(self) -> None:
         """Commit what is queued, then close the database: with the last connection its log is carried over and goes."""
@@ -134,10 +135,16 @@ class Writer:
         if self._connection is not None and (gone := self._not_at_its_place()):
             self._let_go(gone)
 
-    def _check_again(self, connection: sqlite3.Connection) -> None:
+    def _check_again(self) -> None:
+        """Look beside the writer, which goes on meanwhile; what is found wrong is a write that meets it."""
+        try:
+            with self._readers.lend() as connection:
+                wrong = _wrong_with(connection)
+        except (sqlite3.DatabaseError, StorageError) as error:
+            wrong = str(error)
         self._suspected = False
-        if wrong := _wrong_with(connection):
-            raise DamagedError(wrong, where=str(self._path))
+        if wrong:
+            self.submit(partial(_meet, DamagedError(wrong, where=str(self._path))))
 
     def _commit(self, write: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
         try:
@@ -265,6 +272,10 @@ class Writer:
             self.fault = str(tally)
             log.error("storage.rebuilt", rows=tally.rows, lost_some_of=list(tally.incomplete), kept_as=tally.kept_as)
             return self._use(database.connect(self._path, create=False))
+
+
+def _meet(damage: DamagedError, _connection: sqlite3.Connection) -> None:
+    raise damage
 
 
 def _wrong_with(connection: sqlite3.Connection) -> str:
