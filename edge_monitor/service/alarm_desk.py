@@ -79,6 +79,8 @@ class AlarmDesk:
 
     def retry(self) -> None:
         """Try again what the disk would not take, and lose patience with it; called every now and then."""
+        if (missing := self._daemon.writer.missing) and not (self._fault or self._notice):
+            self.note_disk(missing)
         with self._changed:
             now_s = clock.now().monotonic_s
             if self._writing:

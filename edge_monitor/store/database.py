@@ -21,7 +21,12 @@ _LOG_KEPT_BYTES = 4_000_000  # to which the write-ahead log is cut when it start
 
 
 def connect(
-    path: Path, *, read_only: bool = False, create: bool = True, version: int = SCHEMA_VERSION
+    path: Path,
+    *,
+    read_only: bool = False,
+    create: bool = True,
+    version: int = SCHEMA_VERSION,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
 ) -> sqlite3.Connection:
     """Open the database at `path`, creating (if `create`) and migrating it as far as schema `version`.
 
@@ -35,7 +40,7 @@ def connect(
     connection = None
     try:
         if read_only:
-            connection = _opened(path, "ro")
+            connection = _opened(path, "ro", factory)
         else:
             _leave_newer_alone(path)
             connection = _opened(path, "rwc" if create else "rw")
@@ -53,9 +58,11 @@ def connect(
     return connection
 
 
-def _opened(path: Path, mode: str) -> sqlite3.Connection:
+def _opened(path: Path, mode: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     address = f"file:{quote(str(path))}?mode={mode}"
-    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
+    return sqlite3.connect(
+        address, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False, factory=factory
+    )
 
 
 def _leave_newer_alone(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -13,13 +14,35 @@ from edge_monitor.errors import DiskError, StorageError
 from edge_monitor.store import database
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 log = structlog.get_logger()
 _IDLE = 4  # connections kept for the next reader
 _PATIENCE_S = 5.0  # with readers, once they are to end
+
+
+class ReadingConnection(sqlite3.Connection):
+    """Reads every query to its end at once: a half-read one would hold the log, and could not be ended safely."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401 - as sqlite3's own, but read
+        """Return the rows; they are fetched as a cursor's are."""
+        cursor = super().execute(sql, parameters)
+        return _Rows(cursor.fetchall())
+
+
+class _Rows:
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = iter(rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rows
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - a row, or None
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
 
 
 class Readers:
@@ -39,7 +62,7 @@ class Readers:
 
     @contextmanager
     def lend(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for the body, which must not leave a query half read for long.
+        """Lend a connection for the body.
 
         Raises StorageError and its kinds when it cannot be opened.
         """
@@ -62,7 +85,7 @@ class Readers:
             connection, copy = self._idle.pop() if self._idle else None, False
             if connection is None:
                 try:
-                    connection = database.connect(self._path, read_only=True)
+                    connection = database.connect(self._path, read_only=True, factory=ReadingConnection)
                 except DiskError:
                     connection, copy = self._copied(self._path), True
             self._lent[connection] = clock.now().monotonic_s

@@ -33,6 +33,7 @@ _WAIT_S = 5.0  # for others to close the file
 _LATE_S = 10.0  # longer than anybody waits for a lock: database.connect and Python's default wait 5 s
 _LOCKS = ((0x40000000, 1), (0x40000001, 511))  # SQLite's pending, then reserved and shared bytes: (first, bytes)
 _LOG_HEADER_BYTES = 32
+_MOST_PADDED = 1 << 28  # bytes: what a header says may be anything
 _REST_S, _STEPS = 0.005, 5000  # of a check at leisure: rests, and SQLite's steps between two, some milliseconds
 _FRAME_BYTES = 24 + 4096  # number, size of the database if it ends a commit, salts, checksum; then the page
 
@@ -146,8 +147,13 @@ def _image(file: BinaryIO, log: Path) -> bytes:
     """
     log_bytes = log.stat().st_size if log.exists() else 0
     with _scratch(os.fstat(file.fileno()).st_size + log_bytes) as copy:
-        with copy.open("wb") as target:
+        with copy.open("w+b") as target:
             shutil.copyfileobj(file, target)
+            if log_bytes:  # SQLite applies none to a file that has been cut far shorter than its header says
+                target.seek(28)
+                told = int.from_bytes(target.read(4), "big") * 4096
+                size = target.seek(0, os.SEEK_END)
+                target.truncate(max(size, min(told, size + _MOST_PADDED)))
         if log_bytes:
             shutil.copyfile(log, _beside(copy, "-wal"))
         with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.Error):

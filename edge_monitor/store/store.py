@@ -79,7 +79,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend a read-only connection for the body; no query may be left half read for long.
+        """Lend a read-only connection for the body; each query is read to its end at once.
 
         While the disk takes nothing it reads a copy in memory. Raises DamagedError (and has the database mended) when
         what is asked for cannot be read, DiskError when reading took too long and was in the way.

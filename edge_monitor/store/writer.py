@@ -29,6 +29,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 _RESERVE_EVERY_S = 60.0  # how often the reserve is taken again once it was let go
 _LOOK_S = 15.0  # how often an idle writer looks whether its file is still there
+_CUT = "the database has been cut short"
 _REST = (1 << 62, 0)  # sorts behind every job
 
 
@@ -97,6 +98,11 @@ class Writer:
             else:
                 self._jobs.put((priority, next(self._numbers), job))
         return future
+
+    @property
+    def missing(self) -> str:
+        """Return why there is no database to write to; empty while there is one."""
+        return "" if self._connection is not None else self.fault
 
     def suspect(self) -> None:
         """Have the database checked, and rebuilt if need be: somebody could not read it. Returns at once."""
@@ -195,17 +201,21 @@ class Writer:
         if self._seen is None or (now.st_dev, now.st_ino) != self._seen[:2]:
             return "another file has taken the database's place"
         if now.st_size < self._seen[2]:
-            return "the database has been cut short"
+            return _CUT
         self._seen = (now.st_dev, now.st_ino, now.st_size)
         return ""
 
     def _let_go(self, reason: str) -> None:
-        """Close a file that is not the database any more, and set its log aside: it must not go into another one."""
+        """Close a file that is not the database any more, or not whole.
+
+        The log of one that is gone is set aside: it must not go into another one.
+        """
         self.fault = reason
         log.error("storage.file_lost", reason=reason)
         with self._readers.none(), self._checkpoints.paused():
             if self._connection is not None:
-                recovery.leave_log(self._path)  # before closing: that would delete it, or what has its name
+                if reason != _CUT:
+                    recovery.leave_log(self._path)  # before closing: that would delete it, or what has its name
                 self._connection.close()
                 self._connection = None
 
