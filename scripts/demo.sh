@@ -2,5 +2,6 @@
 # Shows edge-monitor at work on a Debian or Ubuntu that may have nothing on it: a simulated machine, a fault, the alert.
 # What is missing is installed first. Arguments go to `edge-monitor demo`; PYTHON names another interpreter.
 set -eu
-"$(dirname "$0")/setup.sh" demo
-exec "$(dirname "$0")/../.venv/bin/edge-monitor" demo "$@"
+checkout=$(cd "$(dirname "$0")/.." && pwd)
+"$checkout/scripts/setup.sh" demo
+exec "$checkout/.venv/bin/edge-monitor" demo "$@"
