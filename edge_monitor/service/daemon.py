@@ -252,9 +252,10 @@ class Daemon(Node):
 
     def threads(self) -> list[ThreadHealth]:
         """Return how the daemon's threads fare."""
-        own = [each.health() for each in (self.hearing, self.explainer, self.narrator, self.housekeeping)]
+        own = [each.health() for each in (self.explainer, self.narrator, self.housekeeping)]
         own += [each for each in (self._indexer.health(),) if each.alive]  # the only one that gets done
-        return [storage(self.store), *own, *self.feed.threads(), *(self.link.threads() if self.link else [])]
+        own = [self.hearing.health(), storage(self.store), *own, *self.feed.threads()]
+        return own + (self.link.threads() if self.link else [])
 
     def _rebuild_indexes(self) -> None:
         """Build what exact search stands in for, beside the audio, once what a crash left half written is gone."""
