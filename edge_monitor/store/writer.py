@@ -224,6 +224,10 @@ class Writer:
 
         One that was there and is gone is not made anew (`create`): whoever took it away may bring it back.
         """
+        if not create and not self._path.exists():
+            raise DiskError(
+                "cannot open the database: it is gone", where=str(self._path), hint="put it back, or restart"
+            )
         try:
             connection = self._opened(create=create)
         except DamagedError as error:
