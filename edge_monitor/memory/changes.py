@@ -11,30 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor import clock
-from edge_monitor.errors import StorageError
+from edge_monitor.errors import NormalsError, StorageError
+from edge_monitor.memory import rows
 from edge_monitor.memory.normal import Added
-from edge_monitor.memory.normals import STORED, Normals
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.thinning import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from edge_monitor.memory.normal import NewNormal
+    from edge_monitor.memory.normal import NewNormal, NewRecording
     from edge_monitor.store.store import Store
 
 _AT_ONCE = 16  # windows that go into one commit: a live block, a short file
 _ALL = 0  # recording id in `out_of_use`: every one of the bundle's
-
-
-@dataclass(frozen=True, slots=True)
-class NewRecording:
-    """A recording with its healthy windows, about to be remembered."""
-
-    name: str
-    sha256: str  # of the file's bytes, of the vectors when live: makes it idempotent
-    seconds: float
-    normals: Sequence[NewNormal]
-    added_ms: int | None = None  # wall clock, milliseconds; None: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +77,11 @@ def add_all(
 
     def write_all(connection: sqlite3.Connection) -> None:
         for each in planned:
-            ids[each.new.sha256] = _recording_id(connection, machine, each.new)
+            ids[each.new.sha256] = rows.recording_id(connection, machine, each.new)
             if each.already is None:
-                _insert(connection, machine, bundle_hash, [(ids[each.new.sha256], normal) for normal in each.kept])
+                if rows.ids_of(connection, ids[each.new.sha256], bundle_hash):
+                    raise _added_meanwhile(machine)
+                rows.insert(connection, machine, bundle_hash, [(ids[each.new.sha256], normal) for normal in each.kept])
         finish(connection)
 
     fresh = [each for each in planned if each.already is None]
@@ -97,18 +89,18 @@ def add_all(
         store.commit(write_all)
     else:
         _write(store, machine, fresh, bundle_hash=bundle_hash, change=change, finish=finish)
-    for each in planned:
-        if each.already is not None:
-            _measure_anew(store, each, bundle_hash)
-            mark(store, each.removed, None)
+    for each in (known for known in planned if known.already is not None):
+        _measure_anew(store, each, bundle_hash)
+        mark(store, each.removed, None)
     with store.reading() as connection:
-        ids |= {each.new.sha256: _known(connection, machine, each.new.sha256) or 0 for each in planned}
-    return [
-        Added(ids[each.new.sha256], len(each.kept), already=False, thinned=len(each.new.normals) - len(each.kept))
-        if each.already is None
-        else Added(ids[each.new.sha256], len(each.removed), already=True)
-        for each in planned
-    ]
+        ids |= {each.new.sha256: rows.known(connection, machine, each.new.sha256) or 0 for each in planned}
+    return [_added(each, ids[each.new.sha256]) for each in planned]
+
+
+def _added(each: _Planned, recording_id: int) -> Added:
+    if each.already is not None:
+        return Added(recording_id, len(each.removed), already=True)
+    return Added(recording_id, len(each.kept), already=False, thinned=len(each.new.normals) - len(each.kept))
 
 
 def remove(store: Store, machine: str, ids: Iterable[int]) -> tuple[int, ...]:
@@ -151,6 +143,21 @@ def use_bundle(connection: sqlite3.Connection, machine: str, bundle_hash: str, *
     connection.execute("INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, '')", (machine, instead_of, _ALL))
 
 
+def remove_bundle(store: Store, machine: str, bundle_hash: str) -> None:
+    """Mark the normals of a bundle that another has taken the place of as removed, as if they had been one by one."""
+    own = (machine, bundle_hash)
+    with store.reading() as connection:
+        found = connection.execute(
+            "SELECT id FROM normals WHERE machine = ? AND bundle_hash = ? AND removed_ms IS NULL", own
+        ).fetchall()
+    mark(store, [row[0] for row in found], clock.now().wall_ms)
+    store.commit(
+        lambda connection: connection.execute(
+            "DELETE FROM out_of_use WHERE machine = ? AND bundle_hash = ? AND recording_id = ?", (*own, _ALL)
+        )
+    )
+
+
 def mark(store: Store, ids: Sequence[int], removed_ms: int | None) -> tuple[int, ...]:
     """Mark normals as removed, or (None) as in use, in pieces: each normal counts by itself."""
     store.in_pieces(
@@ -165,8 +172,8 @@ def mark(store: Store, ids: Sequence[int], removed_ms: int | None) -> tuple[int,
 def unfinished(store: Store) -> tuple[str, ...]:
     """Return the changes that were being written when the last run ended."""
     with store.reading() as connection:
-        rows = connection.execute("SELECT DISTINCT change FROM out_of_use WHERE change != ''").fetchall()
-    return tuple(row[0] for row in rows)
+        found = connection.execute("SELECT DISTINCT change FROM out_of_use WHERE change != ''").fetchall()
+    return tuple(row[0] for row in found)
 
 
 def discard(store: Store, change: str) -> None:
@@ -174,12 +181,13 @@ def discard(store: Store, change: str) -> None:
     with store.reading() as connection:
         places = connection.execute("SELECT * FROM out_of_use WHERE change = ?", (change,)).fetchall()
     for place in places:
-        _discard_normals(store, place["recording_id"], place["bundle_hash"])
+        _discard_normals(store, place["recording_id"], place["bundle_hash"], change)
 
         def forget(connection: sqlite3.Connection, place: sqlite3.Row = place) -> None:
             own = (place["recording_id"],)
-            connection.execute("DELETE FROM out_of_use WHERE recording_id = ? AND change = ?", (*own, change))
-            if connection.execute("SELECT 1 FROM normals WHERE recording_id = ?", own).fetchone() is None:
+            gone = connection.execute("DELETE FROM out_of_use WHERE recording_id = ? AND change = ?", (*own, change))
+            used = connection.execute("SELECT 1 FROM normals WHERE recording_id = ?", own).fetchone()
+            if gone.rowcount == 1 and used is None:
                 connection.execute("DELETE FROM recordings WHERE id = ?", own)
 
         store.commit(forget)
@@ -189,13 +197,13 @@ def discard(store: Store, change: str) -> None:
 
 
 def _plan(normals: Normals, new: NewRecording, bundle_hash: str, *, thin: bool, alone: bool) -> _Planned:
-    recording_id = _known(normals.connection, normals.machine, new.sha256)
-    if recording_id is not None and not _is_unfinished(normals.connection, recording_id, bundle_hash):
-        rows = normals.connection.execute(
+    recording_id = rows.known(normals.connection, normals.machine, new.sha256)
+    if recording_id is not None and not rows.is_unfinished(normals.connection, recording_id, bundle_hash):
+        found = normals.connection.execute(
             "SELECT id, removed_ms FROM normals WHERE recording_id = ? AND bundle_hash = ?", (recording_id, bundle_hash)
         ).fetchall()
-        if rows:
-            removed = tuple(row["id"] for row in rows if row["removed_ms"] is not None)
+        if found:
+            removed = tuple(row["id"] for row in found if row["removed_ms"] is not None)
             return _Planned(new, [], recording_id, removed)
     kept = list(new.normals)
     if thin and kept:
@@ -220,61 +228,51 @@ def _write(
 
     def begin(connection: sqlite3.Connection, piece: Sequence[_Planned]) -> None:
         for each in piece:
-            recording_id = ids[each.new.sha256] = _recording_id(connection, machine, each.new)
+            recording_id = ids[each.new.sha256] = rows.recording_id(connection, machine, each.new)
             connection.execute(
                 "INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, ?)", (machine, bundle_hash, recording_id, change)
             )
 
+    def insert(connection: sqlite3.Connection, piece: Sequence[tuple[int, NewNormal]]) -> None:
+        require_own(connection)
+        rows.insert(connection, machine, bundle_hash, piece)
+
+    def finish_own(connection: sqlite3.Connection) -> None:
+        require_own(connection)
+        finish(connection)
+
+    def require_own(connection: sqlite3.Connection) -> None:
+        query = "SELECT count(*) FROM out_of_use WHERE change = ?"
+        if connection.execute(query, (change,)).fetchone()[0] != len(planned):
+            raise _added_meanwhile(machine)  # somebody else writes one of the recordings now
+
     try:
         store.in_pieces(planned, begin)
         for each in planned:  # what an interrupted try has left of them
-            _discard_normals(store, ids[each.new.sha256], bundle_hash)
-        rows = [(ids[each.new.sha256], normal) for each in planned for normal in each.kept]
-        store.in_pieces(rows, lambda connection, piece: _insert(connection, machine, bundle_hash, piece))
-        store.commit(finish)
+            _discard_normals(store, ids[each.new.sha256], bundle_hash, change)
+        store.in_pieces([(ids[each.new.sha256], normal) for each in planned for normal in each.kept], insert)
+        store.commit(finish_own)
     except BaseException:
         with suppress(sqlite3.Error, StorageError):  # else at the next start
             discard(store, change)
         raise
 
 
-def _insert(
-    connection: sqlite3.Connection, machine: str, bundle_hash: str, rows: Sequence[tuple[int, NewNormal]]
-) -> None:
-    connection.executemany(
-        "INSERT INTO normals (recording_id, machine, block, start_s, level_dbfs, mode, bundle_hash, vector,"
-        " spectrogram, descriptors) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                recording_id,
-                machine,
-                new.block,
-                new.start_s,
-                new.level_dbfs,
-                new.mode,
-                bundle_hash,
-                new.vector.astype(STORED).tobytes(),
-                new.spectrogram,
-                new.descriptors,
-            )
-            for recording_id, new in rows
-        ),
-    )
-
-
-def _discard_normals(store: Store, recording_id: int, bundle_hash: str) -> None:
-    """Delete the normals that a bundle made of a recording."""
+def _discard_normals(store: Store, recording_id: int, bundle_hash: str, change: str) -> None:
+    """Delete the normals that a bundle made of a recording, while this change is the one that writes them."""
     with store.reading() as connection:
-        found = connection.execute(
-            "SELECT id FROM normals WHERE recording_id = ? AND bundle_hash = ?", (recording_id, bundle_hash)
-        ).fetchall()
-    store.in_pieces(
-        [row[0] for row in found],
-        lambda connection, piece: connection.executemany(
-            "DELETE FROM normals WHERE id = ? AND recording_id = ? AND bundle_hash = ?",
-            ((each, recording_id, bundle_hash) for each in piece),
-        ),
-    )
+        found = rows.ids_of(connection, recording_id, bundle_hash)
+
+    def delete(connection: sqlite3.Connection, piece: Sequence[int]) -> None:
+        query = "SELECT 1 FROM out_of_use WHERE recording_id = ? AND bundle_hash = ? AND change = ?"
+        if connection.execute(query, (recording_id, bundle_hash, change)).fetchone() is not None:
+            connection.executemany("DELETE FROM normals WHERE id = ?", ((each,) for each in piece))
+
+    store.in_pieces(found, delete)
+
+
+def _added_meanwhile(machine: str) -> NormalsError:
+    return NormalsError("the same sound is being added by somebody else", where=machine, hint="try again")
 
 
 def _measure_anew(store: Store, planned: _Planned, bundle_hash: str) -> None:
@@ -288,31 +286,8 @@ def _measure_anew(store: Store, planned: _Planned, bundle_hash: str) -> None:
     )
 
 
-def _recording_id(connection: sqlite3.Connection, machine: str, new: NewRecording) -> int:
-    known = _known(connection, machine, new.sha256)
-    if known is not None:
-        return known
-    moment = clock.now().wall_ms if new.added_ms is None else new.added_ms
-    cursor = connection.execute(
-        "INSERT INTO recordings (machine, name, sha256, seconds, added_ms) VALUES (?, ?, ?, ?, ?)",
-        (machine, new.name, new.sha256, new.seconds, moment),
-    )
-    return int(cursor.lastrowid or 0)
-
-
-def _known(connection: sqlite3.Connection, machine: str, sha256: str) -> int | None:
-    query = "SELECT id FROM recordings WHERE machine = ? AND sha256 = ?"
-    row = connection.execute(query, (machine, sha256)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _is_unfinished(connection: sqlite3.Connection, recording_id: int, bundle_hash: str) -> bool:
-    query = "SELECT 1 FROM out_of_use WHERE recording_id = ? AND bundle_hash = ?"
-    return connection.execute(query, (recording_id, bundle_hash)).fetchone() is not None
-
-
 def _unfinished(store: Store, machine: str, bundle_hash: str, planned: Sequence[_Planned]) -> bool:
     """Return whether an earlier try has left something of these recordings."""
     with store.reading() as connection:
-        known = [_known(connection, machine, each.new.sha256) for each in planned]
-        return any(each is not None and _is_unfinished(connection, each, bundle_hash) for each in known)
+        known = [rows.known(connection, machine, each.new.sha256) for each in planned]
+        return any(each is not None and rows.is_unfinished(connection, each, bundle_hash) for each in known)

@@ -50,7 +50,7 @@ class Normals:
             "SELECT r.id, r.name, r.sha256, r.seconds, r.added_ms, COUNT(n.id) - COUNT(n.removed_ms) AS normals,"
             " COUNT(n.removed_ms) AS removed FROM recordings r LEFT JOIN normals n ON n.recording_id = r.id"
             " AND n.bundle_hash = COALESCE(?, n.bundle_hash) AND NOT EXISTS (SELECT 1 FROM out_of_use o WHERE"
-            "  o.recording_id = n.recording_id AND o.bundle_hash = n.bundle_hash AND o.machine = n.machine)"
+            "  o.recording_id IN (0, n.recording_id) AND o.bundle_hash = n.bundle_hash AND o.machine = n.machine)"
             " WHERE r.machine = ? GROUP BY r.id HAVING COUNT(n.id) > 0 OR NOT EXISTS (SELECT 1 FROM out_of_use o"
             "  WHERE o.recording_id = r.id AND o.machine = r.machine) ORDER BY r.id",
             (self.bundle_hash(), self.machine),

@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_monitor.errors import NormalsError, StorageError
-from edge_monitor.memory.changes import NewRecording, add_all
-from edge_monitor.memory.normal import NewNormal, bundle_mismatch
+from edge_monitor.memory.changes import add_all
+from edge_monitor.memory.normal import NewNormal, NewRecording, bundle_mismatch
 
 if TYPE_CHECKING:
     from pathlib import Path

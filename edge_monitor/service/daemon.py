@@ -220,6 +220,7 @@ class Daemon(Node):
             self._drain()
         self.stop()
         self.hearing.join(2.0)
+        self.desk.settle(timeout_s=1.0)
         self.explainer.close(timeout_s=1.0)
         self.narrator.close()
         self._indexer.join(0.0)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from edge_monitor.store.store import Store
 
 
+_AT_ONCE = 200  # rows deleted in one commit
+
+
 class StoredOutbox:
     """Acknowledgements are gathered while the writer is busy: one commit deletes all that have come in."""
 
@@ -25,7 +28,7 @@ class StoredOutbox:
         self._lock = threading.Lock()
         self._acknowledged: list[int] = []
         self._deleting: list[int] = []
-        self._undeleted: list[int] = []
+        self._submitted = False  # a write that deletes is on its way
 
     def due(self, limit: int, after: int) -> Sequence[OutboxRow]:
         """Return at most `limit` rows that are not parked and have an id above `after`, oldest first."""
@@ -42,9 +45,8 @@ class StoredOutbox:
     def acknowledge(self, row_id: int) -> None:
         """Have the row deleted."""
         with self._lock:
-            first = not self._acknowledged
-            self._acknowledged += [*self._undeleted, row_id]
-            self._undeleted = []
+            self._acknowledged.append(row_id)
+            first, self._submitted = not self._submitted, True
         if first:
             self._store.submit(self._delete).add_done_callback(self._deleted)
 
@@ -54,11 +56,14 @@ class StoredOutbox:
 
     def _delete(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            self._deleting, self._acknowledged = self._acknowledged, []
+            self._deleting = self._acknowledged[:_AT_ONCE]
         Outbox(connection).acknowledge(self._deleting)
 
     def _deleted(self, done: Future[None]) -> None:
-        """Have rows that could not be deleted deleted with the next ones: delivered is delivered."""
-        if done.exception() is not None:
-            with self._lock:
-                self._undeleted.extend(self._deleting)
+        """Go on with what has come in meanwhile; what could not be deleted goes with that: delivered is delivered."""
+        with self._lock:
+            if done.exception() is None:
+                del self._acknowledged[: len(self._deleting)]
+            again = self._submitted = done.exception() is None and bool(self._acknowledged)
+        if again:
+            self._store.submit(self._delete).add_done_callback(self._deleted)

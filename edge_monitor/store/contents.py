@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_monitor.store.schema import version_of
+
 if TYPE_CHECKING:
     import sqlite3
+
+_COUNTS = (
+    "AND NOT EXISTS (SELECT 1 FROM out_of_use o WHERE o.machine = normals.machine AND"
+    " o.bundle_hash = normals.bundle_hash AND o.recording_id IN (0, normals.recording_id))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,15 @@ def contents(connection: sqlite3.Connection) -> Contents:
 
 
 def _machine(connection: sqlite3.Connection, name: str) -> MachineContents:
+    in_pieces = version_of(connection) >= 7  # noqa: PLR2004 - the schema since which some rows do not count yet
     (normals,) = connection.execute(
-        "SELECT count(*) FROM normals WHERE machine = ? AND removed_ms IS NULL", (name,)
+        f"SELECT count(*) FROM normals WHERE machine = ? AND removed_ms IS NULL {_COUNTS if in_pieces else ''}",  # noqa: S608 - constants of this file
+        (name,),
     ).fetchone()
-    (generations,) = connection.execute("SELECT count(*) FROM generations WHERE machine = ?", (name,)).fetchone()
+    (generations,) = connection.execute(
+        f"SELECT count(*) FROM generations WHERE machine = ? {'AND complete = 1' if in_pieces else ''}",  # noqa: S608 - as above
+        (name,),
+    ).fetchone()
     active = connection.execute(
         "SELECT number, bundle_hash FROM generations WHERE machine = ? AND active = 1", (name,)
     ).fetchone()

@@ -58,6 +58,7 @@ class Readers:
         self._changed = threading.Condition()
         self._idle: list[sqlite3.Connection] = []
         self._lent: dict[sqlite3.Connection, float] = {}  # since when, monotonic seconds
+        self._connecting = 0  # connections that are being opened
         self._closed = False
 
     @contextmanager
@@ -81,21 +82,34 @@ class Readers:
 
     def _take(self) -> tuple[sqlite3.Connection, bool]:
         with self._changed:
-            self._changed.wait_for(lambda: not self._closed)
-            connection, copy = self._idle.pop() if self._idle else None, False
-            if connection is None:
-                try:
-                    connection = database.connect(self._path, read_only=True, factory=ReadingConnection)
-                except DiskError:
-                    connection, copy = self._copied(self._path), True
-            self._lent[connection] = clock.now().monotonic_s
-            return connection, copy
+            if not self._changed.wait_for(lambda: not self._closed, _PATIENCE_S):
+                raise DiskError("the database is being rebuilt", where=str(self._path), hint="try again")
+            if self._idle:
+                connection = self._idle.pop()
+                self._lent[connection] = clock.now().monotonic_s
+                return connection, False
+            self._connecting += 1
+        opened: sqlite3.Connection | None = None
+        copy = False
+        try:
+            try:
+                opened = database.connect(self._path, read_only=True, factory=ReadingConnection)
+            except DiskError:
+                opened, copy = self._copied(self._path), True
+        finally:
+            with self._changed:
+                self._connecting -= 1
+                if opened is not None:
+                    self._lent[opened] = clock.now().monotonic_s
+                self._changed.notify_all()
+        return opened, copy
 
     @contextmanager
     def none(self) -> Iterator[None]:
         """Have no reading connection open during the body; new readers wait. Who reads for too long is ended."""
         with self._changed:
             self._closed = True
+            self._changed.wait_for(lambda: not self._connecting, 2 * _PATIENCE_S)
             if not self._changed.wait_for(lambda: not self._lent, _PATIENCE_S):
                 self._end(lambda _since_s: True)
             for connection in self._idle:
@@ -139,6 +153,6 @@ def translated(error: sqlite3.DatabaseError, path: Path) -> StorageError | None:
     """Return what a reader's error means to its caller; None when it is the caller's own mistake."""
     if database.is_damage(error):
         return database.opening_failed(error, path)
-    if database.is_interrupted(error):
+    if database.is_interrupted(error) or "closed database" in str(error):
         return DiskError("reading took too long and was ended", where=str(path), hint="try again")
     return None

@@ -194,6 +194,9 @@ CREATE TABLE out_of_use (            -- normals that do not count, marked as rem
   PRIMARY KEY (machine, bundle_hash, recording_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX normals_by_recording ON normals (recording_id, bundle_hash);
+CREATE INDEX members_by_normal ON generation_members (normal_id);
+DROP INDEX normals_by_machine; -- now with all that says what is in use: the rows themselves hold pictures
+CREATE INDEX normals_by_machine ON normals (machine, removed_ms, bundle_hash, recording_id);
 ALTER TABLE generations ADD COLUMN complete INTEGER NOT NULL DEFAULT 1; -- 0 while its members are being written
 """
 _STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH, _KINDS, _SCORER, _PIECES)  # step i leads from schema i to i + 1

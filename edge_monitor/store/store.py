@@ -91,14 +91,15 @@ class Store:
                 yield connection
         except sqlite3.DatabaseError as error:
             if database.is_damage(error) and self._writes:
-                self.writer.suspect()
+                self.writer.mend(str(error))
             if (told := translated(error, self.path)) is not None:
                 raise told from error
             raise
 
     def submit(self, write: Callable[[sqlite3.Connection], T], priority: Priority = Priority.STATE) -> Future[T]:
         """Send a change to the writer; see `Writer.submit`."""
-        return self.writer.submit(write, priority)
+        writer = self._writer or self.writer
+        return writer.submit(write, priority)
 
     def commit(self, write: Callable[[sqlite3.Connection], T], priority: Priority = Priority.STATE) -> T:
         """Send a change to the writer and return its result once committed. Raises what it raised.
@@ -143,7 +144,7 @@ class Store:
                 wrong = recovery.check_table(connection, table, give_up)
             if wrong:
                 log.error("storage.damage_found", table=table, wrong=wrong)
-                self.writer.suspect()
+                self.writer.mend(wrong)
                 return wrong
         return ""
 
@@ -154,12 +155,12 @@ class Store:
 
     def close(self) -> None:
         """Commit what is queued and close all; with the last connection the log is carried over and goes."""
-        with self._opening:
+        with self._opening:  # not longer: what follows a commit may submit another one, in the writer's thread
             self._closed = True
-            if self._checkpoints is not None:
-                self._checkpoints.stop()
-            if self._writer is not None:
-                self._writer.close()
-            self._readers.close()
-            if self._checkpoints is not None:
-                self._checkpoints.close()
+        if self._checkpoints is not None:
+            self._checkpoints.stop()
+        if self._writer is not None:
+            self._writer.close()
+        self._readers.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()

@@ -60,7 +60,7 @@ class Writer:
         self._reserved_s = clock.now().monotonic_s
         self._connection: sqlite3.Connection | None = None
         self._seen: tuple[int, int, int] | None = None  # device, inode and size of the open file
-        self._suspected = False
+        self._mending = False
         self._look_at_log()
         try:
             self._open(create=True)
@@ -104,11 +104,11 @@ class Writer:
         """Return why there is no database to write to; empty while there is one."""
         return "" if self._connection is not None else self.fault
 
-    def suspect(self) -> None:
-        """Have the database checked, and rebuilt if need be: somebody could not read it. Returns at once."""
-        if not self._suspected:
-            self._suspected = True
-            threading.Thread(target=self._check_again, name="database check", daemon=True).start()
+    def mend(self, damage: str) -> None:
+        """Have the database rebuilt: somebody met damage. Returns at once."""
+        if not self._mending:
+            self._mending = True
+            self.submit(partial(_meet, DamagedError(damage, where=str(self._path))))
 
     def close(self) -> None:
         """Commit what is queued, then close the database: with the last connection its log is carried over and goes."""
@@ -140,17 +140,6 @@ class Writer:
         """Tell when the file is not there any more, also while nothing is written."""
         if self._connection is not None and (gone := self._not_at_its_place()):
             self._let_go(gone)
-
-    def _check_again(self) -> None:
-        """Look beside the writer, which goes on meanwhile; what is found wrong is a write that meets it."""
-        try:
-            with self._readers.lend() as connection:
-                wrong = _wrong_with(connection)
-        except (sqlite3.DatabaseError, StorageError) as error:
-            wrong = str(error)
-        self._suspected = False
-        if wrong:
-            self.submit(partial(_meet, DamagedError(wrong, where=str(self._path))))
 
     def _commit(self, write: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
         try:
@@ -285,6 +274,7 @@ class Writer:
             tally = recovery.rebuild(self._path)
             self.fault = str(tally)
             log.error("storage.rebuilt", rows=tally.rows, lost_some_of=list(tally.incomplete), kept_as=tally.kept_as)
+            self._mending = False
             return self._use(database.connect(self._path, create=False))
 
 

@@ -88,7 +88,7 @@ def test_the_power_cuts_would_notice_lazy_commits(tmp_path: Path, enrolled_state
     package = tmp_path / "package"
     shutil.copytree(REPOSITORY / "edge_monitor", package / "edge_monitor", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "models", package / "models")
-    source = package / "edge_monitor/database.py"
+    source = package / "edge_monitor/store/database.py"
     eager = source.read_text()
     assert eager.count("synchronous=FULL") == 2, "once in the docstring, once in the code"
     source.write_text(eager.replace("PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from edge_monitor.errors import EdgeMonitorError, NormalsError, StorageError
 from edge_monitor.explain.spectrogram import MAX_STEPS, compact, expand
-from edge_monitor.memory.changes import NewRecording, add
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.changes import add
+from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import export_normals, import_normals
 from edge_monitor.store.store import Store

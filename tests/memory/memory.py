@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.memory import changes
-from edge_monitor.memory.changes import NewRecording
+from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.store import database
 

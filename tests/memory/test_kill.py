@@ -26,7 +26,8 @@ import numpy as np
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.generations import build_generation
 from edge_monitor.memory.normal import NewNormal
-from edge_monitor.memory.changes import NewRecording, add
+from edge_monitor.memory.changes import add
+from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.store.store import Store

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
-from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.memory import changes
-from edge_monitor.memory.changes import NewRecording
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.service.operations.explained import stored_explanations
 from edge_monitor.service.operations.normals import rebuild
@@ -125,6 +123,6 @@ def _rebuilt(node: Node, row: AlarmRow, reason: str, undo: Callable[[], object])
     """Build the next generation; when there can be none, `undo` what was changed."""
     try:
         return rebuild(node, row.machine, f"{reason} {row.alarm_id}")
-    except EdgeMonitorError:
+    except BaseException:
         undo()
         raise

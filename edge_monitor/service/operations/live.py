@@ -17,9 +17,8 @@ from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.errors import AudioError, ControlError
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory import changes
-from edge_monitor.memory.changes import NewRecording
 from edge_monitor.memory.leaveout import BLOCK_S, block_of
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
 from edge_monitor.service.healthy import acoustics_json

@@ -8,14 +8,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.capture.gate import learn_gate
-from edge_monitor.errors import EdgeMonitorError, NormalsError
+from edge_monitor.errors import NormalsError
 from edge_monitor.memory import changes
 from edge_monitor.memory.calibration import CalibrationSettings
-from edge_monitor.memory.changes import NewRecording
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
 from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
@@ -236,7 +235,7 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
         change(node.store, machine, ids)
         try:
             generation = rebuild(node, machine, "restore" if restoring else "remove")
-        except EdgeMonitorError:
+        except BaseException:
             undo(node.store, machine, ids)  # without a generation that fits, nothing was done
             raise
         answer["generation"] = generation.number

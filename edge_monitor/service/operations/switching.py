@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.encode.encoder import Encoder
-from edge_monitor.errors import AudioError, EdgeMonitorError, NormalsError
+from edge_monitor.errors import AudioError, NormalsError
 from edge_monitor.memory import changes
-from edge_monitor.memory.changes import NewRecording
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.service.clips import encode_clip
 from edge_monitor.service.kept_audio import KeptAudio
@@ -69,10 +68,13 @@ def reembed(node: Node, *, machine: str, bundle_hash: str) -> Answer:
         raise NormalsError(f"already enrolled with {node.bundle.name}", where=machine)
     try:
         built = rebuild(node, machine, "re-embed")
-    except EdgeMonitorError:
+    except BaseException:
         if used != bundle_hash:  # without a generation that fits, nothing was done
             node.commit(lambda connection: changes.use_bundle(connection, machine, used, instead_of=bundle_hash))
+            changes.remove_bundle(node.store, machine, bundle_hash)
         raise
+    if used != bundle_hash:
+        changes.remove_bundle(node.store, machine, used)
     yield describe(built)
 
 
