@@ -26,7 +26,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
 PIECE_S = 0.02  # a piece of long work writes for so long, and then commits: 50 ms are the limit
-PIECE_FRAMES = 128  # and so many pages, 0.5 MB: at 12 MB/s those take 44 ms to the disk
+PIECE_FRAMES = 64  # and so many pages, 0.25 MB: at 12 MB/s those take 22 ms to the disk
 _FIRST_PIECE = 16  # items, before it is known what one costs
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import export_normals, import_normals
 from edge_monitor.service.operations.normals import describe, rebuild
@@ -34,12 +34,6 @@ def export(node: Node, *, machine: str) -> Answer:
 def import_(node: Node, *, machine: str, content: str) -> Answer:
     """Take in the normals of a portable file and build the next generation; yield what was done."""
     node.machine(machine)
-    with tempfile.TemporaryDirectory(dir=node.state_dir.path) as folder:
-        path = Path(folder) / "normals"
-        path.write_bytes(unpack_bytes(content))
-        try:
-            moved = import_normals(node.store, machine, path, bundle_hash=node.bundle.bundle_hash)
-        except EdgeMonitorError as error:
-            error.where = "the imported file" if error.where == str(path) else error.where
-            raise
-        yield {**asdict(moved), **describe(rebuild(node, machine, "import"))}
+    file = io.BytesIO(unpack_bytes(content))
+    moved = import_normals(node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash)
+    yield {**asdict(moved), **describe(rebuild(node, machine, "import"))}
