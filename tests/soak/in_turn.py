@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from tests.soak.operations import Operation, Sizes
 
 TIDIES_S = 12.0  # after the start of the daemon: its retention comes while the machines alarm
-SLACK_S = 0.1
+# The promise is 100 ms, held to by `make soak`, which runs alone; in the suite three other files run beside this one.
+SLACK_S = 0.1 if os.environ.get("EDGE_MONITOR_SOAK_SIZES") == "full" else 1.0
 
 
 @dataclass
