@@ -17,7 +17,7 @@ from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
 from edge_monitor.records import EventKind
-from edge_monitor.store.writer import Priority
+from edge_monitor.store.jobs import Priority
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -13,8 +13,9 @@ from edge_monitor import clock
 from edge_monitor.errors import StorageError
 from edge_monitor.store import database, recovery
 from edge_monitor.store.checkpoints import Checkpoints
+from edge_monitor.store.jobs import Priority
 from edge_monitor.store.readers import Readers, translated
-from edge_monitor.store.writer import Priority, Writer
+from edge_monitor.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import queue
 import sqlite3
 import threading
 from concurrent.futures import Future
-from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +13,7 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.errors import DamagedError, DiskError, StorageError
 from edge_monitor.store import database, recovery
+from edge_monitor.store.jobs import Jobs, Priority
 from edge_monitor.store.reserve import Reserve
 
 if TYPE_CHECKING:
@@ -30,19 +28,10 @@ log = structlog.get_logger()
 _RESERVE_EVERY_S = 60.0  # how often the reserve is taken again once it was let go
 _LOOK_S = 15.0  # how often an idle writer looks whether its file is still there
 _CUT = "the database has been cut short"
-_REST = (1 << 62, 0)  # sorts behind every job
-
-
-class Priority(IntEnum):
-    """Who goes first when several writes wait."""
-
-    ALARM = 0  # alarms and their messages
-    STATE = 1  # what keeps the state of the node: acknowledgements, scores, what a person has asked for
-    WORK = 2  # pieces of long work
 
 
 class Writer:
-    """Runs each submitted write in a transaction of its own; of one priority in order of submission.
+    """Runs each submitted write in a transaction of its own.
 
     A disk that takes nothing makes writes fail, not the thread: each next one tries anew. A damaged database is rebuilt
     from what can be read of it; one that is gone is waited for. `fault` says what was found last, empty when all was
@@ -67,10 +56,7 @@ class Writer:
         except DiskError as error:
             self.fault = str(error)
             log.error("storage.not_opened", reason=self.fault)
-        self._closing = threading.Lock()
-        self._closed = False
-        self._numbers = itertools.count()
-        self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = queue.PriorityQueue()
+        self._jobs = Jobs()
         self.thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self.thread.start()
 
@@ -92,11 +78,8 @@ class Writer:
             else:
                 future.set_result(result)
 
-        with self._closing:
-            if self._closed:
-                future.set_exception(StorageError("the database is closed", where=str(self._path)))
-            else:
-                self._jobs.put((priority, next(self._numbers), job))
+        if not self._jobs.put(priority, job):
+            future.set_exception(StorageError("the database is closed", where=str(self._path)))
         return future
 
     @property
@@ -112,22 +95,15 @@ class Writer:
 
     def close(self) -> None:
         """Commit what is queued, then close the database: with the last connection its log is carried over and goes."""
-        with self._closing:
-            self._closed = True
-            self._jobs.put((*_REST, None))
+        self._jobs.end()
         self.thread.join()
         self._readers.close()
         if self._connection is not None:
             self._connection.close()
 
     def _run(self) -> None:
-        while True:
-            try:
-                _, _, job = self._jobs.get(timeout=_LOOK_S)
-            except queue.Empty:
-                job = self._look
-            if job is None:
-                return
+        while not self._jobs.ended:
+            job = self._jobs.get(_LOOK_S) or self._look
             self.busy_since_s = clock.now().monotonic_s
             try:
                 job()

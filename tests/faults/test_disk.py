@@ -22,8 +22,8 @@ from edge_monitor.service.doctor.storage import look_at_database, look_at_disk
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.state_dir import StateDir
 from edge_monitor.store.database import FILE_NAME
+from edge_monitor.store.jobs import Priority
 from edge_monitor.store.store import Store
-from edge_monitor.store.writer import Priority
 from tests.broker import wait_until
 from tests.faults.oracle import Plant
 from tests.faults.preload import preloaded

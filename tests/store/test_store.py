@@ -12,8 +12,8 @@ import pytest
 
 from edge_monitor.errors import DamagedError, DiskError, StorageError
 from edge_monitor.store import checkpoints, database, store, writer
+from edge_monitor.store.jobs import Priority
 from edge_monitor.store.store import Store
-from edge_monitor.store.writer import Priority
 from tests.broker import wait_until
 
 if TYPE_CHECKING:
@@ -47,25 +47,28 @@ def log_bytes(opened: Store) -> int:
     return opened.path.with_name(f"{opened.path.name}-wal").stat().st_size
 
 
-def test_alarms_go_before_all_that_waits(opened: Store) -> None:
-    """While one write holds the writer others queue up; the alarm is the next, pieces of long work are the last."""
+def test_alarms_go_before_all_that_waits_and_yet_nobody_waits_for_ever(opened: Store) -> None:
+    """While one write holds the writer others queue up: an alarm is the next, then every other one, work seldom."""
     order: list[str] = []
-    held = threading.Event()
-    opened.submit(lambda _: held.wait(10.0))
+    began, held = threading.Event(), threading.Event()
+    opened.submit(lambda _: (began.set(), held.wait(10.0)))
+    assert began.wait(10.0)
     waiting = [
         opened.submit(lambda _, name=name: order.append(name), priority)  # type: ignore[misc] # name is bound
         for name, priority in (
             ("piece", Priority.WORK),
             ("score", Priority.STATE),
             ("second piece", Priority.WORK),
+            ("second score", Priority.STATE),
             ("alarm", Priority.ALARM),
             ("second alarm", Priority.ALARM),
+            ("third alarm", Priority.ALARM),
         )
     ]
     held.set()
     for each in waiting:
         each.result(10.0)
-    assert order == ["alarm", "second alarm", "score", "piece", "second piece"]
+    assert order == ["alarm", "score", "second alarm", "second score", "piece", "third alarm", "second piece"]
 
 
 def test_a_reading_connection_cannot_be_made_to_write(opened: Store) -> None:
