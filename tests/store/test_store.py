@@ -51,7 +51,12 @@ def test_alarms_go_before_all_that_waits_and_yet_nobody_waits_for_ever(opened: S
     """While one write holds the writer others queue up: an alarm is the next, then every other one, work seldom."""
     order: list[str] = []
     began, held = threading.Event(), threading.Event()
-    opened.submit(lambda _: (began.set(), held.wait(10.0)))
+
+    def hold(_connection: sqlite3.Connection) -> None:
+        began.set()
+        held.wait(10.0)
+
+    opened.submit(hold)
     assert began.wait(10.0)
     waiting = [
         opened.submit(lambda _, name=name: order.append(name), priority)  # type: ignore[misc] # name is bound
