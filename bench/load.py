@@ -27,10 +27,10 @@ from bench.node import ALERT, Family, configuration, enrol, running, sounds, sta
 from bench.pairs import Ratio
 from bench.part import need
 from bench.rows import NotMeasuredError, Row
-from edge_monitor import database
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.store import database
 from tests.broker import Broker, Subscriber, wait_until
 from tests.sound_server import missing, sound_server
 

@@ -301,6 +301,7 @@ class RetentionSettings(_Settings):
 
     evidence_max_mb: Annotated[int, Field(ge=1)] = Field(default=500, description="MB of evidence files")
     evidence_days: Positive = Field(default=90.0, description="age of evidence files, days")
+    alarms_max_mb: Annotated[int, Field(ge=1)] = Field(default=500, description="MB of alarms with their windows")
     alarm_days: Positive = Field(default=3650.0, description="age of ended alarms, days")
     score_days: Positive = Field(default=90.0, description="age of the minute aggregates, days")
     audio_max_mb: Annotated[int, Field(ge=1)] = Field(

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.audit import sitecustomize as audit
 from tests.sharing import made_once
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from tests.export.full_size import FullSize
 
 REPOSITORY = Path(__file__).parent.parent
+AUDIT = Path(__file__).parent / "audit"
 # A shell starts what runs in its background with Ctrl-C ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -30,6 +33,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             (i for i, part in enumerate(first) if part in item.path.relative_to(REPOSITORY).parts), len(first)
         )
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have every Python process of the tests note who opens a node's database for writing; see tests/audit."""
+    with tempfile.NamedTemporaryFile(prefix="em-writers-", delete=False) as note:
+        os.fchmod(note.fileno(), 0o666)  # some daemons run as another user
+    config.add_cleanup(Path(note.name).unlink)
+    os.environ[audit.NOTE] = note.name
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(AUDIT), os.environ.get("PYTHONPATH"))))
+    audit.watch()
+
+
+@pytest.fixture(autouse=True)
+def one_writer() -> Iterator[None]:
+    """Fail a test in which anything but the store opened a node's database for writing."""
+    note = Path(os.environ[audit.NOTE])
+    before = note.stat().st_size
+    yield
+    complaints = note.read_bytes()[before:].decode().splitlines()
+    assert not complaints, "\n".join(dict.fromkeys(complaints))
 
 
 @pytest.fixture(scope="session")

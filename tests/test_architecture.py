@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "edge_monitor"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = ("capture", "encode", "memory", "alarm", "explain", "deliver")
-SHARED = {"records", "errors", "clock", "config", "database", "durable", "credentials"}
+SHARED = {"records", "errors", "clock", "config", "durable", "credentials", "store"}
 OWN = {"config_file", "config_mistakes", "config_reference"}  # the configuration's own files, at the top level
 MOST_LINES = 350
 IMPORT_NAMES = {"paho-mqtt": "paho", "pillow": "PIL", "prometheus-client": "prometheus_client"}
@@ -54,8 +54,8 @@ def test_a_room_imports_only_what_rooms_share_and_itself(room: str) -> None:
 
 
 def test_what_rooms_share_imports_no_room() -> None:
-    """records, errors, clock, config and database know nothing of the rooms above them."""
-    for path in PACKAGE.glob("*.py"):
+    """Records, errors, clock, config and the store know nothing of the rooms above them."""
+    for path in (*PACKAGE.glob("*.py"), *(PACKAGE / "store").rglob("*.py")):
         for name in imports(path):
             if name.startswith("edge_monitor.") and path.name != "__main__.py":
                 assert name.split(".")[1] in SHARED | OWN, f"{named(path)} imports {name}"

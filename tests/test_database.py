@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from edge_monitor import database
+from edge_monitor.store import database, schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,11 +20,11 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
     """Its rows stay, and its layout is then that of a new one."""
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
-        for statement in database._statements(database._SCHEMA):
+        for statement in schema._statements(schema._SCHEMA):
             connection.execute(statement)
         connection.execute("PRAGMA user_version=1")
         connection.execute("INSERT INTO counters VALUES ('outbox_sent', 7)")
     with closing(database.connect(old)) as connection, closing(database.connect(new)) as fresh:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] == 6
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == 7
         assert connection.execute("SELECT value FROM counters WHERE name = 'outbox_sent'").fetchone()[0] == 7
         assert _layout(connection) == _layout(fresh)

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_json: bool) -> None:
-    """Write normals, generations and the configuration into FILE, and verify it.
+    """Write the whole database and the configuration into FILE, and verify it.
 
     Works while the daemon runs. Passwords that stand in the configuration are in FILE, too: only you can read it.
-    Alarms and messages are not in it (`alarms export`).
+    Evidence pictures are not in it.
     """
     from edge_monitor.config_file import load_settings
     from edge_monitor.errors import StorageError
-    from edge_monitor.service.backup_file import CONFIG, MEMORY, Manifest, audio_name, write_backup
+    from edge_monitor.service.backup_file import CONFIG, DATABASE, Manifest, audio_name, write_backup
     from edge_monitor.service.client import open_node
 
     settings = load_settings(config_path)
@@ -41,23 +41,29 @@ def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_
     with write_backup(file) as backup, open_node(settings) as ask:
         backup.add(CONFIG, len(configuration), [configuration])
         answer = ask("backup.memory")
-        head = next(answer)
-        backup.add(MEMORY, head["size"], _contents(answer))
+        head = next(item for item in answer if "size" in item)  # before it, signs of life
+        backup.add(DATABASE, head["size"], _contents(answer))
         for each in list(ask("backup.audio")) if with_audio else ():
             content = _contents(ask("backup.sound", machine=each["machine"], sha256=each["sha256"]))
             backup.add(audio_name(each["machine"], each["sha256"]), each["size"], content)
             sounds += 1
         manifest = Manifest.model_validate_json(head["manifest"])
         backup.finish(manifest)
+    if head["unfit"]:
+        click.echo(f"warning: a restore would refuse this backup: {head['unfit']}", err=True)
     machines = {name: about.model_dump() for name, about in manifest.machines.items()}
     size = file.stat().st_size
     if as_json:
-        click.echo(json.dumps({"file": str(file), "bytes": size, "machines": machines, "sounds": sounds}))
+        counts = {"alarms": manifest.alarms, "messages": manifest.messages, "sounds": sounds}
+        click.echo(
+            json.dumps({"file": str(file), "bytes": size, "machines": machines, **counts, "unfit": head["unfit"]})
+        )
         return
     click.echo(f"{file}: {size / 1e6:.1f} MB, verified")
     for name, about in manifest.machines.items():
         active = "not enrolled" if about.active is None else f"generation {about.active} of {about.generations}"
         click.echo(f"  {name}: {counted(about.normals, 'normal')}, {active}")
+    click.echo(f"  {counted(manifest.alarms, 'alarm')}, {counted(manifest.messages, 'message')} for the plant")
     if with_audio:
         click.echo(f"  kept sound: {counted(sounds, 'recording')}")
 

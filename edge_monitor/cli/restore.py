@@ -1,10 +1,11 @@
-"""`edge-monitor restore`: takes a backup in, while the daemon runs or not."""
+"""`edge-monitor restore`: puts a backup in the place of what a stopped node knows."""
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,24 +17,40 @@ from edge_monitor.service.counting import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge_monitor.config import Settings
     from edge_monitor.service.backup_file import Backup
-    from edge_monitor.service.client import Ask
+    from edge_monitor.service.node import Node
+    from edge_monitor.service.restoring import Restored
 
 
 @click.command("restore")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @config_option
-@click.option("--force", is_flag=True, help="Replace the normals that machines have already.")
+@click.option("--force", is_flag=True, help="Replace what the node knows already.")
+@click.option("--discard-old", is_flag=True, help="Delete what restores have replaced; without FILE nothing else.")
 @dry_run_option
 @json_option
-def command(*, file: Path, config_path: Path, force: bool, dry_run: bool, as_json: bool) -> None:
-    """Take normals and generations of a backup FILE into use, all or nothing; a running daemon goes over to them.
+def command(
+    *, file: Path | None, config_path: Path, force: bool, discard_old: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Put the database of a backup FILE in the place of the node's, all or nothing. The daemon must not run.
 
-    The configuration is written only where none is yet; one that is there stays.
+    The one that is replaced is kept beside it. The configuration is written only where none is yet.
     """
+    if file is None and (not discard_old or force or dry_run):
+        raise click.UsageError("give a FILE, or --discard-old alone")
+    answer: dict[str, Any] = {} if file is None else _answer(file, config_path, force=force, dry_run=dry_run)
+    if discard_old and not dry_run:
+        answer["discarded"] = _discard_old(config_path)
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        _show(answer)
+
+
+def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dict[str, Any]:
     from edge_monitor.config_file import load_settings
     from edge_monitor.service.backup_file import CONFIG, open_backup
-    from edge_monitor.service.client import open_node
 
     with open_backup(file) as backup:
         configuration = b"".join(backup.read(CONFIG))
@@ -41,72 +58,53 @@ def command(*, file: Path, config_path: Path, force: bool, dry_run: bool, as_jso
         answer["configuration"] = "kept" if config_path.exists() else "written"
         if config_path.exists() and config_path.read_bytes() == configuration:
             answer["configuration"] = "same"
-        with (
-            _configuration(config_path, configuration, dry_run=dry_run) as path,
-            open_node(load_settings(path)) as ask,
-        ):
-            answer["machines"] = _restore(backup, ask, force=force, dry_run=dry_run)
-            known = [each for each in answer["machines"] if each["known"] and each["configured"]]
-            answer["needs_force"] = bool(known) and not force
-            if not dry_run:
-                answer["sounds"] = _restore_audio(backup, ask)
-    if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        _show(answer)
+        with _configuration(config_path, configuration, dry_run=dry_run) as path:
+            settings = load_settings(path)
+            return answer | (_planned(settings, backup) if dry_run else _restored(settings, backup, force=force))
 
 
-def _restore(backup: Backup, ask: Ask, *, force: bool, dry_run: bool) -> list[dict[str, Any]]:
+def _planned(settings: Settings, backup: Backup) -> dict[str, Any]:
+    """Say what would be done; a daemon may run."""
+    from edge_monitor.service.client import look_at_node
+    from edge_monitor.service.restoring import Restoring
+
+    with look_at_node(settings) as node, closing(Restoring(node, backup)) as restoring:
+        return asdict(restoring.change())
+
+
+def _restored(settings: Settings, backup: Backup, *, force: bool) -> dict[str, Any]:
+    from edge_monitor.service.client import open_stopped
+
+    with open_stopped(settings) as node:
+        done = _restore(node, backup, force=force)
+    carried = None if done.carried is None else asdict(done.carried)
+    return asdict(done.change) | {"carried_over": carried, "kept_as": done.kept_as, "sounds": done.sounds}
+
+
+def _restore(node: Node, backup: Backup, *, force: bool) -> Restored:
     from edge_monitor.errors import StorageError
-    from edge_monitor.service.backup_file import MEMORY
-    from edge_monitor.service.operations.wire import pack_bytes
+    from edge_monitor.service.restoring import Restoring
 
-    manifest = backup.manifest
-    machines = [
-        {
-            "machine": each["machine"],
-            "configured": each["configured"],
-            "normals": manifest.machines[each["machine"]].normals,
-            "replaces": each["normals"],
-            "known": bool(each["normals"] or each["generations"]),
-            "generation": None,
-        }
-        for each in ask("restore.plan", machines=list(manifest.machines))
-    ]
-    for each in machines:
-        if each["known"] and each["configured"] and not (force or dry_run):
-            raise StorageError(f"has {counted(each['replaces'], 'normal')} already", where=each["machine"],
-                               hint="--force replaces them, --dry-run shows what would be done")  # fmt: skip
-    if dry_run:
-        return machines
-    sha256, offset = manifest.files[MEMORY].sha256, 0
-    for part in backup.read(MEMORY):
-        list(ask("restore.upload", sha256=sha256, content=pack_bytes(part), offset=offset))
-        offset += len(part)
-    numbers = {each["machine"]: each["generation"] for each in ask("restore.memory", sha256=sha256, force=force)}
-    return [{**each, "generation": numbers.get(each["machine"])} for each in machines]
+    with closing(Restoring(node, backup)) as restoring:
+        change = restoring.change()
+        if change.needs_force and not force:
+            normals = sum(each.now.normals for each in change.machines)
+            known = f"{counted(normals, 'normal')} and {counted(change.alarms_now, 'alarm')}"
+            raise StorageError(
+                f"holds {known} already" if change.readable else "cannot be read",
+                where=str(node.state_dir.database),
+                hint="--force replaces it and keeps it beside, --dry-run shows what would be done",
+            )
+        return restoring.apply(change)
 
 
-def _restore_audio(backup: Backup, ask: Ask) -> int:
-    """Keep the backup's sound of configured machines; return how many recordings."""
-    from edge_monitor.service.backup_file import audio_name
-    from edge_monitor.service.operations.wire import pack_bytes
+def _discard_old(config_path: Path) -> list[str]:
+    from edge_monitor.config_file import load_settings
+    from edge_monitor.service.client import look_at_node
+    from edge_monitor.store.exchange import discard_kept
 
-    configured = {each["machine"] for each in ask("restore.plan", machines=list(backup.manifest.machines))
-                  if each["configured"]}  # fmt: skip
-    count = 0
-    for machine, sha256 in backup.audio:
-        if machine not in configured:
-            continue
-        name, offset = audio_name(machine, sha256), 0
-        size = backup.manifest.files[name].size
-        for part in backup.read(name):
-            last = offset + len(part) == size
-            list(ask("normals.keep", machine=machine, sha256=sha256, content=pack_bytes(part), offset=offset,
-                     last=last))  # fmt: skip
-            offset += len(part)
-        count += 1
-    return count
+    with look_at_node(load_settings(config_path)) as node:
+        return discard_kept(node.state_dir.database)
 
 
 @contextmanager
@@ -141,19 +139,45 @@ def _write_configuration(path: Path, content: bytes) -> None:
 
 
 def _show(answer: dict[str, Any]) -> None:
+    if "file" in answer:
+        for line in _lines(answer):
+            click.echo(line)
+    for name in answer.get("discarded", ()):
+        click.echo(f"deleted: {name}")
+    if answer.get("discarded") == []:
+        click.echo("nothing that a restore replaced is left")
+
+
+def _lines(answer: dict[str, Any]) -> Iterator[str]:
     what = {
         "kept": "the configuration that is there differs, and stays (`tar -xf FILE edge-monitor.toml` gets the other)",
         "same": "the configuration is the same",
         "written": "there was no configuration: the backup's is used",
     }
-    click.echo(f"{answer['file']}, made {answer['made']}: {what[answer['configuration']]}")
+    yield f"{answer['file']}, made {answer['made']}: {what[answer['configuration']]}"
     if answer["dry_run"] and answer["needs_force"]:
-        click.echo("only with --force, as there are normals already:")
+        yield "only with --force, as there is something to replace:"
+    would = "would be " if answer["dry_run"] else ""
     for each in answer["machines"]:
-        if not each["configured"]:
-            click.echo(f"  {each['machine']}: left out, it is not in the configuration")
-            continue
-        done = "would be restored" if answer["dry_run"] else "restored"
-        replaced = f", in the place of {each['replaces']}" if each["replaces"] else ""
-        generation = f"; generation {each['generation']} is active" if each["generation"] else ""
-        click.echo(f"  {each['machine']}: {counted(each['normals'], 'normal')} {done}{replaced}{generation}")
+        yield f"  {each['machine']}: {_machine_line(each, would)}"
+    alarms = f"{counted(answer['alarms_restored'], 'alarm')} {would}restored"
+    lost = f", {counted(answer['alarms_lost'], 'alarm')} that the backup does not know {would}set aside"
+    yield f"  {alarms}{lost if answer['alarms_lost'] else ''}"
+    if not answer["readable"]:
+        yield "  the present database cannot be read: nothing of it goes over"
+    if carried := answer.get("carried_over"):
+        messages, ongoing = counted(carried["messages"], "message"), counted(carried["alarms"], "alarm")
+        yield f"  taken over from the present database: {messages} for the plant, {ongoing}"
+    if answer.get("kept_as"):
+        yield f"  what was there is kept as {answer['kept_as']}; `edge-monitor restore --discard-old` deletes it"
+
+
+def _machine_line(each: dict[str, Any], would: str) -> str:
+    now, restored = each["now"], each["restored"]
+    normals = f"{counted(restored['normals'], 'normal')} {would}restored"
+    replaced = f", in the place of {now['normals']}" if now["normals"] else ""
+    generation = (
+        f"; generation {restored['active']} of {restored['generations']} is active" if restored["active"] else ""
+    )
+    unused = "" if each["configured"] else "; not in the configuration, so it is not listened to"
+    return f"{normals}{replaced}{generation}{unused}"

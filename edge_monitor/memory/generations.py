@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_monitor import clock
-from edge_monitor.database import transaction
-from edge_monitor.errors import NormalsError
+from edge_monitor.errors import NormalsError, StorageError
 from edge_monitor.memory.calibration import Calibration, CalibrationSettings, calibrate
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.normal import bundle_mismatch
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scaler import Metric, MetricSpec, Scaler
 from edge_monitor.memory.scorers import fit, scorer_name
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from edge_monitor.store.store import Store
 
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
 _ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
@@ -48,7 +51,7 @@ class Generation:
 
 
 def build_generation(
-    connection: sqlite3.Connection,
+    store: Store,
     machine: str,
     *,
     bundle_hash: str,
@@ -60,43 +63,44 @@ def build_generation(
 ) -> int:
     """Freeze the normals in use as the machine's next generation, activate it, return its number.
 
-    The threshold is computed first, outside any transaction, so that no other writer waits; set, statistics and
-    threshold are then written and activated in one. A normal added meanwhile starts it over.
+    The threshold is computed first; the generation and its members are then written in short commits, and the last one
+    activates it. Normals that changed meanwhile start it over.
     Raises NormalsError with fewer than k + 1 normals, BundleMismatchError when they come from another bundle.
     """
-    store = NormalStore(connection, machine)
     for _ in range(_ATTEMPTS):
-        members = store.ids()
-        if len(members) < k + 1:
-            raise NormalsError(f"not enrolled: {len(members)} normals, needs at least {k + 1}", where=machine,
-                               hint="enrol more normal sound")  # fmt: skip
-        found = store.bundle_hash()
-        if found is not None and found != bundle_hash:
-            raise bundle_mismatch(machine, (found, bundle_hash))
-        vectors = store.vectors(members)  # (n, dim)
-        calibration = calibrate(vectors, store.layout(members), spec, settings, k=k)
-        fitted = fit(None, vectors, spec, k)
-        with transaction(connection):
-            if store.ids() == members:
-                generation = Generation(
-                    machine=machine,
-                    number=_next_number(connection, machine),
-                    created_ms=clock.now().wall_ms,
-                    bundle_hash=bundle_hash,
-                    metric="euclidean" if fitted.scaler.scale is None else "standardized-euclidean",
-                    scorer=fitted.name,
-                    bands=spec.bands,
-                    k=k,
-                    scaler=fitted.scaler,
-                    threshold=calibration.threshold,
-                    calibration=calibration,
-                    gate_dbfs=gate_dbfs,
-                    reason=reason,
-                    active=True,
-                    members=members,
+        with store.reading() as connection:
+            normals = Normals(connection, machine)
+            state, members, found = normals.state(), normals.ids(), normals.bundle_hash()
+            if len(members) < k + 1:
+                raise NormalsError(
+                    f"not enrolled: {len(members)} normals, needs at least {k + 1}",
+                    where=machine,
+                    hint="enrol more normal sound",
                 )
-                _write(connection, generation)
-                return generation.number
+            if found is not None and found != bundle_hash:
+                raise bundle_mismatch(machine, (found, bundle_hash))
+            vectors, layout = normals.vectors(members), normals.layout(members)  # (n, dim)
+        calibration = calibrate(vectors, layout, spec, settings, k=k)
+        fitted = fit(None, vectors, spec, k)
+        generation = Generation(
+            machine=machine,
+            number=0,  # until it is written
+            created_ms=clock.now().wall_ms,
+            bundle_hash=bundle_hash,
+            metric="euclidean" if fitted.scaler.scale is None else "standardized-euclidean",
+            scorer=fitted.name,
+            bands=spec.bands,
+            k=k,
+            scaler=fitted.scaler,
+            threshold=calibration.threshold,
+            calibration=calibration,
+            gate_dbfs=gate_dbfs,
+            reason=reason,
+            active=True,
+            members=members,
+        )
+        if number := _written(store, generation, state):
+            return number
     raise NormalsError("normals keep changing while a generation is built", where=machine, hint="try again")
 
 
@@ -105,25 +109,94 @@ def _next_number(connection: sqlite3.Connection, machine: str) -> int:
     return 1 + int(row[0] or 0)
 
 
-def _write(connection: sqlite3.Connection, new: Generation) -> None:
-    connection.execute("UPDATE generations SET active = 0 WHERE machine = ?", (new.machine,))
-    connection.execute(
-        "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, scorer, bands, k,"
-        " mean, scale, threshold, calibration, gate_dbfs, reason, active)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (new.machine, new.number, new.created_ms, new.bundle_hash, new.metric, new.scaler.normalization, new.scorer,
-         new.bands, new.k, _bytes(new.scaler.mean), _bytes(new.scaler.scale), new.threshold,
-         new.calibration.to_json(), new.gate_dbfs, new.reason, new.active),
-    )  # fmt: skip
-    connection.executemany(
-        "INSERT INTO generation_members (machine, number, normal_id) VALUES (?, ?, ?)",
-        ((new.machine, new.number, normal_id) for normal_id in new.members),
+def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
+    """Write and activate a generation; return its number, 0 when other normals are in use than `state` says."""
+
+    def begin(connection: sqlite3.Connection) -> int:
+        number = _next_number(connection, new.machine)
+        connection.execute(
+            "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, scorer, bands,"
+            " k, mean, scale, threshold, calibration, gate_dbfs, reason, active, complete)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
+            (
+                new.machine,
+                number,
+                new.created_ms,
+                new.bundle_hash,
+                new.metric,
+                new.scaler.normalization,
+                new.scorer,
+                new.bands,
+                new.k,
+                _bytes(new.scaler.mean),
+                _bytes(new.scaler.scale),
+                new.threshold,
+                new.calibration.to_json(),
+                new.gate_dbfs,
+                new.reason,
+            ),
+        )
+        return number
+
+    def members(connection: sqlite3.Connection, piece: Sequence[int]) -> None:
+        connection.executemany(
+            "INSERT INTO generation_members (machine, number, normal_id) VALUES (?, ?, ?)",
+            ((new.machine, number, normal_id) for normal_id in piece),
+        )
+
+    def finish(connection: sqlite3.Connection) -> bool:
+        if Normals(connection, new.machine).state() != state:
+            return False
+        connection.execute("UPDATE generations SET active = 0 WHERE machine = ?", (new.machine,))
+        connection.execute(
+            "UPDATE generations SET active = 1, complete = 1 WHERE machine = ? AND number = ?", (new.machine, number)
+        )
+        return True
+
+    number = store.commit(begin)
+    done = False
+    try:
+        store.in_pieces(new.members, members)
+        done = store.commit(finish)
+    finally:
+        if not done:
+            with suppress(sqlite3.Error, StorageError):  # else at the next start
+                discard(store, new.machine, number)
+    return number if done else 0
+
+
+def unfinished(store: Store) -> tuple[tuple[str, int], ...]:
+    """Return machine and number of the generations that were being written when the last run ended."""
+    with store.reading() as connection:
+        rows = connection.execute("SELECT machine, number FROM generations WHERE complete = 0").fetchall()
+    return tuple((row["machine"], row["number"]) for row in rows)
+
+
+def discard(store: Store, machine: str, number: int) -> None:
+    """Delete what was written of a generation that is not whole."""
+    own = (machine, number)
+    with store.reading() as connection:
+        query = "SELECT normal_id FROM generation_members WHERE machine = ? AND number = ?"
+        members = [row[0] for row in connection.execute(query, own)]
+    store.in_pieces(
+        members,
+        lambda connection, piece: connection.executemany(
+            "DELETE FROM generation_members WHERE machine = ? AND number = ? AND normal_id = ?",
+            ((*own, each) for each in piece),
+        ),
+    )
+    store.commit(
+        lambda connection: connection.execute(
+            "DELETE FROM generations WHERE machine = ? AND number = ? AND complete = 0", own
+        )
     )
 
 
 def list_generations(connection: sqlite3.Connection, machine: str) -> tuple[Generation, ...]:
     """Return every generation of a machine, oldest first."""
-    rows = connection.execute("SELECT * FROM generations WHERE machine = ? ORDER BY number", (machine,)).fetchall()
+    rows = connection.execute(
+        "SELECT * FROM generations WHERE machine = ? AND complete = 1 ORDER BY number", (machine,)
+    ).fetchall()
     return tuple(_read(connection, row) for row in rows)
 
 
@@ -133,15 +206,18 @@ def active_generation(connection: sqlite3.Connection, machine: str) -> Generatio
     return None if row is None else _read(connection, row)
 
 
-def activate(connection: sqlite3.Connection, machine: str, number: int) -> None:
+def activate(store: Store, machine: str, number: int) -> None:
     """Make a generation the active one, going back or forth. Raises NormalsError when it does not exist."""
-    with transaction(connection):
+
+    def write(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE generations SET active = 0 WHERE machine = ?", (machine,))
         changed = connection.execute(
-            "UPDATE generations SET active = 1 WHERE machine = ? AND number = ?", (machine, number)
+            "UPDATE generations SET active = 1 WHERE machine = ? AND number = ? AND complete = 1", (machine, number)
         )
         if changed.rowcount != 1:
             raise NormalsError(f"no generation {number}", where=machine, hint="see `edge-monitor generations list`")
+
+    store.commit(write)
 
 
 def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:

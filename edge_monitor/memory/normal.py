@@ -36,6 +36,17 @@ class NewNormal:
 
 
 @dataclass(frozen=True, slots=True)
+class NewRecording:
+    """A recording with its healthy windows, about to be remembered."""
+
+    name: str
+    sha256: str  # of the file's bytes, of the vectors when live: makes it idempotent
+    seconds: float
+    normals: Sequence[NewNormal]
+    added_ms: int | None = None  # wall clock, milliseconds; None: now
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
     """What became of one recording."""
 

@@ -6,21 +6,23 @@ import hashlib
 import os
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_monitor.database import transaction
 from edge_monitor.errors import NormalsError, StorageError
-from edge_monitor.memory.normal import NewNormal, bundle_mismatch
+from edge_monitor.memory.changes import add_all
+from edge_monitor.memory.normal import NewNormal, NewRecording, bundle_mismatch
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-    from edge_monitor.memory.normals import NormalStore
+    from edge_monitor.memory.normals import Normals
+    from edge_monitor.store.store import Store
 
 # A NumPy .npz archive of plain arrays, read without pickle: `about` (JSON as uint8: recordings and their windows),
 # `vectors` (n, dim) float32, `pictures` (all spectrograms joined, uint8) and `checksum` (SHA-256 of the other three).
@@ -70,7 +72,7 @@ class Moved:
     already: int  # recordings that were known (import)
 
 
-def export_normals(store: NormalStore, path: Path) -> Moved:
+def export_normals(store: Normals, path: Path) -> Moved:
     """Write all normals in use to `path`, with their recordings, places, levels, pictures and descriptors.
 
     Raises NormalsError when there are none, StorageError when the file cannot be written.
@@ -110,13 +112,16 @@ def export_normals(store: NormalStore, path: Path) -> Moved:
     return Moved(len(recordings), len(normals), already=0)
 
 
-def import_normals(store: NormalStore, path: Path, *, bundle_hash: str | None = None) -> Moved:
-    """Add every recording of an exported file that is not known yet, all in one transaction.
+def import_normals(
+    store: Store, machine: str, file: Path | BinaryIO, *, where: str = "", bundle_hash: str | None = None
+) -> Moved:
+    """Add every recording of an exported file (named `where` to a person) that is not known yet, all of them or none.
 
     Raises NormalsError when the file is not a whole export, BundleMismatchError when it comes from another bundle than
     `bundle_hash` (the node's) or than the normals in use.
     """
-    parts = _open(path)
+    where = where or str(file)
+    parts = _open(file, where)
     try:
         about = _About.model_validate_json(parts["about"].tobytes())
         normals = _windows(about.windows, parts["vectors"], parts["pictures"].tobytes())
@@ -124,37 +129,38 @@ def import_normals(store: NormalStore, path: Path, *, bundle_hash: str | None = 
         for window, normal in zip(about.windows, normals, strict=True):
             by_recording.setdefault(window.recording, []).append(normal)
         if bundle_hash not in (None, about.bundle_hash):
-            raise bundle_mismatch(str(path), (about.bundle_hash, str(bundle_hash)))
-        with transaction(store.connection):
-            added = [
-                store.insert(entry.name, entry.sha256, entry.seconds, by_recording[entry.id],
-                             bundle_hash=about.bundle_hash, thin=False, added_ms=entry.added_ms)
-                for entry in about.recordings
-            ]  # fmt: skip
+            raise bundle_mismatch(where, (about.bundle_hash, str(bundle_hash)))
+        recordings = [
+            NewRecording(entry.name, entry.sha256, entry.seconds, by_recording[entry.id], entry.added_ms)
+            for entry in about.recordings
+        ]
+        added = add_all(store, machine, recordings, bundle_hash=about.bundle_hash, thin=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _unusable(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise _unusable(where, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (ValueError, KeyError) as error:
-        raise _unusable(path, f"{type(error).__name__}: {error}") from error
+        raise _unusable(where, f"{type(error).__name__}: {error}") from error
     return Moved(len(about.recordings), sum(a.count for a in added), already=sum(a.already for a in added))
 
 
-def _open(path: Path) -> dict[str, NDArray[np.generic]]:
+def _open(file: Path | BinaryIO, where: str) -> dict[str, NDArray[np.generic]]:
     """Return the file's parts, their checksum verified before anything is made of them."""
     try:
-        with zipfile.ZipFile(path) as archive:  # stored, not compressed: nothing can be larger than the file
+        with zipfile.ZipFile(file) as archive:  # stored, not compressed: nothing can be larger than the file
             entries = archive.infolist()
             if {e.filename for e in entries} != _MEMBERS or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
-                raise _unusable(path, "other parts than an export has")
-        with np.load(path, allow_pickle=False) as archive:
+                raise _unusable(where, "other parts than an export has")
+        if not isinstance(file, Path):
+            file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
             parts = {name: archive[name] for name in _PARTS}
             checksum = archive["checksum"]
     except OSError as error:
-        raise NormalsError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+        raise NormalsError(f"cannot be read: {error.strerror or error}", where=where) from error
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise _unusable(path, str(error)) from error
+        raise _unusable(where, str(error)) from error
     if checksum.tobytes() != _checksum(parts).tobytes():
-        raise _unusable(path, "wrong checksum")
+        raise _unusable(where, "wrong checksum")
     return parts
 
 
@@ -187,5 +193,5 @@ def _checksum(parts: dict[str, NDArray[np.generic]]) -> NDArray[np.uint8]:
     return np.frombuffer(digest.digest(), dtype=np.uint8)
 
 
-def _unusable(path: Path, why: str) -> NormalsError:
-    return NormalsError(f"not a whole export of normals: {why}", where=str(path), hint="export it again")
+def _unusable(where: str, why: str) -> NormalsError:
+    return NormalsError(f"not a whole export of normals: {why}", where=where, hint="export it again")

@@ -12,7 +12,7 @@ from edge_monitor.memory.cache import IndexFile
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.index import ExactIndex, HnswIndex
 from edge_monitor.memory.normal import bundle_mismatch
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorers import EQUATION_1, judge
 from edge_monitor.records import Neighbour
 
@@ -91,7 +91,7 @@ def load_scorer(connection: sqlite3.Connection, machine: str, state_dir: Path, *
     generation = active_generation(connection, machine)
     if generation is None:
         return None
-    store = NormalStore(connection, machine)
+    store = Normals(connection, machine)
     raw = store.vectors(generation.members)  # (n, dim)
     wanted = set(generation.members)
     by_id = {normal.id: normal for normal in store.normals(removed=True) if normal.id in wanted}

@@ -17,6 +17,7 @@ from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
 from edge_monitor.records import EventKind
+from edge_monitor.store.jobs import Priority
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from edge_monitor.service.pipeline import Proof
 
 log = structlog.get_logger()
+AT_ONCE = 64  # entries in one commit: those that come while the disk is busy share an fsync
 WAITING = 1000  # entries kept in memory while the disk fails; a few kB each
 RETRY_S = 5.0
 PATIENCE_S = 10.0  # a disk that takes longer over a commit is told of, and so are the alarms that wait for it
@@ -45,7 +47,9 @@ class _Entry:
 
 
 class AlarmDesk:
-    """Commits one entry after the other. While the disk fails, alerts go out from memory and are written later.
+    """Commits entries in order, all that wait at once.
+
+    While the disk fails, alerts go out from memory and are written later.
 
     `not_stored` counts the entries that had to be given up: too many waited, or they did not fit what is stored.
     """
@@ -54,10 +58,12 @@ class AlarmDesk:
         self._daemon = daemon
         self._changed = threading.Condition()
         self._waiting: deque[_Entry] = deque()
-        self._writing = False  # the first entry is with the storage thread
+        self._writing = False  # a write is on its way
+        self._in_hand = 0  # entries, the first ones, that it is to write
+        self._apart = 0  # entries to commit one by one: some of them cannot be written together with the others
         self._writing_since_s = 0.0
         self._fault = ""  # why alarms cannot be written
-        self._notice = daemon.storage.fault  # what else is wrong with the disk
+        self._notice = daemon.writer.fault  # what else is wrong with the disk
         self._retry_at_s = clock.now().monotonic_s + RETRY_S
         self.not_stored = 0
         daemon.board.storage_fault(self._notice)
@@ -73,6 +79,8 @@ class AlarmDesk:
 
     def retry(self) -> None:
         """Try again what the disk would not take, and lose patience with it; called every now and then."""
+        if (missing := self._daemon.writer.missing) and not (self._fault or self._notice):
+            self.note_disk(missing)
         with self._changed:
             now_s = clock.now().monotonic_s
             if self._writing:
@@ -83,7 +91,7 @@ class AlarmDesk:
                     return
                 if not self._waiting:  # no alarm waits: any write tells whether the disk is back
                     self._begin()
-                    self._daemon.storage.submit(_touch).add_done_callback(self._tried)
+                    self._daemon.store.submit(_touch).add_done_callback(self._tried)
                     return
         if slow:
             self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
@@ -121,7 +129,7 @@ class AlarmDesk:
             self._waiting.append(entry)
             lost = None
             if len(self._waiting) > WAITING:
-                place = 1 if self._writing else 0  # the first is with the storage thread
+                place = self._in_hand  # those before it are with the writer
                 lost = self._waiting[place]
                 del self._waiting[place]
                 self.not_stored += 1
@@ -137,10 +145,14 @@ class AlarmDesk:
             if self._writing or not self._waiting:
                 return
             self._begin()
-            entry = self._waiting[0]
-        self._daemon.storage.submit(
-            lambda connection: self._write(connection, entry), urgent=True
-        ).add_done_callback(self._settled)  # fmt: skip
+            self._in_hand = 1 if self._apart else min(len(self._waiting), AT_ONCE)
+            entries = [self._waiting[place] for place in range(self._in_hand)]
+
+        def write(connection: sqlite3.Connection) -> None:
+            for entry in entries:
+                self._write(connection, entry)
+
+        self._daemon.store.submit(write, Priority.ALARM).add_done_callback(self._settled)
 
     def _write(self, connection: sqlite3.Connection, entry: _Entry) -> None:
         event, mqtt, link = entry.event, self._daemon.settings.mqtt, self._daemon.link
@@ -169,24 +181,33 @@ class AlarmDesk:
         self._write_next()
 
     def _settled(self, done: Future[None]) -> None:
-        """Go on after an entry's write; runs in the storage thread, as all here that follows a write."""
+        """Go on after a write of entries; runs in the writer's thread, as all here that follows a write."""
         error = done.exception()
         hopeless = isinstance(error, (sqlite3.IntegrityError, StorageError))  # no later try would fare better
+        with self._changed:
+            written, self._in_hand = self._in_hand, 0
+            if hopeless and written > 1:  # of one of them, which shows when each is tried alone
+                self._writing, self._apart = False, written
+        if self._apart and written > 1:
+            self._write_next()
+            return
         if error is not None and not hopeless:
             self._on_fault(f"an alarm could not be written: {error}", writing=False)
             return
         with self._changed:
-            entry = self._waiting.popleft()
+            entries = [self._waiting.popleft() for _ in range(written)]
+            self._apart = max(0, self._apart - written)
             self.not_stored += hopeless
         self._answered()
-        if hopeless:
-            self._tell_not_stored(entry, str(error))
-        if entry.event is not None:
-            if not entry.told:
-                (self._tell_from_memory if hopeless else self._tell)(entry.event)
-            self._wake()
-            if error is None and entry.event.kind is EventKind.START:
-                self._daemon.explainer.explain(entry.event, entry.proof)
+        for entry in entries:
+            if hopeless:
+                self._tell_not_stored(entry, str(error))
+            if entry.event is not None:
+                if not entry.told:
+                    (self._tell_from_memory if hopeless else self._tell)(entry.event)
+                self._wake()
+                if error is None and entry.event.kind is EventKind.START:
+                    self._daemon.explainer.explain(entry.event, entry.proof)
         self._write_next()
 
     def _answered(self) -> None:

@@ -1,4 +1,4 @@
-"""A backup as a file: a plain tar of configuration, memory and kept sound, its manifest last, every byte hashed."""
+"""A backup as a file: a plain tar of configuration, database and kept sound, its manifest last, every byte hashed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-FORMAT = 1
-MANIFEST, CONFIG, MEMORY = "backup.json", "edge-monitor.toml", "memory.db"
+FORMAT = 2
+MANIFEST, CONFIG, DATABASE = "backup.json", "edge-monitor.toml", "edge-monitor.db"
+_DATABASES = {1: "memory.db", 2: DATABASE}  # by format; the first held normals and generations, and other tables empty
 CHUNK_BYTES = 1 << 20
 _AUDIO = re.compile(r"audio/([A-Za-z0-9_-]{1,64})/([0-9a-f]{64})\.flac")
 _MOST_MANIFEST_BYTES = 64 << 20
+_MOST_CONFIG_BYTES = 1 << 20  # it is read whole; ours have some kB
 
 
 class _Model(BaseModel):
@@ -57,6 +59,8 @@ class Manifest(_Model):
     site: str
     node: str
     bundle: str
+    alarms: int = Field(default=0, ge=0)
+    messages: int = Field(default=0, ge=0)  # that waited for the broker
     machines: dict[str, BackedUpMachine]
     files: dict[str, BackedUpFile] = Field(default_factory=dict)
 
@@ -102,8 +106,11 @@ def write_backup(path: Path) -> Iterator[BackupWriter]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"the backup cannot be written: {error.strerror}", where=str(path),
-                           hint="check the folder's owner and free space") from error  # fmt: skip
+        raise StorageError(
+            f"the backup cannot be written: {error.strerror}",
+            where=str(path),
+            hint="check the folder's owner and free space",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,15 @@ class Backup:
     def read(self, name: str) -> Iterator[bytes]:
         """Yield a member's bytes."""
         yield from _chunks_of(self._tar, name)
+
+    @property
+    def database(self) -> BackedUpFile:
+        """Return the database's size and hash."""
+        return self.manifest.files[_DATABASES[self.manifest.format]]
+
+    def read_database(self) -> Iterator[bytes]:
+        """Yield the database's bytes."""
+        return self.read(_DATABASES[self.manifest.format])
 
     @property
     def audio(self) -> list[tuple[str, str]]:
@@ -156,8 +172,13 @@ def _manifest(tar: tarfile.TarFile, path: Path) -> Manifest:
     except ValidationError as error:
         raise _unusable(path, f"its {MANIFEST} is none") from error
     if manifest.format > FORMAT:
-        raise StorageError(f"a backup of edge-monitor {manifest.version}, in a newer form", where=str(path),
-                           hint="upgrade edge-monitor")  # fmt: skip
+        raise StorageError(
+            f"a backup of edge-monitor {manifest.version}, in a newer form",
+            where=str(path),
+            hint="upgrade edge-monitor",
+        )
+    if manifest.format not in _DATABASES:
+        raise _unusable(path, f"its {MANIFEST} is none")
     return manifest
 
 
@@ -166,12 +187,18 @@ def _verify(backup: Backup, path: Path) -> None:
     members = backup._tar.getmembers()  # noqa: SLF001 - of this file's own class
     names = [member.name for member in members]
     files = backup.manifest.files
-    if sorted(names) != sorted([*files, MANIFEST]) or not {CONFIG, MEMORY} <= set(files):
+    wanted = {CONFIG, _DATABASES[backup.manifest.format]}
+    if sorted(names) != sorted([*files, MANIFEST]) or not wanted <= set(files):
         raise _unusable(path, "its files are not those of its manifest")
     for member in members:
-        if not member.isreg() or not (member.name in {CONFIG, MEMORY, MANIFEST} or _AUDIO.fullmatch(member.name)):
+        if not member.isreg() or not (member.name in {*wanted, MANIFEST} or _AUDIO.fullmatch(member.name)):
             raise _unusable(path, f"{member.name[:80]!r} does not belong into one")
+    if files[CONFIG].size > _MOST_CONFIG_BYTES:
+        raise _unusable(path, f"its {CONFIG} is none")
+    sizes = {member.name: member.size for member in members}
     for name, file in files.items():
+        if sizes[name] != file.size:
+            raise _unusable(path, f"{name} has another size than its manifest says")
         digest = hashlib.sha256()
         for chunk in backup.read(name):
             digest.update(chunk)

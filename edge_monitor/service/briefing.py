@@ -105,7 +105,7 @@ class Briefing:
         Those that are not kept are decoded together.
         """
         decoder = self._decoder_sha256()
-        with self._node.database() as connection:
+        with self._node.reading() as connection:
             known = [find_caption(connection, each.vector, decoder) for each in embeddings]
         new = [each for each, text in zip(embeddings, known, strict=True) if text is None]
         decoded = iter(self._captions().captions(new) if new else ())

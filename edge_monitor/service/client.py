@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edge_monitor.errors import StorageError
 from edge_monitor.service import control
 from edge_monitor.service.node import Node
 from edge_monitor.service.operations.verbs import answer
@@ -43,18 +44,60 @@ def open_node(settings: Settings) -> Iterator[Ask]:
 
         yield ask_daemon
         return
-    os.umask(PRIVATE_UMASK)
-    state_dir.create()
-    with ExitStack() as stack:
-        with state_dir.as_owner():
-            stack.enter_context(state_dir.lock())
-        node = Node(settings)
+    with _alone(state_dir, settings) as node:
 
         def ask_alone(verb: str, **arguments: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - any JSON type
             with state_dir.as_owner():
                 yield from answer(node, verb, arguments)
 
         yield ask_alone
+
+
+@contextmanager
+def open_stopped(settings: Settings) -> Iterator[Node]:
+    """Yield this configuration's node while no daemon runs, and none can start; root works as the directory's owner.
+
+    Raises StorageError when a daemon runs, or the state directory cannot be used.
+    """
+    state_dir = StateDir.of(settings.node)
+    connection = control.connect(state_dir.control_socket)
+    if connection is not None:
+        connection.close()
+        raise StorageError(
+            "the daemon runs", where=str(state_dir.path), hint="stop it first: `systemctl stop edge-monitor`"
+        )
+    with _alone(state_dir, settings) as node, state_dir.as_owner():
+        yield node
+
+
+@contextmanager
+def look_at_node(settings: Settings) -> Iterator[Node]:
+    """Yield this configuration's node to be looked at, whether a daemon runs or not; root works as its owner."""
+    state_dir = StateDir.of(settings.node)
+    os.umask(PRIVATE_UMASK)
+    state_dir.create()
+    with state_dir.as_owner():
+        node = Node(settings, writes=False)
+        with node.store:
+            yield node
+
+
+@contextmanager
+def _alone(state_dir: StateDir, settings: Settings) -> Iterator[Node]:
+    os.umask(PRIVATE_UMASK)
+    state_dir.create()
+    with ExitStack() as stack:
+        with state_dir.as_owner():
+            stack.enter_context(state_dir.lock())
+        node = Node(settings)
+        stack.callback(_close, node, state_dir)
+        yield node
+
+
+def _close(node: Node, state_dir: StateDir) -> None:
+    """Close the database as whoever owns it."""
+    with state_dir.as_owner():
+        node.store.close()
 
 
 def last(items: Iterator[dict[str, Any]]) -> dict[str, Any]:

@@ -35,16 +35,15 @@ from edge_monitor.service.operations.verbs import answer
 from edge_monitor.service.pipeline import Learnt, MachinePipeline
 from edge_monitor.service.plant_link import PlantLink
 from edge_monitor.service.state_dir import PRIVATE_UMASK
-from edge_monitor.service.storage import StorageThread
-from edge_monitor.service.supervision import SupervisedThread
+from edge_monitor.service.supervision import SupervisedThread, storage
 from edge_monitor.service.taps import Taps
 from edge_monitor.service.timed_encoder import TimedEncoder
 from edge_monitor.service.timekeeper import Timekeeper
+from edge_monitor.service.unfinished import Unfinished
 from edge_monitor.service.watchdog import Progress, stuck
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from edge_monitor.capture.source import Source
     from edge_monitor.config import Settings
@@ -105,10 +104,6 @@ class Daemon(Node):
         """Return True as soon as a stop was asked for, False after `seconds`."""
         return self._stop.wait(seconds)
 
-    def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `write` in the storage thread, in a transaction of its own, and return its result once committed."""
-        return self.storage.submit(write).result()
-
     @property
     def started_s(self) -> float:
         """Return when it started, monotonic seconds."""
@@ -149,8 +144,9 @@ class Daemon(Node):
         for source in self._sources:
             stack.callback(source.close)
         self._live = frozenset(machine for source in self._sources if source.live for machine in source.machines)
-        self.storage = StorageThread(self.state_dir.database)
-        stack.callback(self.storage.close)
+        stack.enter_context(self.store)
+        self.writer = self.store.writer
+        self._unfinished = Unfinished(self.store)
         if self.settings.mqtt is not None:
             self.link = PlantLink(self, self.settings.mqtt, self._told_running)
             stack.callback(self.link.close)
@@ -172,13 +168,15 @@ class Daemon(Node):
             self.link.start()
         self.explainer.start()
         self.narrator.start()
+        self.housekeeping.start()
+        stack.callback(self.housekeeping.close)
         # Last: whoever gets an answer finds the rest open.
         server = ControlServer(self.state_dir.control_socket, lambda verb, asked: answer(self, verb, asked))
         stack.callback(server.close)
 
     def _pipeline(self, name: str, encoder: Encoder) -> MachinePipeline:
         machine = self.machine(name)
-        with self.database() as connection:
+        with self.reading() as connection:
             restored = history.restore(
                 connection, name, cooldown_s=machine.alarm.cooldown_s, wall_ms=clock.now().wall_ms
             )
@@ -203,7 +201,6 @@ class Daemon(Node):
         while self.hearing.is_alive() and not self._stop.wait(TICK_S):
             self.desk.retry()
             self.timekeeper.tick()
-            self.housekeeping.tick()
             self._notice_deafness()
             if not self._all_alive():
                 break
@@ -223,13 +220,14 @@ class Daemon(Node):
             self._drain()
         self.stop()
         self.hearing.join(2.0)
+        self.desk.settle(timeout_s=1.0)
         self.explainer.close(timeout_s=1.0)
         self.narrator.close()
         self._indexer.join(0.0)
 
     def _all_alive(self) -> bool:
         """Return whether the threads nobody else waits for still run; without them the node would fall silent."""
-        lasting = [each.health() for each in (self.storage, self.explainer, self.narrator)] + self.feed.threads()
+        lasting = [storage(self.store), self.explainer.health(), self.narrator.health(), *self.feed.threads()]
         dead = [each.name for each in lasting if not each.alive]
         if self.link is not None and not self.link.health().alive:
             dead.append("publisher")
@@ -243,7 +241,7 @@ class Daemon(Node):
         now_s = clock.now().monotonic_s
         health = None if self.link is None else self.link.health()
         published_s = None if health is None else health.turned_s
-        hang = stuck(Progress(self.hearing.turned_s, self.storage.busy_since_s, published_s), now_s)
+        hang = stuck(Progress(self.hearing.turned_s, self.writer.busy_since_s, published_s), now_s)
         if hang != self._hang:
             self._hang = hang
             log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
@@ -255,12 +253,14 @@ class Daemon(Node):
 
     def threads(self) -> list[ThreadHealth]:
         """Return how the daemon's threads fare."""
-        own = [each.health() for each in (self.hearing, self.storage, self.explainer, self.narrator)]
+        own = [each.health() for each in (self.explainer, self.narrator, self.housekeeping)]
         own += [each for each in (self._indexer.health(),) if each.alive]  # the only one that gets done
-        return own + self.feed.threads() + (self.link.threads() if self.link else [])
+        own = [self.hearing.health(), storage(self.store), *own, *self.feed.threads()]
+        return own + (self.link.threads() if self.link else [])
 
     def _rebuild_indexes(self) -> None:
-        """Build what exact search stands in for, beside the audio."""
+        """Build what exact search stands in for, beside the audio, once what a crash left half written is gone."""
+        self._unfinished.discard()
         for name, pipeline in self.pipelines.items():
             if isinstance(pipeline.learnt, Learnt) and pipeline.learnt.scorer.index_source.startswith("exact"):
                 self.generation_changed(name)

@@ -19,7 +19,7 @@ from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
 from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.explain.spectrogram import compact
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.records import Explanation
 from edge_monitor.service.healthy import load_healthy
 from edge_monitor.service.supervision import SupervisedThread
@@ -70,7 +70,7 @@ class Explainer:
         self._changed = threading.Condition()
         self._waiting: deque[_Alarm] = deque()
         self._untidy = self._busy = self._closing = False
-        with daemon.database() as connection:  # before the first alarm: these are the last run's
+        with daemon.reading() as connection:  # before the first alarm: these are the last run's
             self._unmeasured = jobs.waiting(connection, worded=False)
         self._thread = SupervisedThread("explainer", self._run)
         self.is_alive = self._thread.is_alive
@@ -203,7 +203,7 @@ class Explainer:
         """Compare with the nearest normals and the spread of all."""
         nearest = [neighbour.normal_id for neighbour in event.neighbours]
         known = self._known(event.machine, event.generation)
-        with self._daemon.database() as connection:
+        with self._daemon.reading() as connection:
             healthy = known.beside(connection, nearest)
         return compare(measured, *healthy.compared_with(nearest))
 
@@ -211,7 +211,7 @@ class Explainer:
         """Return how a generation's normals sound, read once: of many it takes as long as measuring a sound does."""
         healthy = self._healthy.get(machine)
         if healthy is None or healthy.generation != generation:
-            with self._daemon.database() as connection:
+            with self._daemon.reading() as connection:
                 healthy = self._healthy[machine] = load_healthy(connection, machine, generation)
         return healthy
 
@@ -223,15 +223,15 @@ class Explainer:
             if proof.sound:
                 files["audio"] = self._store.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
             if files:
-                self._daemon.storage.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
+                self._daemon.store.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
                 log.info("explain.evidence_written", machine=event.machine, alarm_id=event.alarm_id, **files)
 
     def _draw(self, event: AlarmEvent, proof: Proof, findings: tuple[Finding, ...]) -> str:
         machine = self._daemon.machine(event.machine)
         normal = None
         if event.neighbours:
-            with self._daemon.database() as connection:
-                normal = NormalStore(connection, machine.name).spectrogram(event.neighbours[0].normal_id)
+            with self._daemon.reading() as connection:
+                normal = Normals(connection, machine.name).spectrogram(event.neighbours[0].normal_id)
         anomaly = compact(proof.samples, proof.rate_hz)
         return self._store.write_picture(event, machine.title, anomaly, normal, findings)
 

@@ -38,12 +38,12 @@ def take_leave(daemon: Daemon) -> None:
             for name in done.result():
                 daemon.link.clear_state(name)
 
-    daemon.storage.submit(lambda connection: _end_alarms(daemon, connection)).add_done_callback(ended)
+    daemon.store.submit(lambda connection: _end_alarms(daemon, connection)).add_done_callback(ended)
 
 
 def forget(daemon: Daemon, machine: str) -> None:
     """Forget a machine whose state the broker has let go of; returns at once."""
-    daemon.storage.submit(lambda connection: connection.execute("DELETE FROM machines WHERE name = ?", (machine,)))
+    daemon.store.submit(lambda connection: connection.execute("DELETE FROM machines WHERE name = ?", (machine,)))
     log.info("service.machine_forgotten", machine=machine)
 
 

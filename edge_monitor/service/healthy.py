@@ -11,7 +11,7 @@ from edge_monitor.explain.acoustics import Acoustics, measure
 from edge_monitor.explain.difference import spread_of
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import list_generations
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 
 if TYPE_CHECKING:
     import sqlite3
@@ -52,7 +52,7 @@ class Healthy:
 
     def beside(self, connection: sqlite3.Connection, nearest: Iterable[int]) -> Healthy:
         """Return the same with other nearest normals."""
-        return replace(self, near=_measured(NormalStore(connection, self.machine), nearest))
+        return replace(self, near=_measured(Normals(connection, self.machine), nearest))
 
 
 def load_healthy(
@@ -61,7 +61,7 @@ def load_healthy(
     """Read what was measured of a generation's normals, and of the `nearest` ones."""
     members = next((each.members for each in list_generations(connection, machine) if each.number == generation), ())
     chosen = members[:: -(-len(members) // MOST) or 1]
-    store = NormalStore(connection, machine)
+    store = Normals(connection, machine)
     measured = _measured(store, chosen)
     spread = spread_of(list(measured.values())) if len(measured) > K else None
     return Healthy(machine, generation, len(chosen), len(measured), spread, _measured(store, nearest))
@@ -75,7 +75,7 @@ def acoustics_json(samples: Samples, rate_hz: int) -> str | None:
         return None
 
 
-def _measured(store: NormalStore, ids: Iterable[int]) -> dict[int, Acoustics]:
+def _measured(store: Normals, ids: Iterable[int]) -> dict[int, Acoustics]:
     """Return what was measured of these normals; those of another version's figures count as not measured."""
     found = {}
     for normal_id in ids:

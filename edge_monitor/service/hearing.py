@@ -121,4 +121,4 @@ class Hearing:
         def write(connection: sqlite3.Connection) -> None:
             minutes.write(connection, rows)
 
-        self._daemon.storage.submit(write).add_done_callback(settled)
+        self._daemon.store.submit(write).add_done_callback(settled)

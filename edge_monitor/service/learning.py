@@ -24,7 +24,7 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
     With `build` False a missing or damaged index is not waited for: exact search answers until one is built.
     Raises BundleMismatchError for a generation of another bundle than the node's.
     """
-    with node.database() as connection:
+    with node.reading() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
         sensor = None if scorer is None else load_sensor(connection, scorer.generation)
     if scorer is None:

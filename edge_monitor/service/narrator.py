@@ -18,7 +18,7 @@ from edge_monitor.explain.breaker import CircuitBreaker
 from edge_monitor.explain.llm import LlmClient
 from edge_monitor.explain.prompts import PROMPT_VERSION
 from edge_monitor.explain.wording import word
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.records import Embedding, Explanation
 from edge_monitor.service.supervision import SupervisedThread
 from edge_monitor.service.telling import tell
@@ -98,7 +98,7 @@ class Narrator:
 
     def _round(self) -> float | None:
         """Try every job once; return after how many seconds to look again, None when nothing waits."""
-        with self._daemon.database() as connection:
+        with self._daemon.reading() as connection:
             unmeasured = {job.alarm_id for job in jobs.waiting(connection, worded=False)}
             waiting = jobs.waiting(connection, worded=True)
         self.waiting = len(waiting)
@@ -167,15 +167,15 @@ class Narrator:
         self.waiting -= 1
 
     def _day_is_spent(self) -> bool:
-        with self._daemon.database() as connection:
+        with self._daemon.reading() as connection:
             return jobs.requests_on(connection, _today()) >= self._settings.requests_per_day
 
     def _prompt(self, job: Job) -> Prompt:
-        with self._daemon.database() as connection:
+        with self._daemon.reading() as connection:
             alarm = history.find(connection, job.alarm_id)
             windows = history.windows_of(connection, job.alarm_id)
             ids = [neighbour.normal_id for neighbour in alarm.neighbours]
-            vectors = NormalStore(connection, job.machine).vectors(ids)  # (k, dim)
+            vectors = Normals(connection, job.machine).vectors(ids)  # (k, dim)
             told = {each.method: each for each in jobs.of_alarm(connection, job.alarm_id)}
         if not windows:
             raise ExplainError("the window that raised the alarm was not kept", where=job.alarm_id)
@@ -219,7 +219,7 @@ class Narrator:
 
     def _end_if_spent(self, job: Job) -> bool:
         """End a job whose last attempt has used up what it may cost; return whether it is done."""
-        with self._daemon.database() as connection:
+        with self._daemon.reading() as connection:
             now = jobs.find(connection, job.alarm_id, job.method)
         hopeless = "" if now is None else self._hopeless(now)
         if now is not None and hopeless:

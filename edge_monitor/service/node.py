@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge_monitor import database
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.encode.bundle import Bundle, find_bundle
-from edge_monitor.errors import ConfigError, ControlError, DiskError
+from edge_monitor.errors import ConfigError, ControlError
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
 from edge_monitor.service.briefing import Briefing
-from edge_monitor.service.salvage import snapshot
 from edge_monitor.service.state_dir import StateDir
+from edge_monitor.store.store import Store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,9 +29,10 @@ T = TypeVar("T")
 class Node:
     """Settings, state directory and bundle of one node."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, writes: bool = True) -> None:
         self.settings = settings
         self.state_dir = StateDir.of(settings.node)
+        self.store = Store(self.state_dir.database, writes=writes)
         self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
         if settings.model.scorer in SUB_BAND:  # said before anything is listened to
             sub_bands(self.bundle.manifest.audio.dim, self.bundle.manifest.scorer.bands)
@@ -72,26 +72,18 @@ class Node:
         )
 
     @contextmanager
-    def database(self) -> Iterator[sqlite3.Connection]:
-        """Open the database for the body; every caller has a connection of its own.
-
-        While the disk takes nothing it is a copy in memory that refuses writes.
-        """
-        try:
-            opened = database.connect(self.state_dir.database)
-        except DiskError:
-            opened = snapshot(self.state_dir.database)
-        with closing(opened) as connection:
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend a read-only connection for the body; see `Store.reading`."""
+        with self.store.reading() as connection:
             yield connection
 
     def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `write` in a transaction of its own and return its result, once committed."""
-        with self.database() as connection, database.transaction(connection):
-            return write(connection)
+        """Have the writer run `write` in a transaction of its own and return its result, once committed."""
+        return self.store.commit(write)
 
     def generation_changed(self, machine: str) -> None:
         """Build the index of the generation that is active now; the daemon swaps it in as well."""
-        with self.database() as connection:
+        with self.reading() as connection:
             load_scorer(connection, machine, self.state_dir.path)
 
     def hear(self, machine: str) -> Iterator[AudioBlock | AudioLoss | Heard]:

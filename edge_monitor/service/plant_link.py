@@ -42,7 +42,7 @@ class PlantLink:
         self._daemon = daemon
         self._told = told
         self._started_ms = clock.now().wall_ms
-        self._outbox = StoredOutbox(daemon.state_dir.database, daemon.storage)
+        self._outbox = StoredOutbox(daemon.store)
         self._commands = Commands(daemon, mqtt.commands, self._reply)
         self._publisher: Publisher | None = None
         self._publisher = Publisher(
@@ -94,7 +94,7 @@ class PlantLink:
     def delivered(self) -> bool:
         """Return whether nothing waits for the broker (or that cannot be read)."""
         try:
-            with self._daemon.database() as connection:
+            with self._daemon.reading() as connection:
                 return Outbox(connection).counts().due == 0
         except (sqlite3.Error, StorageError):
             return True
@@ -103,9 +103,7 @@ class PlantLink:
         """Drain briefly, say `stopped`, disconnect; within 3 s whatever the broker does."""
         assert self._publisher is not None  # noqa: S101 - as above
         self._commands.close()
-        if self._publisher.stop():
-            self._outbox.close()
-        else:
+        if not self._publisher.stop():
             log.warning("deliver.stop_timed_out")
 
     def publish_score(self, machine: MachineSettings, score: Score, *, lag_s: float) -> None:

@@ -20,7 +20,7 @@ def require_named(settings: Settings) -> Node:
 
     Microphones and the broker are not tried: a node waits for them.
     """
-    node = Node(settings)
+    node = Node(settings, writes=False)  # a daemon may be running
     node.bundle.check()
     if settings.mqtt:
         read_password(settings.mqtt)

@@ -137,7 +137,7 @@ def _check(before: Settings, after: Settings) -> None:
         if getattr(before.node, key) != getattr(after.node, key):
             raise ConfigError("cannot change while the daemon runs", where=f"node.{key}", hint="restart it")
     node = require_named(after)
-    with node.database() as connection:
+    with node.store, node.reading() as connection:
         for machine in after.machine:
             for generation in list_generations(connection, machine.name):
                 if generation.active:

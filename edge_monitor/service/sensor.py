@@ -9,7 +9,7 @@ from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
 from edge_monitor.errors import ExplainError
 from edge_monitor.explain.acoustics import Acoustics, steady_noise_db
 from edge_monitor.explain.spectrum import band_edges
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,7 @@ _MOVED_DB = 1.0
 
 def load_sensor(connection: sqlite3.Connection, generation: Generation) -> SensorProfile | None:
     """Return how a generation's normals sound through their microphone; None when too few were measured."""
-    store = NormalStore(connection, generation.machine)
+    store = Normals(connection, generation.machine)
     measured = []
     for normal_id in generation.members[:: -(-len(generation.members) // _MOST) or 1]:
         kept = json.loads(store.descriptors(normal_id) or "{}").get("acoustics")

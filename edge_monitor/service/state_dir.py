@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_monitor.database import FILE_NAME
 from edge_monitor.errors import StorageError
+from edge_monitor.store.beside import remove_unfinished
+from edge_monitor.store.database import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,10 +126,20 @@ class StateDir:
                 hint=f"run the daemon as that user, e.g. sudo -u '#{owner}' edge-monitor run",
             )
 
+    def require_room(self, size: int, keep_mb: int) -> None:
+        """Raise StorageError when `size` bytes more would leave less than `keep_mb` MB, which alarms may need."""
+        if shutil.disk_usage(self.path).free - size < keep_mb * 1_000_000:
+            raise StorageError(
+                f"this would leave less than {keep_mb} MB free",
+                where=str(self.path),
+                hint="make room; retention.free_mb sets the limit",
+            )
+
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory alone; the kernel lets go when the process ends, however it ends.
+        """Hold the directory alone, without what others left unfinished of their snapshots and restores.
 
+        The kernel lets go when the process ends, however it ends.
         Raises StorageError at once when another process holds it.
         """
         path = self.path / "lock"
@@ -148,6 +160,8 @@ class StateDir:
                     where=str(self.path),
                     hint="wait for it to end, or stop it",
                 ) from error
+            with suppress(OSError):  # a disk that takes nothing is lived with
+                remove_unfinished(self.database)
             yield
         finally:
             os.close(descriptor)

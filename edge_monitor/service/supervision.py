@@ -13,6 +13,8 @@ from edge_monitor import clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge_monitor.store.store import Store
+
 log = structlog.get_logger()
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -27,6 +29,11 @@ class ThreadHealth:
     alive: bool
     restarts: int
     last_error: str | None  # one line; stays after the cause has gone
+
+
+def storage(store: Store) -> ThreadHealth:
+    """Return how the writer of the database fares, which survives whatever a write dies of."""
+    return ThreadHealth("storage", store.alive, 0, None)
 
 
 class SupervisedThread:

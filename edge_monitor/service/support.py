@@ -14,13 +14,14 @@ from importlib.metadata import distributions
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from edge_monitor import __version__, clock, database
+from edge_monitor import __version__, clock
 from edge_monitor.config_file import load_settings
 from edge_monitor.errors import ConfigError, EdgeMonitorError
 from edge_monitor.service.doctor.running import ask_status
 from edge_monitor.service.doctor.storage import may_enter
 from edge_monitor.service.secrets import Secrets
 from edge_monitor.service.state_dir import StateDir
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -88,7 +89,7 @@ def _database(state_dir: StateDir) -> dict[str, Any]:
         present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         generations = connection.execute(
             "SELECT machine, number, created_ms, bundle_hash, metric, k, threshold, gate_dbfs, reason, active,"
-            " calibration FROM generations ORDER BY machine, number"
+            " calibration FROM generations WHERE complete = 1 ORDER BY machine, number"
         )
         return {
             "schema_version": connection.execute("PRAGMA user_version").fetchone()[0],

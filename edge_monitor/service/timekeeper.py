@@ -33,7 +33,7 @@ class Timekeeper:
         self._watch = clock.StepWatch(moment)
         self._read_s = moment.monotonic_s
         self._saved_s = moment.monotonic_s - _SAVE_S
-        with daemon.database() as connection:
+        with daemon.reading() as connection:
             row = connection.execute("SELECT value FROM counters WHERE name = ?", (BELIEVED,)).fetchone()
         self._believed_ms = moment.wall_ms if row is None else clock.follow(row["value"], 0.0, moment.wall_ms)
 
@@ -64,7 +64,7 @@ class Timekeeper:
         if moment.monotonic_s - self._saved_s >= _SAVE_S:
             self._saved_s = moment.monotonic_s
             believed_ms = self._believed_ms
-            self._daemon.storage.submit(lambda connection: _save(connection, believed_ms))
+            self._daemon.store.submit(lambda connection: _save(connection, believed_ms))
 
 
 def _save(connection: sqlite3.Connection, believed_ms: int) -> None:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from edge_monitor import database
 from edge_monitor.config import MachineSettings, MqttSettings, NodeSettings
 from edge_monitor.deliver.compose import status_payload
 from edge_monitor.deliver.health import Timing
 from edge_monitor.deliver.outbox import Outbox, OutboxCounts, OutboxRow
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

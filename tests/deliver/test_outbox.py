@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_monitor import database
 from edge_monitor.deliver.outbox import _DROP_ONE, Outbox, OutboxCounts, OutboxRow
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     import sqlite3

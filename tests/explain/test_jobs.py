@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor import database
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.caption_cache import find_caption, keep_caption
 from edge_monitor.records import Explanation, Finding
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     import sqlite3

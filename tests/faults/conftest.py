@@ -13,12 +13,13 @@ from tests.faults.oracle import TURN_S, Plant
 from tests.service.conftest import enrolled_state, healthy_clips
 from tests.service.sounds import pump
 from tests.sharing import made_once
+from tests.store.conftest import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["enrolled_state", "healthy_clips"]
+__all__ = ["enrolled_state", "healthy_clips", "stored"]
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from edge_monitor.config import MqttSettings
-from edge_monitor.database import FILE_NAME
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.service.outbox_port import StoredOutbox
-from edge_monitor.service.storage import StorageThread
+from edge_monitor.store.database import FILE_NAME
+from edge_monitor.store.store import Store
 from tests.deliver.node import TOPICS, status
 
 
@@ -28,8 +28,8 @@ def peak_mb() -> float:
 
 def main() -> None:
     """Drain, and print the figures."""
-    storage = StorageThread(Path(sys.argv[1]) / FILE_NAME)
-    outbox = StoredOutbox(Path(sys.argv[1]) / FILE_NAME, storage)
+    storage = Store(Path(sys.argv[1]) / FILE_NAME)
+    outbox = StoredOutbox(storage)
     rows = outbox.counts().due
     before_mb = peak_mb()
     publisher = Publisher(MqttSettings(host="127.0.0.1", port=int(sys.argv[2])), TOPICS, outbox, status)

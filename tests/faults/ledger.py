@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor.database import FILE_NAME
+from edge_monitor.store.database import FILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

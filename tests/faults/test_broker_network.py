@@ -9,9 +9,9 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from edge_monitor import database
 from edge_monitor.deliver.health import Timing
 from edge_monitor.deliver.outbox import Outbox
+from edge_monitor.store import database
 from tests.broker import Broker, Subscriber, wait_until
 from tests.deliver.node import TOPICS, Node
 from tests.faults.proxy import Proxy

@@ -7,8 +7,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from edge_monitor import database
 from edge_monitor.deliver.outbox import Outbox
+from edge_monitor.store import database
 from tests.broker import wait_until
 from tests.faults.oracle import ALERT, BASE
 

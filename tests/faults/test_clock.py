@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_monitor import clock, database
+from edge_monitor import clock
 from edge_monitor.alarm import history
-from edge_monitor.service.housekeeping import DAY_MS, forget
+from edge_monitor.config import RetentionSettings
+from edge_monitor.service.housekeeping import DAY_MS, tidy
+from edge_monitor.store import database
+from edge_monitor.store.store import Store
 from tests.broker import wait_until
 from tests.faults.oracle import BASE
 
@@ -201,6 +204,10 @@ def test_a_step_is_seen_once() -> None:
     assert [watch.look(clock.Now(at_s, TODAY_MS + by_ms)) for at_s, by_ms in looks] == [0, 0, 3599.0, 0, -3600.0]
 
 
+def _put(ended: tuple[str, int], connection: sqlite3.Connection) -> None:
+    _alarm_that_ended(connection, *ended)
+
+
 def _alarm_that_ended(connection: sqlite3.Connection, alarm_id: str, ended_ms: int) -> None:
     connection.execute(
         "INSERT INTO alarms (alarm_id, machine, started_ms, ended_ms, last_seq, peak_score, peak_ratio, threshold,"
@@ -232,9 +239,13 @@ def test_a_clock_that_stepped_during_a_restart_suppresses_nothing(
 
 def test_what_carries_a_time_of_1970_is_not_tidied_away(tmp_path: Path) -> None:
     """Only what has an age can be too old: an alarm of 1970 stays, one of eleven days ago goes."""
-    with closing(database.connect(tmp_path / database.FILE_NAME)) as connection:
-        for alarm_id, ended_ms in (("of 1970", 120_000), ("old", TODAY_MS - 11 * DAY_MS), ("new", TODAY_MS - DAY_MS)):
-            _alarm_that_ended(connection, alarm_id, ended_ms)
-        forget(connection, TODAY_MS - 10 * DAY_MS, TODAY_MS - 10 * DAY_MS)
-        left = [row["alarm_id"] for row in connection.execute("SELECT alarm_id FROM alarms ORDER BY ended_ms")]
+    ended = (("of 1970", 120_000), ("old", TODAY_MS - 11 * DAY_MS), ("new", TODAY_MS - DAY_MS))
+    with Store(tmp_path / database.FILE_NAME) as store:
+        for each in ended:
+            store.commit(partial(_put, each))
+        tidy(store, RetentionSettings(alarm_days=10), TODAY_MS)
+        with store.reading() as connection:
+            left = [row["alarm_id"] for row in connection.execute("SELECT alarm_id FROM alarms ORDER BY ended_ms")]
+            counted = connection.execute("SELECT name, value FROM counters").fetchall()
+    assert ("alarms_removed_by_age", 1) in [tuple(row) for row in counted]
     assert left == ["of 1970", "new"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import sqlite3
 import subprocess
@@ -12,139 +11,26 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from edge_monitor import database
 from edge_monitor.encode.bundle import find_bundle
-from edge_monitor.errors import DamagedError, DiskError, StorageError
-from edge_monitor.service import salvage
-from edge_monitor.service.storage import StorageThread
-from edge_monitor.service.wal import read_wal
+from edge_monitor.errors import StorageError
+from edge_monitor.store import database
+from edge_monitor.store.store import Store
 from tests.broker import wait_until
 from tests.faults.ledger import keep_ledger_anew
 from tests.faults.oracle import BASE, Plant
 from tests.service.product import Product
+from tests.store.damage import PAGE, rows, spoil, written_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 FAILING = '{ kind = "simulator", machine = "pump", take = 1, fault = "rattle", fault_at_s = 60, pace = 20 }'
-PAGE = 4096
-
-
-@pytest.fixture
-def stored(tmp_path: Path, enrolled_state: Path) -> Path:
-    """Return a database that knows the healthy pump and has 40 messages to deliver."""
-    path = tmp_path / database.FILE_NAME
-    shutil.copy(enrolled_state / database.FILE_NAME, path)
-    with closing(database.connect(path)) as connection, database.transaction(connection):
-        for seq in range(50):
-            connection.execute(
-                "INSERT INTO outbox (topic, alarm_id, created_ms, payload, seq) VALUES ('t', 'a', 0, ?, ?)",
-                (bytes([seq]) * 2000, seq),
-            )
-        connection.execute("DELETE FROM outbox WHERE seq >= 40")
-    return path
-
-
-def spoil(path: Path, first: int, size: int, seed: int = 0) -> None:
-    """Write random bytes into the middle of a file."""
-    with path.open("r+b") as file:
-        file.seek(first)
-        file.write(random.Random(seed).randbytes(size))  # noqa: S311 - any bytes will do
-
-
-def rows(path: Path, query: str) -> list[tuple[object, ...]]:
-    """Return the rows of a query."""
-    with closing(database.connect(path)) as connection:
-        return [tuple(row) for row in connection.execute(query)]
-
-
-def content(path: Path, table: str) -> list[tuple[object, ...]]:
-    """Return all rows of a table."""
-    return rows(path, f"SELECT * FROM {table}")  # noqa: S608 - tables of the schema
-
-
-@pytest.mark.parametrize(("first", "size"), [(0, 16), (0, 100), (0, PAGE)])
-def test_a_damaged_header_costs_nothing(stored: Path, first: int, size: int) -> None:
-    """Random bytes over the file's first page: every row is saved, in the new file all is as it was."""
-    tables = ("recordings", "normals", "generations", "generation_members", "outbox")
-    before = {table: content(stored, table) for table in tables}
-    spoil(stored, first, size)
-    with pytest.raises(DamagedError):
-        database.connect(stored)
-    tally = salvage.rebuild(stored)
-    assert tally.incomplete == ()
-    assert {table: content(stored, table) for table in tables} == before
-    assert (stored.parent / tally.kept_as).stat().st_size > 0
-    assert rows(stored, "PRAGMA integrity_check") == [("ok",)]
-
-
-def test_ids_of_the_outbox_never_come_again_after_a_rebuild(stored: Path) -> None:
-    """A publisher that has read up to some id finds what is queued after the rebuild behind it."""
-    spoil(stored, 0, 100)
-    salvage.rebuild(stored)
-    with closing(database.connect(stored)) as connection:
-        row = connection.execute("INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms)"
-                                 " VALUES ('t', x'00', 'b', 0, 0) RETURNING id").fetchone()  # fmt: skip
-    assert row["id"] == 51
-    assert rows(stored, "SELECT name, value FROM counters WHERE name LIKE 'outbox!_%' ESCAPE '!' ORDER BY name") == [
-        ("outbox_bytes", 80_000), ("outbox_due", 40), ("outbox_due_explanations", 0), ("outbox_held", 0)]  # fmt: skip
-
-
-@pytest.mark.parametrize("seed", range(16))
-def test_damage_in_the_middle_costs_what_it_hit(stored: Path, seed: int) -> None:
-    """Random bytes over two pages anywhere: the new database is whole, and says of which tables it lost something."""
-    before = {table: len(content(stored, table)) for table in ("normals", "outbox")}
-    pages = stored.stat().st_size // PAGE
-    spoil(stored, random.Random(seed).randrange(1, pages - 2) * PAGE, 2 * PAGE, seed)  # noqa: S311 - as above
-    tally = salvage.rebuild(stored)
-    assert rows(stored, "PRAGMA integrity_check") == [("ok",)]
-    assert rows(stored, "PRAGMA foreign_key_check") == []
-    for table, count in before.items():
-        left = len(content(stored, table))
-        assert left == count or table in tally.incomplete
-    assert tally.rows > 50
-
-
-@pytest.mark.parametrize("page", [20, 21])
-def test_a_lost_page_of_the_schema_costs_nothing(stored: Path, page: int) -> None:
-    """The list of tables lies on three pages; what stood on the spoilt one is known from the schema itself."""
-    tables = ("recordings", "normals", "generations", "generation_members", "outbox")
-    before = {table: content(stored, table) for table in tables}
-    spoil(stored, (page - 1) * PAGE, PAGE)
-    tally = salvage.rebuild(stored)
-    assert {table: content(stored, table) for table in tables} == before
-    assert not set(tally.incomplete) & set(tables)
-
-
-def test_normals_outlive_the_name_of_their_recording(stored: Path) -> None:
-    """The page with the recordings is spoilt: the normals are there all the same, and so is their generation."""
-    before = {table: content(stored, table) for table in ("normals", "generations", "generation_members")}
-    [(page,)] = rows(stored, "SELECT rootpage FROM sqlite_schema WHERE name = 'recordings'")
-    spoil(stored, (int(str(page)) - 1) * PAGE, PAGE)
-    tally = salvage.rebuild(stored)
-    assert {table: content(stored, table) for table in before} == before
-    assert "recordings" in tally.incomplete
-    assert {row[0] for row in rows(stored, "SELECT name FROM recordings WHERE id < 3")} == {
-        "recording 1, name lost", "recording 2, name lost",
-    }  # fmt: skip
-
-
-def test_rows_behind_an_unreadable_page_are_saved(stored: Path) -> None:
-    """One message's page is spoilt: the messages before and behind it are there."""
-    at = stored.read_bytes().index(bytes([20]) * 1000) // PAGE * PAGE
-    spoil(stored, at, PAGE)
-    tally = salvage.rebuild(stored)
-    assert "outbox" in tally.incomplete
-    saved = [row[0] for row in rows(stored, "SELECT seq FROM outbox ORDER BY seq")]
-    assert 36 <= len(saved) < 40
-    assert {0, 39} <= set(saved)
-    assert 20 not in saved
 
 
 def test_nobody_waits_for_a_database_that_was_closed(tmp_path: Path) -> None:
     """What is written after the end fails at once: an old daemon's thread would hang for ever after a reload."""
-    storage = StorageThread(tmp_path / database.FILE_NAME)
+    storage = Store(tmp_path / database.FILE_NAME).open()
     storage.close()
     with pytest.raises(StorageError, match="is closed"):
         storage.submit(lambda _: None).result(1.0)
@@ -155,19 +41,20 @@ def test_a_file_that_is_no_database_is_kept_and_replaced(tmp_path: Path, damage:
     """Nothing can be saved; the storage thread begins with an empty database and says so."""
     path = tmp_path / database.FILE_NAME
     path.write_bytes(damage)
-    storage = StorageThread(path)
+    storage = Store(path).open()
     assert (
         storage.submit(lambda connection: connection.execute("SELECT count(*) FROM alarms").fetchone()[0]).result() == 0
     )
+    fault = storage.writer.fault
     storage.close()
     kept = [each.read_bytes() for each in tmp_path.glob("*.damaged-*")]
     assert kept == ([damage] if damage else [])
-    assert ("rebuilt" in storage.fault) == bool(damage)
+    assert ("rebuilt" in fault) == bool(damage)
 
 
 def test_damage_that_shows_while_running_is_repaired(stored: Path) -> None:
     """A write that meets damage fails once; the next one finds a rebuilt database."""
-    storage = StorageThread(stored)
+    storage = Store(stored).open()
     at = stored.read_bytes().index(bytes([20]) * 1000) // PAGE * PAGE
     spoil(stored, at, PAGE)
     with closing(database.connect(stored)) as other:  # makes the thread's connection read anew
@@ -178,48 +65,23 @@ def test_damage_that_shows_while_running_is_repaired(stored: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="has been rebuilt"):
         reading.result()
     assert storage.submit(lambda connection: connection.execute("PRAGMA quick_check").fetchone()[0]).result() == "ok"
-    assert storage.openings == 2
+    assert storage.writer.openings == 2
     storage.close()
 
 
 def test_a_crash_between_rebuilding_and_renaming_is_made_up_for(stored: Path) -> None:
     """A rebuilt database that was not put in place is put there at the next start, without the old one's log."""
     with closing(database.connect(stored)):
-        shutil.copy(stored, salvage.rebuilt(stored))
+        shutil.copy(stored, stored.with_name(f"{stored.name}.rebuilt"))
         stored.with_name(f"{stored.name}-wal").write_bytes(b"the damaged one's log")
     spoil(stored, 0, PAGE)
-    storage = StorageThread(stored)
+    storage = Store(stored).open()
     assert (
         storage.submit(lambda connection: connection.execute("SELECT count(*) FROM outbox").fetchone()[0]).result()
         == 40
     )
     storage.close()
     assert len(list(stored.parent.glob("*.damaged-*"))) >= 1
-
-
-def written_log(path: Path, commits: int) -> bytes:
-    """Leave a log of so many commits beside the database, as a killed process does; return it."""
-    log = path.with_name(f"{path.name}-wal")
-    with closing(database.connect(path)) as connection:
-        for number in range(commits):
-            database.add_to_counter(connection, f"c{number}", 1)
-        content, file = log.read_bytes(), path.read_bytes()
-    log.write_bytes(content)
-    path.write_bytes(file)
-    return content
-
-
-def test_a_log_is_read_as_sqlite_reads_it(stored: Path) -> None:
-    """A copy in memory of the file and its log has every commit; so has what is whole of a torn one."""
-    content = written_log(stored, 5)
-    assert read_wal(stored.with_name(f"{stored.name}-wal")).unusable_frames == 0
-    with closing(salvage.snapshot(stored)) as copy:
-        assert copy.execute("SELECT count(*) FROM counters WHERE name LIKE 'c%'").fetchone()[0] == 5
-        with pytest.raises(DiskError), database.transaction(copy):
-            pass
-    stored.with_name(f"{stored.name}-wal").write_bytes(content[:-10])
-    with closing(salvage.snapshot(stored)) as copy:
-        assert copy.execute("SELECT count(*) FROM counters WHERE name LIKE 'c%'").fetchone()[0] == 4
 
 
 def test_a_damaged_log_is_told_and_kept(stored: Path) -> None:
@@ -229,11 +91,12 @@ def test_a_damaged_log_is_told_and_kept(stored: Path) -> None:
     frames = (len(content) - 32) // (24 + PAGE)
     spoil(log, 32 + (frames - 2) * (24 + PAGE) + 100, 50)
     with structlog.testing.capture_logs() as logs:
-        storage = StorageThread(stored)
+        storage = Store(stored).open()
+    fault = storage.writer.fault
     storage.close()
     assert [(event["event"], event["pages"]) for event in logs if event["event"] == "storage.log_damaged"] == [
         ("storage.log_damaged", 2)]  # fmt: skip
-    assert "2 pages are lost" in storage.fault
+    assert "2 pages are lost" in fault
     assert len(list(stored.parent.glob("*-wal.damaged-*"))) == 1
     assert rows(stored, "SELECT count(*) FROM counters WHERE name LIKE 'c%'") == [(3,)]
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from edge_monitor.config_file import load_settings
-from edge_monitor.database import FILE_NAME
 from edge_monitor.errors import StorageError
 from edge_monitor.memory.cache import IndexFile
 from edge_monitor.memory.index import HnswIndex
@@ -22,7 +21,9 @@ from edge_monitor.service.doctor.running import judge_status
 from edge_monitor.service.doctor.storage import look_at_database, look_at_disk
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.state_dir import StateDir
-from edge_monitor.service.storage import StorageThread
+from edge_monitor.store.database import FILE_NAME
+from edge_monitor.store.jobs import Priority
+from edge_monitor.store.store import Store
 from tests.broker import wait_until
 from tests.faults.oracle import Plant
 from tests.faults.preload import preloaded
@@ -89,6 +90,7 @@ def told_by_doctor(plant: Plant) -> list[Finding]:
 def test_a_start_on_a_full_disk(small_disk: Path, enrolled_state: Path, turns: Path, tmp_path: Path) -> None:
     """Nothing can be written from the start: the alarm is told from memory, stored when it can be; doctor says it."""
     plant = Plant(tmp_path, enrolled_state, turns)
+    (small_disk / "reserve").unlink(missing_ok=True)  # else the first alarms have that room
     filler = fill(small_disk)
     with plant:
         wait_until(lambda: told_from_memory(plant), 60.0, "an alert from memory")
@@ -161,7 +163,7 @@ def test_a_limit_on_file_size(plant: MakePlant) -> None:
 def test_the_reserve_is_for_alarms(small_disk: Path, enrolled_state: Path) -> None:
     """On a full disk telemetry is refused and an alarm takes the reserve; with room there is a reserve again."""
     shutil.copy(enrolled_state / FILE_NAME, small_disk)
-    storage = StorageThread(small_disk / FILE_NAME)
+    storage = Store(small_disk / FILE_NAME).open()
     reserve = small_disk / "reserve"
     assert reserve.stat().st_size == 2_000_000
     filler = fill(small_disk)
@@ -173,10 +175,10 @@ def test_the_reserve_is_for_alarms(small_disk: Path, enrolled_state: Path) -> No
     with pytest.raises(sqlite3.OperationalError, match="full"):
         storage.submit(write).result()
     assert reserve.exists()
-    storage.submit(write, urgent=True).result()
+    storage.submit(write, Priority.ALARM).result()
     assert not reserve.exists()
     filler.unlink()
-    storage._reserved_s -= 60.0  # a minute later
+    storage.writer._reserved_s -= 60.0  # a minute later
     storage.submit(lambda _: None).result()
     assert reserve.stat().st_size == 2_000_000
     storage.close()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_monitor.store.database import FILE_NAME
 from tests.broker import wait_until
+from tests.faults.ledger import keep_ledger_anew
 from tests.service.sounds import pump, write_clips
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     MakePlant = Callable[..., Plant]
 
+BACKUP, RESTORE, ENROL = 2, 3, 4  # of five points
 POINTS = int(os.environ.get("EDGE_MONITOR_KILL_POINTS", "6"))  # 50 in the long form
 LATEST_S = 4.0  # after the start; an alarm comes every 5 s of a running daemon
 HALF = "SELECT count(*) FROM recordings WHERE id NOT IN (SELECT recording_id FROM normals)"
@@ -36,18 +41,25 @@ def promised(plant: Plant) -> set[tuple[int, bytes]]:
 def test_killed_again_and_again(plant: MakePlant, tmp_path: Path) -> None:
     """After each kill the database is whole and every promise is still in it; at the end all of them have arrived.
 
-    At three of five points a command works on the node: a backup, a restore, an enrolment. What it writes is there
-    whole or not at all.
+    At three of five points a command works on the node: a backup, a restore (of a node that was killed before), an
+    enrolment. What it writes is there whole or not at all.
     """
     draw = random.Random(5)  # noqa: S311 - when to kill is no secret
     clips, first, later = tmp_path / "clips", tmp_path / "first.backup", tmp_path / "later.backup"
     write_clips(clips, "more", pump(200, take=3))
     running = plant()
     running.wait_for_alarms(1, 60.0)
-    running.product.answer("backup", str(first))
-    beside = {2: ("backup", str(later)), 3: ("restore", str(first), "--force"), 4: ("enroll", str(clips))}
+    make_first(running, first)
+    beside = {
+        BACKUP: ("backup", str(later)),
+        RESTORE: ("restore", str(first), "--force"),
+        ENROL: ("enroll", str(clips)),
+    }
     for point in range(POINTS):
-        before = promised(running)
+        if point % 5 == RESTORE:
+            running.kill()  # a restore works on a stopped node only
+        known = running.committed()
+        before = {(row.id, row.payload) for row in known}
         later.unlink(missing_ok=True)
         if work := beside.get(point % 5):
             command = subprocess.Popen(
@@ -58,6 +70,10 @@ def test_killed_again_and_again(plant: MakePlant, tmp_path: Path) -> None:
                 command.kill()
             running.kill()
             command.wait(30)
+            if not ledgered(running):
+                keep_ledger_anew(running.product.state, known)
+                before = {(row.id, row.payload) for row in running.committed()}
+                assert {row.payload for row in known} <= {payload for _, payload in before}, f"point {point}"
         else:
             time.sleep(draw.uniform(0.0, LATEST_S))
             running.kill()
@@ -74,6 +90,23 @@ def test_killed_again_and_again(plant: MakePlant, tmp_path: Path) -> None:
     running.stop()
 
 
-def usable(plant: Plant, backup: Path) -> bool:
-    """Return whether a backup is whole."""
-    return plant.product.command("restore", str(backup), "--force", "--dry-run").returncode == 0
+def make_first(plant: Plant, file: Path) -> None:
+    """Back the node up as the product made it: the tests' ledger in its database would be refused by a restore."""
+    known = plant.committed()
+    plant.kill()
+    with closing(sqlite3.connect(plant.product.state / FILE_NAME)) as connection:
+        connection.executescript("DROP TRIGGER keep_ledger; DROP TABLE ledger;")
+    plant.product.answer("backup", str(file))
+    keep_ledger_anew(plant.product.state, known)
+    plant.start()
+
+
+def ledgered(plant: Plant) -> bool:
+    """Return whether the database is still the one with the tests' ledger, and no restored one."""
+    return plant.product.rows("SELECT count(*) FROM sqlite_schema WHERE name = 'ledger'") == [(1,)]
+
+
+def usable(plant: Plant, file: Path) -> bool:
+    """Return whether a backup is whole; but for the tests' ledger in it, it could be restored."""
+    refused = plant.product.command("restore", str(file), "--force", "--dry-run").stderr
+    return "ledger" in refused and "does not belong into it" in refused

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_monitor import database
 from edge_monitor.errors import StorageError
+from edge_monitor.store import database
 from tests.faults.oracle import Plant
 from tests.faults.power import Disk, Record, read_log, told
 from tests.faults.preload import preloaded
@@ -25,7 +25,8 @@ ALARMS = 3
 def recorded(folder: Path, enrolled_state: Path, turns: Path, package: Path) -> tuple[Disk, list[Record]]:
     """Run the daemon of `package` through some alarms to a clean end; return the disk before, and what it did."""
     state = folder / "state"
-    chosen = {"PYTHONPATH": package, "PYTHONSAFEPATH": 1}  # not the package in the working directory
+    path = f"{package}:{REPOSITORY / 'tests/audit'}"
+    chosen = {"PYTHONPATH": path, "PYTHONSAFEPATH": 1}  # not the package in the working directory
     plant = Plant(
         folder,
         enrolled_state,
@@ -87,7 +88,7 @@ def test_the_power_cuts_would_notice_lazy_commits(tmp_path: Path, enrolled_state
     package = tmp_path / "package"
     shutil.copytree(REPOSITORY / "edge_monitor", package / "edge_monitor", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "models", package / "models")
-    source = package / "edge_monitor/database.py"
+    source = package / "edge_monitor/store/database.py"
     eager = source.read_text()
     assert eager.count("synchronous=FULL") == 2, "once in the docstring, once in the code"
     source.write_text(eager.replace("PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"))

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edge_monitor import database
 from edge_monitor.deliver.outbox import Outbox
+from edge_monitor.store import database
 from tests.fuzz.search import EXAMPLES
 
 TOPICS = ("e/v1/s/n/pump/alert", "e/v1/s/n/fan/alert", "e/v1/s/n/pump/explanation")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import struct
 import zlib
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +13,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_monitor import database
 from edge_monitor.errors import EdgeMonitorError, NormalsError, StorageError
 from edge_monitor.explain.spectrogram import MAX_STEPS, compact, expand
-from edge_monitor.memory.normal import NewNormal
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.changes import add
+from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import export_normals, import_normals
+from edge_monitor.store.store import Store
 from tests.fuzz.search import thoroughly
+from tests.memory.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,10 +64,12 @@ def test_any_stored_picture_is_whole_or_refused(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[NormalStore]:
+def store(tmp_path: Path) -> Iterator[Memory]:
     """Yield the normals of a machine that has none."""
-    with closing(database.connect(tmp_path / "fuzz.db")) as connection:
-        yield NormalStore(connection, "pump")
+    with Store(tmp_path / "fuzz.db") as opened:
+        memory = Memory(opened, "pump")
+        yield memory
+        memory.connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +81,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> bytes:
                   spectrogram=PICTURE)
         for number in range(3)
     ]  # fmt: skip
-    with closing(database.connect(folder / "source.db")) as connection:
-        source = NormalStore(connection, "pump")
-        source.add("clip.wav", "cd" * 32, 30.0, normals, bundle_hash=HASH, thin=False)
-        export_normals(source, folder / "normals")
+    with Store(folder / "source.db") as opened:
+        add(opened, "pump", NewRecording("clip.wav", "cd" * 32, 30.0, normals), bundle_hash=HASH, thin=False)
+        with opened.reading() as connection:
+            export_normals(Normals(connection, "pump"), folder / "normals")
     return (folder / "normals").read_bytes()
 
 
@@ -91,11 +94,11 @@ def one_line(error: EdgeMonitorError) -> None:
     assert len(str(error)) < 2_000
 
 
-def take_in(store: NormalStore, path: Path) -> None:
+def take_in(store: Memory, path: Path) -> None:
     """Import a file that may be anything; whatever happens, the database stays whole and as it was, or has it all."""
     before = len(store.normals())
     try:
-        moved = import_normals(store, path, bundle_hash=HASH)
+        moved = import_normals(store.store, "pump", path, bundle_hash=HASH)
     except EdgeMonitorError as error:
         one_line(error)
         assert len(store.normals()) == before
@@ -107,7 +110,7 @@ def take_in(store: NormalStore, path: Path) -> None:
 
 @thoroughly
 @given(st.data())
-def test_a_damaged_export_is_refused(store: NormalStore, exported: bytes, tmp_path: Path, data: st.DataObject) -> None:
+def test_a_damaged_export_is_refused(store: Memory, exported: bytes, tmp_path: Path, data: st.DataObject) -> None:
     """An export with bytes changed, lost or added is refused, and nothing of it is taken in."""
     at = data.draw(st.integers(0, len(exported) - 1))
     piece = data.draw(st.binary(max_size=40))
@@ -165,7 +168,7 @@ KEYS = [
 @example(change={"window.start_s": "nan"})
 @example(change={"recording.seconds": float("inf")})
 def test_a_hostile_export_with_the_right_checksum_is_taken_whole_or_refused(
-    store: NormalStore, tmp_path: Path, change: dict[str, object]
+    store: Memory, tmp_path: Path, change: dict[str, object]
 ) -> None:
     """Whatever an export says of itself, it is one clear refusal or normals that can be read again."""
     path = tmp_path / "normals"
@@ -187,10 +190,10 @@ def test_a_hostile_export_with_the_right_checksum_is_taken_whole_or_refused(
     ],
     ids=["nan", "inf", "overflow", "empty", "three-dimensional", "scalar", "text", "complex"],
 )
-def test_vectors_that_are_none_are_refused(store: NormalStore, tmp_path: Path, vectors: Any) -> None:  # noqa: ANN401
+def test_vectors_that_are_none_are_refused(store: Memory, tmp_path: Path, vectors: Any) -> None:  # noqa: ANN401
     """A vector that is not finite, not flat or not of numbers would poison every score after it."""
     path = tmp_path / "normals"
     write_export(path, hostile({}), vectors, b"")
     with pytest.raises(NormalsError):
-        import_normals(store, path, bundle_hash=HASH)
+        import_normals(store.store, "pump", path, bundle_hash=HASH)
     assert store.normals() == ()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor import database
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.generations import build_generation
 from edge_monitor.memory.normal import NewNormal
-from edge_monitor.memory.normals import NormalStore
 from edge_monitor.memory.scaler import MetricSpec
+from edge_monitor.store.store import Store
+from tests.memory.memory import Memory
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,31 +22,38 @@ if TYPE_CHECKING:
 
     from edge_monitor.memory.normal import Added
 
-    Enrol = Callable[[NormalStore, int], list[Added]]
-    Build = Callable[[NormalStore], int]
+    Enrol = Callable[[Memory, int], list[Added]]
+    Build = Callable[[Memory], int]
 
 BUNDLE = "a" * 64
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+def database(tmp_path: Path) -> Iterator[Store]:
     """Open a fresh database."""
-    opened = database.connect(tmp_path / "edge-monitor.db")
-    yield opened
-    opened.close()
+    with Store(tmp_path / "edge-monitor.db") as store:
+        yield store
 
 
 @pytest.fixture
-def store(connection: sqlite3.Connection) -> NormalStore:
-    """Return the empty store of pump-3."""
-    return NormalStore(connection, "pump-3")
+def store(database: Store) -> Iterator[Memory]:
+    """Return the empty memory of pump-3."""
+    memory = Memory(database, "pump-3")
+    yield memory
+    memory.connection.close()
+
+
+@pytest.fixture
+def connection(store: Memory) -> sqlite3.Connection:
+    """Return a reading connection."""
+    return store.connection
 
 
 @pytest.fixture
 def enrol() -> Enrol:
     """Return a function that adds that many recordings of 30 s: 3 windows of 8 dimensions each, seeded by number."""
 
-    def add(store: NormalStore, recordings: int) -> list[Added]:
+    def add(store: Memory, recordings: int) -> list[Added]:
         added = []
         for number in range(recordings):
             draw = np.random.default_rng(number)
@@ -73,9 +80,9 @@ def enrol() -> Enrol:
 def build() -> Build:
     """Return a function that freezes a store's normals as its next generation."""
 
-    def freeze(store: NormalStore) -> int:
+    def freeze(store: Memory) -> int:
         return build_generation(
-            store.connection,
+            store.store,
             store.machine,
             bundle_hash=BUNDLE,
             spec=MetricSpec("standardized-euclidean", "none", 0.5),

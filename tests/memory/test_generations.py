@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor import database
 from edge_monitor.errors import BundleMismatchError, NormalsError
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.distance import scores
@@ -17,16 +16,17 @@ from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
+from edge_monitor.store.store import Store
+from tests.memory.memory import Memory, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from edge_monitor.memory.normal import Added
-    from edge_monitor.memory.normals import NormalStore
 
-    Enrol = Callable[[NormalStore, int], list[Added]]
-    Build = Callable[[NormalStore], int]
+    Enrol = Callable[[Memory, int], list[Added]]
+    Build = Callable[[Memory], int]
 
 BUNDLE = "a" * 64
 
@@ -36,13 +36,13 @@ def test_unenrolled_machine_has_no_scorer(connection: sqlite3.Connection, tmp_pa
     assert load_scorer(connection, "pump-3", tmp_path) is None
 
 
-def test_score_is_eq_1_with_its_neighbours(store: NormalStore, tmp_path: Path) -> None:
+def test_score_is_eq_1_with_its_neighbours(store: Memory, tmp_path: Path) -> None:
     """From (0, 0) the four nearest are 0, 5, 10 and 15 away: the score is 7.5, and each neighbour says where it was."""
     line = [(0, 0), (3, 4), (6, 8), (9, 12), (60, 80), (66, 88)]
     for number, (x, y) in enumerate(line):
         normal = NewNormal(0, 2.5, -30.0, np.array([x, y], dtype=np.float32))
         store.add(f"{number}.wav", str(number), 10.0, [normal], bundle_hash=BUNDLE)
-    build_generation(store.connection, "pump-3", bundle_hash=BUNDLE, spec=MetricSpec(),
+    build_generation(store.store, "pump-3", bundle_hash=BUNDLE, spec=MetricSpec(),
                      settings=CalibrationSettings(10.0), gate_dbfs=None, reason="enroll")  # fmt: skip
     scorer = load_scorer(store.connection, "pump-3", tmp_path)
     assert scorer is not None
@@ -57,7 +57,7 @@ def test_score_is_eq_1_with_its_neighbours(store: NormalStore, tmp_path: Path) -
     assert [n.distance for n in scored.neighbours] == pytest.approx([0, 5, 10, 15])
 
 
-def test_generation_is_read_back_as_it_was_frozen(store: NormalStore, enrol: Enrol, build: Build) -> None:
+def test_generation_is_read_back_as_it_was_frozen(store: Memory, enrol: Enrol, build: Build) -> None:
     """Members, statistics, threshold and gate: all that scores depend on."""
     enrol(store, 4)
     assert build(store) == 1
@@ -73,7 +73,7 @@ def test_generation_is_read_back_as_it_was_frozen(store: NormalStore, enrol: Enr
 
 
 def test_next_generation_is_active_and_one_can_go_back(
-    store: NormalStore, enrol: Enrol, build: Build, tmp_path: Path
+    store: Memory, enrol: Enrol, build: Build, tmp_path: Path
 ) -> None:
     """Going back gives the old scores to the last bit, though normals were removed since."""
     enrol(store, 4)
@@ -86,61 +86,64 @@ def test_next_generation_is_active_and_one_can_go_back(
     now = load_scorer(store.connection, "pump-3", tmp_path)
     assert now is not None
     assert (now.generation.number, len(now.generation.members)) == (2, 9)
-    activate(store.connection, "pump-3", 1)
+    activate(store.store, "pump-3", 1)
     again = load_scorer(store.connection, "pump-3", tmp_path)
     assert again is not None
     assert again.score(query) == before.score(query)
     assert [(g.number, g.active) for g in list_generations(store.connection, "pump-3")] == [(1, True), (2, False)]
 
 
-def test_generation_that_does_not_exist_changes_nothing(store: NormalStore, enrol: Enrol, build: Build) -> None:
+def test_generation_that_does_not_exist_changes_nothing(store: Memory, enrol: Enrol, build: Build) -> None:
     """A wrong number leaves the active one active."""
     enrol(store, 4)
     build(store)
     with pytest.raises(NormalsError, match="no generation 9"):
-        activate(store.connection, "pump-3", 9)
+        activate(store.store, "pump-3", 9)
     found = active_generation(store.connection, "pump-3")
     assert found is not None
     assert found.number == 1
 
 
-def test_swap_is_atomic_when_the_write_fails(store: NormalStore, enrol: Enrol, build: Build) -> None:
+def test_swap_is_atomic_when_the_write_fails(store: Memory, enrol: Enrol, build: Build) -> None:
     """A failure among the members leaves the old generation active and no trace of the new one."""
     enrol(store, 4)
     build(store)
-    store.connection.execute(
+    run(
+        store.store,
         "CREATE TRIGGER fail BEFORE INSERT ON generation_members WHEN NEW.normal_id = 7"
-        " BEGIN SELECT RAISE(ABORT, 'disk'); END"
+        " BEGIN SELECT RAISE(ABORT, 'disk'); END",
     )
     with pytest.raises(sqlite3.IntegrityError, match="disk"):
         build(store)
     assert [(g.number, g.active) for g in list_generations(store.connection, "pump-3")] == [(1, True)]
+    assert store.connection.execute("SELECT count(*) FROM generations").fetchone()[0] == 1
 
 
 def test_readers_see_one_active_generation_at_any_moment(
-    store: NormalStore, enrol: Enrol, build: Build, tmp_path: Path
+    store: Memory, enrol: Enrol, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another connection sees the old generation until the commit, then the new one."""
-    enrol(store, 4)
+    """Another connection sees the old generation, whole, until the last commit, then the new one."""
+    enrol(store, 40)
     build(store)
-    reader = database.connect(tmp_path / "edge-monitor.db", read_only=True)
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []
+    commit = Store.submit
 
-    def look(_statement: str) -> None:
-        found = active_generation(reader, "pump-3")
+    def submit(*arguments: object, **options: object) -> object:
+        found = active_generation(store.connection, "pump-3")
         assert found is not None
-        seen.append(found.number)
+        seen.append((found.number, len(found.members)))
+        return commit(*arguments, **options)  # type: ignore[arg-type] # as they came
 
-    store.connection.set_trace_callback(look)
+    monkeypatch.setattr(Store, "submit", submit)
     build(store)
-    store.connection.set_trace_callback(None)
-    look("")
-    reader.close()
-    assert set(seen[:-1]) == {1}
-    assert seen[-1] == 2
+    found = active_generation(store.connection, "pump-3")
+    assert found is not None
+    assert set(seen) == {(1, 120)}
+    assert len(seen) == 2
+    assert (found.number, len(found.members)) == (2, 120)
 
 
-def test_too_few_normals_are_not_enrolled(store: NormalStore, enrol: Enrol, build: Build) -> None:
+def test_too_few_normals_are_not_enrolled(store: Memory, enrol: Enrol, build: Build) -> None:
     """Three windows are not a memory."""
     enrol(store, 1)
     with pytest.raises(NormalsError, match="pump-3: not enrolled: 3 normals, needs at least 5"):
@@ -148,15 +151,15 @@ def test_too_few_normals_are_not_enrolled(store: NormalStore, enrol: Enrol, buil
     assert list_generations(store.connection, "pump-3") == ()
 
 
-def test_generation_of_another_bundle_is_refused(store: NormalStore, enrol: Enrol) -> None:
+def test_generation_of_another_bundle_is_refused(store: Memory, enrol: Enrol) -> None:
     """After a change of model the old vectors are no memory for the new one."""
     enrol(store, 4)
     with pytest.raises(BundleMismatchError, match="vectors of another bundle: aaaaaaaaaaaa and bbbbbbbbbbbb"):
-        build_generation(store.connection, "pump-3", bundle_hash="b" * 64, spec=MetricSpec(),
+        build_generation(store.store, "pump-3", bundle_hash="b" * 64, spec=MetricSpec(),
                          settings=CalibrationSettings(10.0), gate_dbfs=None, reason="enroll")  # fmt: skip
 
 
-def test_embedding_of_another_bundle_is_refused(store: NormalStore, enrol: Enrol, build: Build, tmp_path: Path) -> None:
+def test_embedding_of_another_bundle_is_refused(store: Memory, enrol: Enrol, build: Build, tmp_path: Path) -> None:
     """A score between two models' vectors would be a number without meaning."""
     enrol(store, 4)
     build(store)
@@ -170,9 +173,7 @@ def test_embedding_of_another_bundle_is_refused(store: NormalStore, enrol: Enrol
         scorer.score(Embedding(np.full(8, np.nan, dtype=np.float32), BUNDLE))
 
 
-def test_stored_windows_score_as_exact_search_says(
-    store: NormalStore, enrol: Enrol, build: Build, tmp_path: Path
-) -> None:
+def test_stored_windows_score_as_exact_search_says(store: Memory, enrol: Enrol, build: Build, tmp_path: Path) -> None:
     """The scorer's whole path agrees with eq. 1 computed plainly."""
     enrol(store, 20)
     build(store)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.memory.normal import Added
-    from edge_monitor.memory.normals import NormalStore
+    from tests.memory.memory import Memory
 
-    Enrol = Callable[[NormalStore, int], list[Added]]
-    Build = Callable[[NormalStore], int]
+    Enrol = Callable[[Memory, int], list[Added]]
+    Build = Callable[[Memory], int]
 
 BUNDLE = "a" * 64
 QUERY = Embedding(np.full(8, 0.3, dtype=np.float32), BUNDLE)
@@ -75,7 +75,7 @@ def test_exact_index_orders_its_neighbours() -> None:
 
 
 @pytest.fixture
-def enrolled(store: NormalStore, enrol: Enrol, build: Build, tmp_path: Path) -> NormalStore:
+def enrolled(store: Memory, enrol: Enrol, build: Build, tmp_path: Path) -> Memory:
     """Return a store whose generation 1 has its index on disk."""
     enrol(store, 20)
     build(store)
@@ -83,7 +83,7 @@ def enrolled(store: NormalStore, enrol: Enrol, build: Build, tmp_path: Path) -> 
     return store
 
 
-def source(store: NormalStore, state_dir: Path, *, build: bool = True) -> str:
+def source(store: Memory, state_dir: Path, *, build: bool = True) -> str:
     """Load the scorer, check that it scores right, and return where its index came from."""
     scorer = load_scorer(store.connection, store.machine, state_dir, build=build)
     assert scorer is not None
@@ -93,7 +93,7 @@ def source(store: NormalStore, state_dir: Path, *, build: bool = True) -> str:
     return scorer.index_source
 
 
-def test_index_is_read_from_its_file(enrolled: NormalStore, tmp_path: Path) -> None:
+def test_index_is_read_from_its_file(enrolled: Memory, tmp_path: Path) -> None:
     """The second start does not build again."""
     assert source(enrolled, tmp_path) == "cache"
 
@@ -114,7 +114,7 @@ def test_index_is_read_from_its_file(enrolled: NormalStore, tmp_path: Path) -> N
     ],
 )
 def test_harmed_index_is_rebuilt(
-    enrolled: NormalStore, tmp_path: Path, harm: Callable[[IndexFile], None], reason: str
+    enrolled: Memory, tmp_path: Path, harm: Callable[[IndexFile], None], reason: str
 ) -> None:
     """Missing, cut, overwritten or another memory's: hnswlib never reads it, and the next start has a good one."""
     harm(IndexFile(tmp_path / "index", "pump-3", 1))
@@ -127,7 +127,7 @@ def rewrite(file: IndexFile, **fields: object) -> None:
     file.sidecar.write_text(json.dumps({**json.loads(file.sidecar.read_text()), **fields}))
 
 
-def test_file_of_another_generation_is_stale(enrolled: NormalStore, build: Build, tmp_path: Path) -> None:
+def test_file_of_another_generation_is_stale(enrolled: Memory, build: Build, tmp_path: Path) -> None:
     """An old index under the new number would score against normals that are gone."""
     old = IndexFile(tmp_path / "index", "pump-3", 1)
     kept = old.path.read_bytes(), old.sidecar.read_bytes()
@@ -141,20 +141,20 @@ def test_file_of_another_generation_is_stale(enrolled: NormalStore, build: Build
     assert not old.sidecar.exists()
 
 
-def test_exact_search_answers_while_the_index_is_rebuilt(enrolled: NormalStore, tmp_path: Path) -> None:
+def test_exact_search_answers_while_the_index_is_rebuilt(enrolled: Memory, tmp_path: Path) -> None:
     """Without waiting for a rebuild there is a scorer all the same."""
     IndexFile(tmp_path / "index", "pump-3", 1).path.unlink()
     assert source(enrolled, tmp_path, build=False) == "exact (index missing)"
 
 
-def test_folder_that_cannot_be_written_does_not_stop_scoring(enrolled: NormalStore, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written_does_not_stop_scoring(enrolled: Memory, tmp_path: Path) -> None:
     """The index is a cache: a full or read-only disk costs a rebuild at each start, no more."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "index").write_text("a file where the folder should be")
     assert "not stored" in source(enrolled, tmp_path / "other")
 
 
-def test_indexes_of_machines_with_like_names_are_kept_apart(enrolled: NormalStore, tmp_path: Path) -> None:
+def test_indexes_of_machines_with_like_names_are_kept_apart(enrolled: Memory, tmp_path: Path) -> None:
     """pump-3 of generation 1 is not machine pump of generation 3-1."""
     other = IndexFile(tmp_path / "index", "pump", 3)
     index = HnswIndex.build(vectors(10, 8), 4)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor import database
 from edge_monitor.memory.generations import list_generations
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,28 +23,30 @@ _ENROL = """
 import sys
 from pathlib import Path
 import numpy as np
-from edge_monitor import database
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.generations import build_generation
 from edge_monitor.memory.normal import NewNormal
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.changes import add
+from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.store.store import Store
 
 state = Path(sys.argv[1])
-store = NormalStore(database.connect(state / "edge-monitor.db"), "pump-3")
+store = Store(state / "edge-monitor.db")
 draw = np.random.default_rng(0)
 for number in range(10_000):
     windows = [
         NewNormal(i // 3, 10.0 * i, -30.0, draw.standard_normal(64).astype(np.float32), spectrogram=bytes(4000))
         for i in range(200)
     ]
-    store.add(f"{number}.wav", str(number), 2000.0, windows, bundle_hash="a" * 64)
+    add(store, "pump-3", NewRecording(f"{number}.wav", str(number), 2000.0, windows), bundle_hash="a" * 64)
     print("recording", number, flush=True)
-    build_generation(store.connection, "pump-3", bundle_hash="a" * 64, spec=MetricSpec(), gate_dbfs=None,
+    build_generation(store, "pump-3", bundle_hash="a" * 64, spec=MetricSpec(), gate_dbfs=None,
                      settings=CalibrationSettings(10.0), reason="enroll")
     print("generation", number + 1, flush=True)
-    load_scorer(store.connection, "pump-3", state)
+    with store.reading() as connection:
+        load_scorer(connection, "pump-3", state)
 """
 
 
@@ -64,7 +66,7 @@ def test_kill_leaves_no_half_row(tmp_path: Path, seed: int) -> None:
     connection = database.connect(tmp_path / "edge-monitor.db")
     assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     assert connection.execute("PRAGMA foreign_key_check").fetchone() is None
-    store = NormalStore(connection, "pump-3")
+    store = Normals(connection, "pump-3")
     recordings = store.recordings()
     assert {recording.normals for recording in recordings} == {200}
     assert len(recordings) >= 1 + sum(line.startswith("recording") for line in said)

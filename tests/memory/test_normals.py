@@ -9,13 +9,12 @@ import pytest
 
 from edge_monitor.errors import BundleMismatchError, NormalsError
 from edge_monitor.memory.normal import Added, NewNormal
-from edge_monitor.memory.normals import NormalStore
+from tests.memory.memory import Memory
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
 
-    Enrol = Callable[[NormalStore, int], list[Added]]
+    Enrol = Callable[[Memory, int], list[Added]]
 
 BUNDLE = "a" * 64
 
@@ -25,14 +24,14 @@ def window(*values: float) -> NewNormal:
     return NewNormal(block=0, start_s=0.0, level_dbfs=-30.0, vector=np.array(values, dtype=np.float32))
 
 
-def test_same_sound_is_added_once(store: NormalStore, enrol: Enrol) -> None:
+def test_same_sound_is_added_once(store: Memory, enrol: Enrol) -> None:
     """Enrolling a folder again adds nothing."""
     assert enrol(store, 2) == [Added(1, 3, already=False), Added(2, 3, already=False)]
     assert enrol(store, 2) == [Added(1, 0, already=True), Added(2, 0, already=True)]
     assert [recording.normals for recording in store.recordings()] == [3, 3]
 
 
-def test_vectors_come_back_bit_for_bit(store: NormalStore) -> None:
+def test_vectors_come_back_bit_for_bit(store: Memory) -> None:
     """What is stored is float32, raw and exact, in the order asked for."""
     store.add("a.wav", "1", 10.0, [window(1.1, -2.2), window(3.3e-30, 4.4e30)], bundle_hash=BUNDLE)
     read = store.vectors([2, 1])
@@ -40,7 +39,7 @@ def test_vectors_come_back_bit_for_bit(store: NormalStore) -> None:
     assert read.tobytes() == np.array([[3.3e-30, 4.4e30], [1.1, -2.2]], dtype=np.float32).tobytes()
 
 
-def test_listing_says_where_each_normal_comes_from(store: NormalStore, enrol: Enrol) -> None:
+def test_listing_says_where_each_normal_comes_from(store: Memory, enrol: Enrol) -> None:
     """A normal is named by its recording and its position there."""
     enrol(store, 2)
     last = store.normals()[-1]
@@ -50,7 +49,7 @@ def test_listing_says_where_each_normal_comes_from(store: NormalStore, enrol: En
     assert store.layout([6, 1]).start_s.tolist() == [20.0, 0.0]
 
 
-def test_removal_can_be_undone(store: NormalStore, enrol: Enrol) -> None:
+def test_removal_can_be_undone(store: Memory, enrol: Enrol) -> None:
     """A removed recording is out of use, still readable, and comes back."""
     enrol(store, 2)
     assert store.remove_recording("00.wav") == (1, 2, 3)
@@ -63,7 +62,7 @@ def test_removal_can_be_undone(store: NormalStore, enrol: Enrol) -> None:
     assert store.ids() == (1, 2, 3, 4, 5, 6)
 
 
-def test_enrolling_a_removed_recording_takes_it_back(store: NormalStore, enrol: Enrol) -> None:
+def test_enrolling_a_removed_recording_takes_it_back(store: Memory, enrol: Enrol) -> None:
     """The same sound again is the same normals again, not new ones."""
     enrol(store, 1)
     store.remove_recording("00.wav")
@@ -71,7 +70,7 @@ def test_enrolling_a_removed_recording_takes_it_back(store: NormalStore, enrol: 
     assert store.ids() == (1, 2, 3)
 
 
-def test_another_bundles_vectors_are_refused(store: NormalStore, enrol: Enrol) -> None:
+def test_another_bundles_vectors_are_refused(store: Memory, enrol: Enrol) -> None:
     """Vectors of two models are never mixed, and the line says what to do."""
     enrol(store, 1)
     with pytest.raises(
@@ -81,7 +80,7 @@ def test_another_bundles_vectors_are_refused(store: NormalStore, enrol: Enrol) -
     assert len(store.recordings()) == 1
 
 
-def test_changing_the_model_starts_over_and_back(store: NormalStore, enrol: Enrol) -> None:
+def test_changing_the_model_starts_over_and_back(store: Memory, enrol: Enrol) -> None:
     """With the old normals removed the same file is enrolled with the new bundle; then the old ones cannot return."""
     enrol(store, 1)
     store.remove(store.ids())
@@ -93,7 +92,7 @@ def test_changing_the_model_starts_over_and_back(store: NormalStore, enrol: Enro
     assert store.ids() == (4,)
 
 
-def test_another_dimension_is_refused_and_nothing_is_written(store: NormalStore) -> None:
+def test_another_dimension_is_refused_and_nothing_is_written(store: Memory) -> None:
     """A refused recording leaves no row behind."""
     with pytest.raises(NormalsError, match=r"different dimensions: \[1, 2\]"):
         store.add("a.wav", "1", 10.0, [window(1, 2), window(3)], bundle_hash=BUNDLE)
@@ -107,7 +106,7 @@ def test_vector_that_is_not_finite_is_refused(bad: float) -> None:
         window(1.0, bad)
 
 
-def test_near_duplicates_are_counted_not_stored(store: NormalStore) -> None:
+def test_near_duplicates_are_counted_not_stored(store: Memory) -> None:
     """The same sound in two files is remembered once."""
     vectors = np.random.default_rng(0).standard_normal((10, 8))
     store.add("a.wav", "1", 100.0, [window(*v) for v in vectors], bundle_hash=BUNDLE)
@@ -116,10 +115,10 @@ def test_near_duplicates_are_counted_not_stored(store: NormalStore) -> None:
     assert len(store.ids()) == 10
 
 
-def test_machines_do_not_see_each_others_normals(connection: sqlite3.Connection, enrol: Enrol) -> None:
+def test_machines_do_not_see_each_others_normals(store: Memory, enrol: Enrol) -> None:
     """One database, several machines."""
-    enrol(NormalStore(connection, "pump-3"), 1)
-    other = NormalStore(connection, "fan-1")
+    enrol(store, 1)
+    other = Memory(store.store, "fan-1")
     assert other.ids() == ()
     with pytest.raises(NormalsError, match="no normal 1"):
         other.remove([1])
@@ -127,7 +126,7 @@ def test_machines_do_not_see_each_others_normals(connection: sqlite3.Connection,
         other.vectors([1])
 
 
-def test_unclear_recording_names_are_one_line_errors(store: NormalStore) -> None:
+def test_unclear_recording_names_are_one_line_errors(store: Memory) -> None:
     """No such recording, or two of that name: the line says which ids there are."""
     for number in (1, 2):
         store.add("a.wav", str(number), 10.0, [window(number, 0)], bundle_hash=BUNDLE)

@@ -23,14 +23,15 @@ from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.memory.scorers import SCORERS, fit, sub_bands
 from edge_monitor.records import Embedding
 from tests.memory.conftest import BUNDLE
+from tests.memory.memory import Memory, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from edge_monitor.memory.normals import NormalStore
     from tests.memory.conftest import Enrol
+
 
 PLAIN = MetricSpec(bands=4)
 LINE = np.array([[0, 0], [1, 0], [2, 0], [3, 0], [4, 0], [14, 0]], dtype=np.float32)
@@ -178,12 +179,12 @@ def test_scores_are_finite(name: str, count: int, constant: int, distinct: int, 
 
 @pytest.mark.parametrize("name", SCORERS)
 def test_a_generation_scores_by_the_scorer_it_was_frozen_with(
-    name: str, store: NormalStore, enrol: Enrol, tmp_path: Path
+    name: str, store: Memory, enrol: Enrol, tmp_path: Path
 ) -> None:
     """As `fit` does over its normals; the neighbours are those of the metric, whatever scores."""
     enrol(store, 6)
     spec = MetricSpec("standardized-euclidean", "none", 0.5, bands=4, scorer=name)
-    build_generation(store.connection, "pump-3", bundle_hash=BUNDLE, spec=spec, settings=CalibrationSettings(10.0),
+    build_generation(store.store, "pump-3", bundle_hash=BUNDLE, spec=spec, settings=CalibrationSettings(10.0),
                      gate_dbfs=None, reason="enroll")  # fmt: skip
     scorer = load_scorer(store.connection, "pump-3", tmp_path)
     assert scorer is not None
@@ -197,13 +198,13 @@ def test_a_generation_scores_by_the_scorer_it_was_frozen_with(
     assert np.mean([neighbour.distance for neighbour in scored.neighbours]) == pytest.approx(near[0], rel=1e-5)
 
 
-def test_a_generation_of_an_older_version_keeps_eq_1(store: NormalStore, enrol: Enrol, tmp_path: Path) -> None:
+def test_a_generation_of_an_older_version_keeps_eq_1(store: Memory, enrol: Enrol, tmp_path: Path) -> None:
     """Where the database says nothing of a scorer, it was eq. 1 in the generation's metric."""
     enrol(store, 6)
     spec = MetricSpec("standardized-euclidean", "none", 0.5)
-    build_generation(store.connection, "pump-3", bundle_hash=BUNDLE, spec=spec, settings=CalibrationSettings(10.0),
+    build_generation(store.store, "pump-3", bundle_hash=BUNDLE, spec=spec, settings=CalibrationSettings(10.0),
                      gate_dbfs=None, reason="enroll")  # fmt: skip
-    store.connection.execute("UPDATE generations SET scorer = NULL, bands = NULL")
+    run(store.store, "UPDATE generations SET scorer = NULL, bands = NULL")
     found = active_generation(store.connection, "pump-3")
     assert found is not None
     assert found.scorer == "standardized-euclidean"

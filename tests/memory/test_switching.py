@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from edge_monitor.errors import BundleMismatchError, NormalsError
+from edge_monitor.memory.changes import use_bundle
 from edge_monitor.memory.normal import NewNormal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_monitor.memory.normal import Added
-    from edge_monitor.memory.normals import NormalStore
+    from tests.memory.memory import Memory
 
-    Enrol = Callable[[NormalStore, int], list[Added]]
+    Enrol = Callable[[Memory, int], list[Added]]
 
 OTHER = "b" * 64
 
@@ -26,7 +27,7 @@ def window(*vector: float) -> NewNormal:
     return NewNormal(block=0, start_s=0.0, level_dbfs=-20.0, vector=np.array(vector, dtype=np.float32))
 
 
-def test_a_switch_replaces_what_is_in_use(store: NormalStore, enrol: Enrol) -> None:
+def test_a_switch_replaces_what_is_in_use(store: Memory, enrol: Enrol) -> None:
     """The recordings stay, with the other bundle's windows; the old ones are out of use and not counted."""
     enrol(store, 2)
     first, second = store.recordings()
@@ -38,7 +39,7 @@ def test_a_switch_replaces_what_is_in_use(store: NormalStore, enrol: Enrol) -> N
     ]
 
 
-def test_switching_back_takes_the_old_normals_into_use(store: NormalStore, enrol: Enrol) -> None:
+def test_switching_back_takes_the_old_normals_into_use(store: Memory, enrol: Enrol) -> None:
     """The same bundle hears the same: its normals are there already."""
     enrol(store, 1)
     [recording] = store.recordings()
@@ -48,7 +49,7 @@ def test_switching_back_takes_the_old_normals_into_use(store: NormalStore, enrol
     assert store.ids() == (1, 2, 3)
 
 
-def test_a_switch_that_fails_changes_nothing(store: NormalStore, enrol: Enrol) -> None:
+def test_a_switch_that_fails_changes_nothing(store: Memory, enrol: Enrol) -> None:
     """Windows of two dimensions are refused as a whole."""
     enrol(store, 1)
     [recording] = store.recordings()
@@ -57,16 +58,16 @@ def test_a_switch_that_fails_changes_nothing(store: NormalStore, enrol: Enrol) -
     assert store.ids() == (1, 2, 3)
 
 
-def test_exactly_these_normals_are_in_use(store: NormalStore, enrol: Enrol) -> None:
-    """Others go out of use, removed ones come back; a mix of bundles and an unknown id are refused."""
+def test_a_bundle_takes_anothers_place_and_gives_it_back(store: Memory, enrol: Enrol) -> None:
+    """One row decides, however many normals there are; a mix of bundles and an unknown id are refused."""
     enrol(store, 2)
     store.remove([1])
-    assert store.use_only([1, 2]) == (3, 4, 5, 6)
-    assert store.ids() == (1, 2)
-    assert store.use_only(()) == (1, 2)
-    store.add("b.wav", "b", 10.0, [window(1, 2)], bundle_hash=OTHER)
+    [first, _] = store.recordings()
+    store.switch([(first, [window(1, 2)])], bundle_hash=OTHER)
+    assert (store.ids(), store.bundle_hash()) == ((7,), OTHER)
     with pytest.raises(BundleMismatchError):
-        store.use_only([1, 7])
-    assert store.ids() == (7,)
+        store.restore([1])
+    store.store.commit(lambda connection: use_bundle(connection, "pump-3", "a" * 64, instead_of=OTHER))
+    assert store.ids() == (2, 3, 4, 5, 6)
     with pytest.raises(NormalsError, match="no normal 99"):
-        store.use_only([99])
+        store.remove([99])

@@ -56,7 +56,7 @@ def test_an_alarm_that_comes_while_the_disk_is_tried_is_stored(enrolled: Make, m
     product, goes_on = enrolled(IDLE), threading.Event()
     monkeypatch.setattr(alarm_desk, "RETRY_S", 0.0)
     with inside(product.config) as daemon:
-        daemon.storage.submit(lambda _: goes_on.wait(20.0))
+        daemon.store.submit(lambda _: goes_on.wait(20.0))
         daemon.desk.note_disk("scores could not be written: a test")
         daemon.desk.retry()  # the trial write now waits behind the one above
         daemon.desk.commit(alarm(1), None)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_monitor.database import connect
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.service.operations.calibrating import operation
+from edge_monitor.store.database import connect
 from tests.service.sounds import pump, write_clips
 
 if TYPE_CHECKING:

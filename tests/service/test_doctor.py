@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from edge_monitor import database
 from edge_monitor.config import ExplainSettings, Settings
-from edge_monitor.service import salvage
 from edge_monitor.service.doctor.computer import judge_clock, judge_memory, judge_unit
 from edge_monitor.service.doctor.finding import carefully
 from edge_monitor.service.doctor.libraries import judge_trial
 from edge_monitor.service.doctor.plant import look_at_llm
 from edge_monitor.service.doctor.storage import look_at_database
 from edge_monitor.service.state_dir import StateDir
-from edge_monitor.service.storage import StorageThread
+from edge_monitor.store import database, recovery
+from edge_monitor.store.store import Store
 from tests.broker import Broker, Subscriber, free_port
 from tests.faults.certificates import Authority
 
@@ -207,11 +206,11 @@ def test_a_database_too_large_to_check_is_not_called_sound(tmp_path: Path, monke
     state_dir = StateDir(tmp_path, tmp_path / "run")
     with closing(database.connect(state_dir.database)) as connection, database.transaction(connection):
         connection.executemany("INSERT INTO counters VALUES (?, 0)", [(f"{number:0300}",) for number in range(20_000)])
-    monkeypatch.setattr(salvage, "LIMIT_S", 0.0)
+    monkeypatch.setattr(recovery, "LIMIT_S", 0.0)
     [(result, text)] = [(found.result, found.text) for found in look_at_database(state_dir)]
     assert (result, text.partition(": ")[2].partition(",")[0]) == ("warn", "not checked within 0 s")
     with structlog.testing.capture_logs() as logs:
-        StorageThread(state_dir.database).close()
+        Store(state_dir.database).writer.close()
     assert [(log["event"], log["limit_s"]) for log in logs] == [("storage.not_checked", 0.0)]
     monkeypatch.undo()
     assert [found.result for found in look_at_database(state_dir)] == ["ok"]

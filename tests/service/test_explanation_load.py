@@ -85,7 +85,7 @@ def test_a_hundred_alarms_delay_no_window_and_each_is_measured(enrolled: Make) -
         wait_until(lambda: daemon.explainer.idle, TELLING_S, "all told")
         told.set()
         listener.join()
-        with daemon.database() as connection:
+        with daemon.reading() as connection:
             rows = connection.execute("SELECT text IS NOT NULL, reason FROM explanations").fetchall()
             [(pictures,)] = connection.execute("SELECT count(evidence) FROM alarms").fetchall()
     assert [tuple(row) for row in rows] == [(1, "")] * ALARMS
@@ -108,7 +108,7 @@ def test_sound_that_waits_is_bounded_and_the_oldest_is_let_go(enrolled: Make, mo
         events += [queue(daemon, sound) for _ in range(5)]
         monkeypatch.setattr(Hearing, "caught_up", True)
         wait_until(lambda: daemon.explainer.idle, 30.0, "all told")
-        with daemon.database() as connection:
+        with daemon.reading() as connection:
             reasons = dict(connection.execute("SELECT alarm_id, reason FROM explanations").fetchall())
     let_go = "the sound was let go before it was measured: too many alarms at once, or the disk failed"
     assert [reasons[event.alarm_id] for event in events] == ["", let_go, let_go, "", "", ""]
@@ -159,13 +159,13 @@ def test_a_measured_explanation_takes_at_most_150_ms(enrolled: Make) -> None:
     from edge_monitor.service.node import Node
 
     node = Node(load_settings(enrolled().config))
-    with node.database() as connection:
+    with node.reading() as connection:
         healthy = load_healthy(connection, "pump", 1)
     sound = pump(10, take=2, fault="rattle")
     took_s = []
     for _ in range(9):
         began_s = time.thread_time()
-        with node.database() as connection:
+        with node.reading() as connection:
             beside = healthy.beside(connection, (1, 2, 3, 4))
         difference = compare(measure(sound, 16_000), *beside.compared_with((1, 2, 3, 4)))
         took_s.append(time.thread_time() - began_s)

@@ -10,6 +10,8 @@ import soundfile
 
 from tests.service.conftest import enrolled_state, healthy_clips
 from tests.service.sounds import pump
+from tests.sharing import made_once
+from tests.soak import alarming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,3 +27,19 @@ def long_turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("turns") / "turns.wav"
     soundfile.write(path, sound, 16_000, subtype="PCM_16")
     return path
+
+
+@pytest.fixture(scope="session")
+def machine_turns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of what eight machines play that alarm every few seconds."""
+    return made_once(tmp_path_factory, "machine-turns", alarming.write_turns)
+
+
+@pytest.fixture(scope="session")
+def alarming_state(tmp_path_factory: pytest.TempPathFactory, healthy_clips: Path, machine_turns: Path) -> Path:
+    """Return the state directory of a node whose nine machines are enrolled; copy it, never use it."""
+
+    def make(folder: Path) -> None:
+        alarming.make_state(folder, healthy_clips, machine_turns)
+
+    return made_once(tmp_path_factory, "alarming", make) / "state"

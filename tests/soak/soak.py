@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
-from edge_monitor.database import FILE_NAME
+from edge_monitor.store.database import FILE_NAME
 from tests.llm_server import refuses, resets, says, stalls
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_monitor.database import FILE_NAME, SCHEMA_VERSION
 from edge_monitor.encode.bundle import list_bundles
+from edge_monitor.store.database import FILE_NAME, SCHEMA_VERSION
 from tests.broker import Broker, Subscriber, wait_until
 from tests.faults.test_clock import FakeClock
 from tests.llm_server import GOOD, LlmServer, says

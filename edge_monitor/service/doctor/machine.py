@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor import database
 from edge_monitor.capture.meter import meter
 from edge_monitor.capture.source import open_sources
 from edge_monitor.config import MicrophoneSource
 from edge_monitor.memory.generations import active_generation
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.records import AudioLoss
 from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
 from edge_monitor.service.doctor.running import ask_daemon
-from edge_monitor.service.image import opened
+from edge_monitor.store import database
+from edge_monitor.store.recovery import opened
+from edge_monitor.store.schema import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,9 +123,13 @@ def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | N
     generation, in_use = None, 0
     if path.exists():
         with closing(opened(path)) as connection:
-            if not database.is_empty(connection):
+            version = version_of(connection)
+            if 0 < version < database.SCHEMA_VERSION:
+                yield Finding("normals", "warn", "the daemon brings the database up to date when it starts", None, name)
+                return
+            if version:
                 generation = active_generation(connection, name)
-                in_use = len(NormalStore(connection, name).ids())
+                in_use = len(Normals(connection, name).ids())
     if generation is None:
         yield Finding("normals", "fail", f"not enrolled: {counted(in_use, 'normal')}, no generation",
                       "`edge-monitor enroll` while it is healthy", name)  # fmt: skip

@@ -12,13 +12,12 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge_monitor import database
 from edge_monitor.deliver.outbox import BYTES, DUE, HELD, SENT
-from edge_monitor.service import salvage
 from edge_monitor.service.counting import counted
 from edge_monitor.service.doctor.finding import Finding
-from edge_monitor.service.image import opened
+from edge_monitor.service.housekeeping import TOO_OLD
 from edge_monitor.service.timekeeper import BELIEVED
+from edge_monitor.store import database, recovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +33,7 @@ _OTHERS = 0o007
 _GROUP_AND_OTHERS = 0o077
 _NAMED = 3  # files named in one line
 # What the database counts besides losses: what went well, and what it holds now.
-_NO_LOSS = (SENT, BELIEVED, DUE, f"{DUE}_explanations", HELD, BYTES, "storage_tried")
+_NO_LOSS = (SENT, BELIEVED, DUE, f"{DUE}_explanations", HELD, BYTES, TOO_OLD, "storage_tried")
 
 
 def may_enter(state_dir: StateDir) -> bool:
@@ -86,10 +85,10 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
     if not path.exists():
         yield Finding("database", "warn", f"{path}: there is none yet", "`edge-monitor enroll` or `run` makes it")
         return
-    with closing(opened(path)) as connection:
+    with closing(recovery.opened(path)) as connection:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         try:
-            wrong = salvage.check(connection)
+            wrong = recovery.check(connection)
         except sqlite3.DatabaseError as error:
             wrong = str(error)
         if wrong:
@@ -110,7 +109,7 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
         count, reason = parked.fetchone()
     size_mb = path.stat().st_size / 1e6
     if wrong is None:
-        yield Finding("database", "warn", f"{path}: not checked within {salvage.LIMIT_S:g} s, {size_mb:.1f} MB",
+        yield Finding("database", "warn", f"{path}: not checked within {recovery.LIMIT_S:g} s, {size_mb:.1f} MB",
                       "a busy or slow disk, or a large database: try again when the box is idle")  # fmt: skip
     else:
         yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")

@@ -9,7 +9,7 @@ from edge_monitor.errors import NormalsError
 from edge_monitor.memory.calibration import calibrate as calibrated
 from edge_monitor.memory.evidence import in_operation
 from edge_monitor.memory.generations import active_generation, list_generations
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorers import scorer_name
 from edge_monitor.service.learning import require_bundle
 from edge_monitor.service.minutes import MINUTE_MS
@@ -38,7 +38,7 @@ def calibrate(
     sound chose instead. Raises NormalsError when the machine is not enrolled, or for a rate or threshold not above 0.
     """
     alarm = node.machine(machine).alarm
-    with node.database() as connection:
+    with node.reading() as connection:
         before = active_generation(connection, machine)
         if before is None:
             raise NormalsError(
@@ -48,7 +48,7 @@ def calibrate(
         same_unit = before.scorer == scorer_name(node.metric)
         if threshold is not None and not same_unit:
             raise NormalsError(node.another_scorer(machine, before.scorer))
-        store = NormalStore(connection, machine)
+        store = Normals(connection, machine)
         members = store.ids()
         settings = settings_of(
             node,
@@ -57,11 +57,12 @@ def calibrate(
             operation=operation(connection, before, frozenset(members)) if same_unit else (),
             threshold=threshold,
         )
-        if dry_run:
-            found, number = calibrated(store.vectors(members), store.layout(members), node.metric, settings), None
-        else:
-            built = rebuild(node, connection, machine, "calibrate", settings)
-            found, number = built.calibration, built.number
+        vectors, layout = store.vectors(members), store.layout(members)
+    if dry_run:
+        found, number = calibrated(vectors, layout, node.metric, settings), None
+    else:
+        built = rebuild(node, machine, "calibrate", settings)
+        found, number = built.calibration, built.number
     yield {
         "machine": machine,
         "dry_run": dry_run,

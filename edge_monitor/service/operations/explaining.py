@@ -16,7 +16,7 @@ from edge_monitor.explain.difference import compare
 from edge_monitor.explain.llm import LlmClient
 from edge_monitor.explain.prompts import NEEDS, PROMPT_VERSION
 from edge_monitor.explain.wording import word
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
 from edge_monitor.service.healthy import load_healthy
@@ -66,7 +66,7 @@ def alarm(node: Node, *, alarm_id: str, method: str | None, dry_run: bool) -> An
     No sound is needed: the vector that was scored and what was measured are kept with the alarm.
     """
     wanted = _Wanted() if method is None and not dry_run else _wanted(node, method or "auto", dry_run=dry_run)
-    with node.database() as connection:
+    with node.reading() as connection:
         row = history.find(connection, alarm_id)
         node.machine(row.machine)
         sound = _Sound(
@@ -97,7 +97,7 @@ def sound(
     node.machine(machine)
     require_same(node, bundle_hash)
     wanted = _wanted(node, method, dry_run=dry_run)
-    with node.database() as connection:
+    with node.reading() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path)
     if scorer is None:
         raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
@@ -195,7 +195,7 @@ def _measured(node: Node, sound: _Sound) -> tuple[Difference | None, EdgeMonitor
     failure: EdgeMonitorError = ExplainError("the sound was not measured", where=sound.machine)
     if sound.acoustics is not None:
         try:
-            with node.database() as connection:
+            with node.reading() as connection:
                 healthy = load_healthy(connection, sound.machine, sound.generation, sound.nearest)
             return compare(Acoustics.from_json(sound.acoustics), *healthy.compared_with(sound.nearest)), failure
         except EdgeMonitorError as error:
@@ -207,8 +207,8 @@ def _embeddings(node: Node, sound: _Sound) -> tuple[Embedding, list[Embedding]]:
     """Return the raw embeddings of the sound and of its nearest normals. Raises ExplainError when they are not kept."""
     if sound.embedding is None:
         raise ExplainError("no vector was kept with this alarm", where=sound.machine)
-    with node.database() as connection:
-        vectors = NormalStore(connection, sound.machine).vectors(sound.nearest)
+    with node.reading() as connection:
+        vectors = Normals(connection, sound.machine).vectors(sound.nearest)
     return sound.embedding, [Embedding(vector, sound.embedding.bundle_hash) for vector in vectors]
 
 

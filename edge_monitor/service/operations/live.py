@@ -14,12 +14,12 @@ from edge_monitor.alarm import history
 from edge_monitor.capture.gate import quietest_dbfs
 from edge_monitor.capture.meter import meter
 from edge_monitor.capture.quality import level_dbfs
-from edge_monitor.database import transaction
 from edge_monitor.errors import AudioError, ControlError
 from edge_monitor.explain.spectrogram import compact
+from edge_monitor.memory import changes
 from edge_monitor.memory.leaveout import BLOCK_S, block_of
-from edge_monitor.memory.normal import NewNormal
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.normals import Normals
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
 from edge_monitor.service.healthy import acoustics_json
 from edge_monitor.service.kept_audio import KeptAudio, as_flac
@@ -30,7 +30,6 @@ from edge_monitor.service.pipeline import Heard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_monitor.memory.normal import Added
     from edge_monitor.records import Embedding, Samples, Window
     from edge_monitor.service.node import Node
 
@@ -106,14 +105,8 @@ class _Session:
         sha256 = vectors_sha256([normal.vector.tobytes() for normal in normals])
         if self._kept:
             self._kept.write(sha256, as_flac(*self._heard()))
-        with self._node.database() as connection:
-            added: Added = NormalStore(connection, self._machine).add(
-                f"{self.name} {PART} {self._parts + 1}",
-                sha256,
-                len(normals) * self._node.window_s,
-                normals,
-                bundle_hash=self._block[0][1].bundle_hash,
-            )
+        new = NewRecording(f"{self.name} {PART} {self._parts + 1}", sha256, len(normals) * self._node.window_s, normals)
+        added = changes.add(self._node.store, self._machine, new, bundle_hash=self._block[0][1].bundle_hash)
         self._parts += 1
         if not added.already:
             self._recordings.append(added.recording_id)
@@ -135,9 +128,10 @@ class _Session:
     def withdraw(self) -> None:
         """Take what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
         self._block = []
-        with self._node.database() as connection:
-            store = NormalStore(connection, self._machine)
-            ids = store.remove([each.id for each in store.normals() if each.recording_id in self._recordings])
+        with self._node.reading() as connection:
+            in_use = Normals(connection, self._machine).normals()
+        found = [each.id for each in in_use if each.recording_id in self._recordings]
+        ids = changes.remove(self._node.store, self._machine, found)
         log.warning("memory.enrolment_withdrawn", machine=self._machine, session=self.name, normals=len(ids))
 
 
@@ -154,8 +148,8 @@ def enroll_live(node: Node, *, machine: str, minutes: float, bundle_hash: str, k
     """
     node.machine(machine)
     require_same(node, bundle_hash)
-    with node.database() as connection:
-        require_bundle(node, machine, NormalStore(connection, machine).bundle_hash())
+    with node.reading() as connection:
+        require_bundle(node, machine, Normals(connection, machine).bundle_hash())
     session = _Session(node, machine, keep_audio=keep_audio)
     began_s: float | None = None
     node.set_learning(machine, learning=True)
@@ -211,8 +205,7 @@ def inhibit(node: Node, *, machine: str, seconds: float) -> Answer:
     if not 0 <= seconds <= history.MAX_INHIBIT_S:
         raise ControlError("an inhibition lasts 24 hours at the most", where=machine)
     until_ms = clock.now().wall_ms + round(seconds * 1000) if seconds > 0 else None
-    with node.database() as connection, transaction(connection):
-        history.set_inhibition(connection, machine, until_ms, seconds)
+    node.commit(lambda connection: history.set_inhibition(connection, machine, until_ms, seconds))
     node.inhibit(machine, seconds)
     yield {"machine": machine, "until": None if until_ms is None else clock.rfc3339(until_ms)}
 

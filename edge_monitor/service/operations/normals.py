@@ -8,13 +8,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.capture.gate import learn_gate
-from edge_monitor.errors import EdgeMonitorError, NormalsError
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory import changes
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
 from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.records import Embedding
 from edge_monitor.service.counting import counted
@@ -45,8 +46,8 @@ def known(node: Node, *, machine: str, sha256: list[str], bundle_hash: str) -> A
     """
     node.machine(machine)
     require_same(node, bundle_hash)
-    with node.database() as connection:
-        store = NormalStore(connection, machine)
+    with node.reading() as connection:
+        store = Normals(connection, machine)
         require_bundle(node, machine, store.bundle_hash())
         enrolled = {recording.sha256 for recording in store.recordings() if recording.normals}
     kept = KeptAudio.of(node, machine)
@@ -83,23 +84,22 @@ def add(
         )
         for window in windows
     ]
-    with node.database() as connection:
-        added = NormalStore(connection, machine).add(name, sha256, seconds, normals, bundle_hash=bundle_hash)
-    yield asdict(added)
+    new = NewRecording(name, sha256, seconds, normals)
+    yield asdict(changes.add(node.store, machine, new, bundle_hash=bundle_hash))
 
 
 def build(node: Node, *, machine: str, reason: str) -> Answer:
     """Build and activate the next generation from the normals in use; yield it, with a caution if it learnt a fault."""
-    with node.database() as connection:
+    with node.reading() as connection:
         doubt = _doubt(node, connection, machine)
-        built = describe(rebuild(node, connection, machine, reason))
+    built = describe(rebuild(node, machine, reason))
     built["caution"] = "\n".join(filter(None, (built["caution"], doubt)))
     yield built
 
 
 def _doubt(node: Node, connection: sqlite3.Connection, machine: str) -> str:
     """Return one line when the active generation would have called many of the normals it does not know anomalous."""
-    store = NormalStore(connection, machine)
+    store = Normals(connection, machine)
     active = active_generation(connection, machine)
     if active is None or active.bundle_hash != node.bundle.bundle_hash:
         return ""
@@ -131,34 +131,31 @@ def settings_of(
     return CalibrationSettings(node.window_s, wanted, m, n, operation, threshold)
 
 
-def rebuild(
-    node: Node,
-    connection: sqlite3.Connection,
-    machine: str,
-    reason: str,
-    settings: CalibrationSettings | None = None,
-) -> Generation:
-    """Build the next generation through an open connection and tell the node.
+def rebuild(node: Node, machine: str, reason: str, settings: CalibrationSettings | None = None) -> Generation:
+    """Build the next generation and tell the node.
 
     Without `settings` its threshold is for what the configuration says.
     Raises NormalsError when too few normals are in use; the running generation then stays.
     """
-    store = NormalStore(connection, machine)
-    require_bundle(node, machine, store.bundle_hash())
+    with node.reading() as connection:
+        normals = Normals(connection, machine)
+        require_bundle(node, machine, normals.bundle_hash())
+        gate_dbfs = learn_gate(_quietest(normals, normals.ids()))
     number = build_generation(
-        connection,
+        node.store,
         machine,
         bundle_hash=node.bundle.bundle_hash,
         spec=node.metric,
         settings=settings or settings_of(node, machine),
-        gate_dbfs=learn_gate(_quietest(store, store.ids())),
+        gate_dbfs=gate_dbfs,
         reason=reason,
     )
     node.generation_changed(machine)
-    return next(each for each in list_generations(connection, machine) if each.number == number)
+    with node.reading() as connection:
+        return next(each for each in list_generations(connection, machine) if each.number == number)
 
 
-def _quietest(store: NormalStore, ids: Sequence[int]) -> Iterator[float]:
+def _quietest(store: Normals, ids: Sequence[int]) -> Iterator[float]:
     """Yield the quietest moment of each normal, dBFS; normals from a rejected alarm have none."""
     for normal_id in ids:
         level = json.loads(store.descriptors(normal_id) or "{}").get("quietest_dbfs")
@@ -193,8 +190,8 @@ def describe(generation: Generation) -> dict[str, Any]:
 def listed(node: Node, *, machine: str) -> Answer:
     """Yield the recordings a machine's normals come from, oldest first."""
     node.machine(machine)
-    with node.database() as connection:
-        recordings = NormalStore(connection, machine).recordings()
+    with node.reading() as connection:
+        recordings = Normals(connection, machine).recordings()
     yield from map(asdict, recordings)
 
 
@@ -210,8 +207,8 @@ def restore(node: Node, *, machine: str, recordings: list[str], dry_run: bool) -
 
 def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, restoring: bool) -> Answer:
     node.machine(machine)
-    with node.database() as connection:
-        store = NormalStore(connection, machine)
+    with node.reading() as connection:
+        store = Normals(connection, machine)
         named = {each.id for name in recordings for each in _named(store, name)}
         found = [each for each in store.recordings() if each.id in named]
         used = store.bundle_hash() or node.bundle.bundle_hash
@@ -226,26 +223,26 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
         if left <= K:
             raise NormalsError(f"would leave {counted(left, 'normal')}, at least {K + 1} are needed;"
                                " nothing was changed", where=machine)  # fmt: skip
-        answer: dict[str, Any] = {
-            "recordings": [each.name for each in found],
-            "normals": len(ids),
-            "left": left,
-            "dry_run": dry_run,
-            "generation": None,
-        }
-        if not dry_run and ids:
-            change, undo = (store.restore, store.remove) if restoring else (store.remove, store.restore)
-            change(ids)
-            try:
-                generation = rebuild(node, connection, machine, "restore" if restoring else "remove")
-            except EdgeMonitorError:
-                undo(ids)  # without a generation that fits, nothing was done
-                raise
-            answer["generation"] = generation.number
-        yield answer
+    answer: dict[str, Any] = {
+        "recordings": [each.name for each in found],
+        "normals": len(ids),
+        "left": left,
+        "dry_run": dry_run,
+        "generation": None,
+    }
+    if not dry_run and ids:
+        change, undo = (changes.restore, changes.remove) if restoring else (changes.remove, changes.restore)
+        change(node.store, machine, ids)
+        try:
+            generation = rebuild(node, machine, "restore" if restoring else "remove")
+        except BaseException:
+            undo(node.store, machine, ids)  # without a generation that fits, nothing was done
+            raise
+        answer["generation"] = generation.number
+    yield answer
 
 
-def _named(store: NormalStore, name: str) -> list[Recording]:
+def _named(store: Normals, name: str) -> list[Recording]:
     """Return the recordings that a name, a `#number` or a live session's name means."""
     session = [each for each in store.recordings() if each.name.startswith(f"{name} {PART} ")]
     return session or [store.find(name)]
@@ -254,21 +251,23 @@ def _named(store: NormalStore, name: str) -> list[Recording]:
 def generations(node: Node, *, machine: str) -> Answer:
     """Yield every generation of a machine, oldest first."""
     node.machine(machine)
-    with node.database() as connection:
-        yield from map(describe, list_generations(connection, machine))
+    with node.reading() as connection:
+        found = list_generations(connection, machine)
+    yield from map(describe, found)
 
 
 def activate_generation(node: Node, *, machine: str, number: int) -> Answer:
     """Make another generation the active one; yield it."""
     node.machine(machine)
-    with node.database() as connection:
+    with node.reading() as connection:
         chosen = [each for each in list_generations(connection, machine) if each.number == number]
-        require_bundle(node, machine, chosen[0].bundle_hash if chosen else None)
-        activate(connection, machine, number)
-        node.generation_changed(machine)
+    require_bundle(node, machine, chosen[0].bundle_hash if chosen else None)
+    activate(node.store, machine, number)
+    node.generation_changed(machine)
+    with node.reading() as connection:
         active = next(each for each in list_generations(connection, machine) if each.number == number)
-        in_use = NormalStore(connection, machine).ids()
-        yield {**describe(active), "in_use": len(in_use), "as_in_use": set(in_use) == set(active.members)}
+        in_use = Normals(connection, machine).ids()
+    yield {**describe(active), "in_use": len(in_use), "as_in_use": set(in_use) == set(active.members)}
 
 
 def normal_descriptors(quietest_dbfs: float, acoustics: str | None) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def parked(node: Node) -> Answer:
     """Yield what was set aside, oldest first."""
-    with node.database() as connection:
+    with node.reading() as connection:
         rows = Outbox(connection).parked()
     for row in rows:
         yield _describe(row)
@@ -27,17 +27,19 @@ def parked(node: Node) -> Answer:
 
 def retry(node: Node, *, ids: Sequence[int], dry_run: bool) -> Answer:
     """Queue parked messages again (no ids: all of them), with their bytes; yield each. Raises StorageError."""
-    yield from _chosen(node, ids)
+    chosen = list(_chosen(node, ids))
+    yield from chosen
     if not dry_run:
-        node.commit(lambda connection: Outbox(connection).retry(ids or _all(Outbox(connection))))
+        node.store.in_pieces([each["id"] for each in chosen], lambda to, piece: Outbox(to).retry(piece))
         node.outbox_changed()
 
 
 def discard(node: Node, *, ids: Sequence[int], dry_run: bool) -> Answer:
     """Delete parked messages (no ids: all of them); yield each. Raises StorageError."""
-    yield from _chosen(node, ids)
+    chosen = list(_chosen(node, ids))
+    yield from chosen
     if not dry_run:
-        node.commit(lambda connection: Outbox(connection).discard(ids or _all(Outbox(connection))))
+        node.store.in_pieces([each["id"] for each in chosen], lambda to, piece: Outbox(to).discard(piece))
 
 
 def _chosen(node: Node, ids: Sequence[int]) -> Answer:
@@ -47,10 +49,6 @@ def _chosen(node: Node, ids: Sequence[int]) -> Answer:
             f"no parked message has the number {unknown[0]}", hint="`edge-monitor outbox list` shows them"
         )
     yield from (known[number] for number in ids or known)
-
-
-def _all(outbox: Outbox) -> list[int]:
-    return [each.row.id for each in outbox.parked()]
 
 
 def _describe(parked_row: ParkedRow) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def score(node: Node, *, machine: str, vectors: list[str], bundle_hash: str) -> 
     """Yield the score of each raw vector against the machine's active generation."""
     node.machine(machine)
     require_same(node, bundle_hash)
-    with node.database() as connection:
+    with node.reading() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path)
     if scorer is None:
         raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")

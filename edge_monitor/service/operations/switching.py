@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.encode.encoder import Encoder
-from edge_monitor.errors import AudioError, EdgeMonitorError, NormalsError
+from edge_monitor.errors import AudioError, NormalsError
+from edge_monitor.memory import changes
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.normals import Normals
 from edge_monitor.service.clips import encode_clip
 from edge_monitor.service.kept_audio import KeptAudio
 from edge_monitor.service.learning import require_same
@@ -40,8 +41,9 @@ def leave_behind(node: Node, *, machine: str, bundle_hash: str) -> Answer:
     """
     node.machine(machine)
     require_same(node, bundle_hash)
-    with node.database() as connection:
-        yield {"machine": machine, "left": len(NormalStore(connection, machine).use_only(()))}
+    with node.reading() as connection:
+        in_use = Normals(connection, machine).ids()
+    yield {"machine": machine, "left": len(changes.remove(node.store, machine, in_use))}
 
 
 def reembed(node: Node, *, machine: str, bundle_hash: str) -> Answer:
@@ -52,31 +54,33 @@ def reembed(node: Node, *, machine: str, bundle_hash: str) -> Answer:
     """
     node.machine(machine)
     require_same(node, bundle_hash)
-    with node.database() as connection:
-        store = NormalStore(connection, machine)
-        before, generation = store.ids(), active_generation(connection, machine)
-        if not before:
-            raise NormalsError("no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
-        if store.bundle_hash() != bundle_hash:
-            heard: list[tuple[Recording, list[NewNormal]]] = []
-            yield from _hear(node, store, machine, heard)
-            store.switch(heard, bundle_hash=bundle_hash)
-        elif generation is not None and generation.bundle_hash == bundle_hash:
-            raise NormalsError(f"already enrolled with {node.bundle.name}", where=machine)
-        try:
-            built = rebuild(node, connection, machine, "re-embed")
-        except EdgeMonitorError:
-            store.use_only(before)  # without a generation that fits, nothing was done
-            raise
-        yield describe(built)
+    with node.reading() as connection:
+        normals = Normals(connection, machine)
+        used, generation = normals.bundle_hash(), active_generation(connection, machine)
+        recordings = [recording for recording in normals.recordings() if recording.normals]
+    if used is None:
+        raise NormalsError("no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+    if used != bundle_hash:
+        heard: list[NewRecording] = []
+        yield from _hear(node, machine, recordings, heard)
+        changes.add_all(node.store, machine, heard, bundle_hash=bundle_hash, instead_of=used)
+    elif generation is not None and generation.bundle_hash == bundle_hash:
+        raise NormalsError(f"already enrolled with {node.bundle.name}", where=machine)
+    try:
+        built = rebuild(node, machine, "re-embed")
+    except BaseException:
+        if used != bundle_hash:  # without a generation that fits, nothing was done
+            node.commit(lambda connection: changes.use_bundle(connection, machine, used, instead_of=bundle_hash))
+            changes.remove_bundle(node.store, machine, bundle_hash)
+        raise
+    if used != bundle_hash:
+        changes.remove_bundle(node.store, machine, used)
+    yield describe(built)
 
 
-def _hear(
-    node: Node, store: NormalStore, machine: str, heard: list[tuple[Recording, list[NewNormal]]]
-) -> Answer:  # fmt: skip
+def _hear(node: Node, machine: str, recordings: list[Recording], heard: list[NewRecording]) -> Answer:
     """Encode the kept sound of every recording in use into `heard`; yield progress."""
     kept = KeptAudio.of(node, machine)
-    recordings = [recording for recording in store.recordings() if recording.normals]
     if not any(kept.has(recording.sha256) for recording in recordings):
         raise NormalsError("no sound was kept to hear again", where=machine,
                            hint="enrol recordings with `edge-monitor enroll --anew --keep-audio`")  # fmt: skip
@@ -89,7 +93,11 @@ def _hear(
             except AudioError as error:
                 left_out = str(error)
             else:
-                heard.append((recording, _normals(clip)))
+                heard.append(
+                    NewRecording(
+                        recording.name, recording.sha256, recording.seconds, _normals(clip), recording.added_ms
+                    )
+                )
         else:
             left_out = "its sound was not kept"
         yield {"recording": recording.name, "done": done, "of": len(recordings), "left_out": left_out}

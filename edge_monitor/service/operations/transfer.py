@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.errors import EdgeMonitorError
-from edge_monitor.memory.normals import NormalStore
+from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import export_normals, import_normals
 from edge_monitor.service.operations.normals import describe, rebuild
 from edge_monitor.service.operations.wire import pack_bytes, unpack_bytes
@@ -24,21 +24,16 @@ if TYPE_CHECKING:
 def export(node: Node, *, machine: str) -> Answer:
     """Yield the machine's normals in use as the bytes of a portable file."""
     node.machine(machine)
-    with tempfile.TemporaryDirectory(dir=node.state_dir.path) as folder, node.database() as connection:
+    with tempfile.TemporaryDirectory(dir=node.state_dir.path) as folder:
         path = Path(folder) / "normals"
-        moved = export_normals(NormalStore(connection, machine), path)
+        with node.reading() as connection:
+            moved = export_normals(Normals(connection, machine), path)
         yield {**asdict(moved), "content": pack_bytes(path.read_bytes())}
 
 
 def import_(node: Node, *, machine: str, content: str) -> Answer:
     """Take in the normals of a portable file and build the next generation; yield what was done."""
     node.machine(machine)
-    with tempfile.TemporaryDirectory(dir=node.state_dir.path) as folder, node.database() as connection:
-        path = Path(folder) / "normals"
-        path.write_bytes(unpack_bytes(content))
-        try:
-            moved = import_normals(NormalStore(connection, machine), path, bundle_hash=node.bundle.bundle_hash)
-        except EdgeMonitorError as error:
-            error.where = "the imported file" if error.where == str(path) else error.where
-            raise
-        yield {**asdict(moved), **describe(rebuild(node, connection, machine, "import"))}
+    file = io.BytesIO(unpack_bytes(content))
+    moved = import_normals(node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash)
+    yield {**asdict(moved), **describe(rebuild(node, machine, "import"))}

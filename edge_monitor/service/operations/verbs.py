@@ -56,9 +56,6 @@ VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "outbox.parked": outbox.parked,
     "outbox.retry": outbox.retry,
     "reload": reloading.reload,
-    "restore.memory": backup.restore,
-    "restore.plan": backup.plan,
-    "restore.upload": backup.upload,
     "score": scoring.score,
     "status": live.status,
 }

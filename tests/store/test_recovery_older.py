@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor import database
 from edge_monitor.errors import DamagedError
-from edge_monitor.service import salvage
+from edge_monitor.store import database, recovery
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = 4096
-OF_LATER_SCHEMAS = {1: {"explanations", "captions", "llm_days", "machines"}, 2: {"machines"}, 3: set(), 4: set()}
+_OF_7 = {"out_of_use"}
+OF_LATER_SCHEMAS = {
+    1: {"explanations", "captions", "llm_days", "machines"} | _OF_7,
+    2: {"machines"} | _OF_7,
+    3: _OF_7,
+    4: _OF_7,
+}
 
 
 def older(path: Path, version: int) -> Path:
@@ -52,7 +57,7 @@ def rows(connection: sqlite3.Connection, query: str) -> list[tuple[object, ...]]
 
 def expect_all(connection: sqlite3.Connection) -> None:
     """Assert that every row of the first schema is there, in the newest."""
-    assert rows(connection, "PRAGMA user_version") == [(6,)]
+    assert rows(connection, "PRAGMA user_version") == [(7,)]
     assert rows(connection, "SELECT * FROM inhibitions ORDER BY machine") == [
         ("fan", 1000, 86400.0),
         ("pump", 2000, 86400.0),
@@ -75,9 +80,9 @@ def test_a_damaged_database_of_an_older_schema_is_saved_and_brought_up_to_date(
     spoil(path, size)
     with pytest.raises(DamagedError):
         database.connect(path)
-    with closing(salvage.snapshot(path)) as copy:
+    with closing(recovery.copy_in_memory(path)) as copy:
         expect_all(copy)
-    tally = salvage.rebuild(path)
+    tally = recovery.rebuild(path)
     assert set(tally.incomplete) == (OF_LATER_SCHEMAS[version] if size == PAGE else set())
     with closing(database.connect(path)) as connection:
         expect_all(connection)
@@ -94,7 +99,7 @@ def test_a_migrated_database_that_lost_its_first_page_says_what_it_cannot_find(t
         connection.execute("INSERT OR IGNORE INTO machines VALUES ('fan', 'fan', 'machine', 3)")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     spoil(path, PAGE)
-    tally = salvage.rebuild(path)
+    tally = recovery.rebuild(path)
     with closing(database.connect(path)) as connection:
         expect_all(connection)
         saved = rows(connection, "SELECT requests FROM llm_days") == [(3,)]

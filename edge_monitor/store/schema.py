@@ -1,22 +1,16 @@
-"""The one SQLite file of a node: opened durably, migrated, and passed to the rooms that keep rows in it."""
+"""The tables of a node's database, and the steps that lead from one version of them to the next."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from edge_monitor.errors import DamagedError, DiskError, StorageError
+from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
-    from pathlib import Path
 
-FILE_NAME = "edge-monitor.db"
-SCHEMA_VERSION = 6
-_CHECKPOINT_PAGES = 256  # the log stays near 1 MB: on a small or full disk that is room for alarms
-_CACHE_KIB = 512  # of each connection; by default 2 MB. The operating system has the file in memory anyway
+SCHEMA_VERSION = 7
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -190,57 +184,32 @@ _SCORER = """
 ALTER TABLE generations ADD COLUMN scorer TEXT;   -- a name of memory/scorers.py; NULL: eq. 1 in the metric
 ALTER TABLE generations ADD COLUMN bands INTEGER; -- frequency bands per block of a vector; NULL: not made of bands
 """
-_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH, _KINDS, _SCORER)  # step i leads from schema i to schema i + 1
+# Schema 7: what is written in many short commits counts only once it is whole.
+_PIECES = """
+CREATE TABLE out_of_use (            -- normals that do not count, marked as removed or not
+  machine TEXT NOT NULL,
+  bundle_hash TEXT NOT NULL,
+  recording_id INTEGER NOT NULL,     -- whose normals are being written; 0: all of this bundle, another took its place
+  change TEXT NOT NULL,              -- id of the change that writes them; '' for 0
+  PRIMARY KEY (machine, bundle_hash, recording_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX normals_by_recording ON normals (recording_id, bundle_hash);
+CREATE INDEX members_by_normal ON generation_members (normal_id);
+DROP INDEX normals_by_machine; -- now with all that says what is in use: the rows themselves hold pictures
+CREATE INDEX normals_by_machine ON normals (machine, removed_ms, bundle_hash, recording_id);
+ALTER TABLE generations ADD COLUMN complete INTEGER NOT NULL DEFAULT 1; -- 0 while its members are being written
+"""
+_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH, _KINDS, _SCORER, _PIECES)  # step i leads from schema i to i + 1
 
 
-def connect(path: Path, *, read_only: bool = False, version: int = SCHEMA_VERSION) -> sqlite3.Connection:
-    """Open the database at `path`, creating and migrating it (as far as schema `version`) unless `read_only`.
-
-    WAL with `synchronous=FULL`: a commit that returned survives a power cut (NORMAL may lose the last ones).
-    Autocommit mode; use `transaction()`. The connection may be handed to one other thread, never shared by two.
-    Raises DiskError when the file cannot be opened, DamagedError when it is damaged, StorageError when it comes from a
-    newer version.
-    """
-    connection = None
-    try:
-        if read_only:
-            connection = _reading(path)
-        else:
-            _leave_newer_alone(path)
-            connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        prepare(connection, str(path), read_only=read_only, version=version)
-    except (sqlite3.Error, StorageError) as error:
-        if connection is not None:
-            connection.close()
-        if isinstance(error, StorageError):
-            raise
-        if is_damage(error):
-            raise DamagedError(
-                f"the database is damaged: {error}", where=str(path), hint="the daemon rebuilds it when it starts"
-            ) from error
-        raise DiskError(
-            f"cannot open the database: {error}", where=str(path), hint="check the folder's owner and free space"
-        ) from error
-    return connection
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return a database's schema version; 0: it has no tables yet."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _reading(path: Path) -> sqlite3.Connection:
-    address = f"file:{quote(str(path))}?mode=ro"
-    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False)
-
-
-def _leave_newer_alone(path: Path) -> None:
-    """Raise StorageError for a newer version's database: a writing connection would move its log into its file."""
-    with suppress(sqlite3.Error), closing(_reading(path)) as connection:  # what else is wrong shows when it is opened
-        _schema_of(connection, str(path))
-
-
-def _schema_of(connection: sqlite3.Connection, where: str) -> int:
-    """Return the schema of a database. Raises StorageError when it is a newer version's."""
-    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+def require_known(connection: sqlite3.Connection, where: str) -> int:
+    """Return a database's schema version. Raises StorageError when it comes from a newer program."""
+    found = version_of(connection)
     if found > SCHEMA_VERSION:
         raise StorageError(
             f"written by a newer edge-monitor (schema {found}, this one knows {SCHEMA_VERSION})",
@@ -250,76 +219,16 @@ def _schema_of(connection: sqlite3.Connection, where: str) -> int:
     return found
 
 
-def prepare(
-    connection: sqlite3.Connection, where: str, *, read_only: bool = False, version: int = SCHEMA_VERSION
-) -> None:
-    """Make a fresh connection one of this program's: its settings, and (unless `read_only`) at least schema `version`.
-
-    Raises StorageError when the database comes from a newer version, sqlite3.Error when it cannot be used.
-    """
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-    connection.row_factory = sqlite3.Row
-    found = _schema_of(connection, where)
-    if found < version and not read_only:
-        with transaction(connection):
-            found = connection.execute("PRAGMA user_version").fetchone()[0]  # somebody else may have been faster
-            for step in _STEPS[found:version]:
-                for statement in _statements(step):
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={max(found, version)}")
-
-
-def is_empty(connection: sqlite3.Connection) -> bool:
-    """Return whether a database has no tables yet."""
-    return connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
-
-
-def is_damage(error: BaseException) -> bool:
-    """Return whether an error of SQLite's says that the file is damaged."""
-    return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def is_full(error: BaseException) -> bool:
-    """Return whether an error of SQLite's says that the disk is full."""
-    return _code(error) == sqlite3.SQLITE_FULL
-
-
-def _code(error: BaseException) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF  # the primary code, sqlite.org/rescode.html
+def migrate(connection: sqlite3.Connection, version: int = SCHEMA_VERSION) -> None:
+    """Bring a database to schema `version`, inside the caller's transaction. Newer ones are left alone."""
+    found = version_of(connection)
+    for step in _STEPS[found:version]:
+        for statement in _statements(step):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={max(found, version)}")
 
 
 def _statements(script: str) -> Iterator[str]:
     """Split a script: `executescript` would commit the surrounding transaction."""
     lines = (line.partition("--")[0] for line in script.splitlines())
     yield from (part for part in "\n".join(lines).split(";") if part.strip())
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Commit what the body writes as one unit, or nothing of it when it raises.
-
-    Raises DiskError when nothing can be written at all.
-    """
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if _code(error) == sqlite3.SQLITE_READONLY:
-            raise DiskError("nothing can be written: the disk is full, read-only or failing") from error
-        raise
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:  # whatever ends the body, a signal too: nothing of it is written
-        if connection.in_transaction:  # a failed COMMIT may have rolled back, or not
-            connection.execute("ROLLBACK")
-        raise
-
-
-def add_to_counter(connection: sqlite3.Connection, name: str, amount: int) -> None:
-    """Add to a counter that survives restarts, creating it at zero."""
-    connection.execute(
-        "INSERT INTO counters (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        (name, amount),
-    )

@@ -1,0 +1,293 @@
+"""Changes of a machine's normals: computed outside, written in short commits, in force with the last of them."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_monitor import clock
+from edge_monitor.errors import NormalsError, StorageError
+from edge_monitor.memory import rows
+from edge_monitor.memory.normal import Added
+from edge_monitor.memory.normals import Normals
+from edge_monitor.memory.thinning import distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from edge_monitor.memory.normal import NewNormal, NewRecording
+    from edge_monitor.store.store import Store
+
+_AT_ONCE = 16  # windows that go into one commit: a live block, a short file
+_ALL = 0  # recording id in `out_of_use`: every one of the bundle's
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What is to be done for one recording."""
+
+    new: NewRecording
+    kept: list[NewNormal]  # to write, near-duplicates left out
+    already: int | None  # the recording's id, when all of it is there
+    removed: tuple[int, ...] = ()  # ids of what is there and out of use
+
+
+def add(store: Store, machine: str, new: NewRecording, *, bundle_hash: str, thin: bool = True) -> Added:
+    """Remember one recording, all of it or nothing; see `add_all`."""
+    return add_all(store, machine, [new], bundle_hash=bundle_hash, thin=thin)[0]
+
+
+def add_all(
+    store: Store,
+    machine: str,
+    recordings: Sequence[NewRecording],
+    *,
+    bundle_hash: str,
+    thin: bool = True,
+    instead_of: str | None = None,
+) -> list[Added]:
+    """Remember recordings with their windows, all of them or none.
+
+    A known recording adds nothing, except that what had been removed of it is in use again, and what a newer version
+    measures of its windows is taken over. With `thin`, near-duplicates are left out. `instead_of` names the bundle
+    whose normals these replace. Raises BundleMismatchError when normals in use come from another bundle otherwise,
+    NormalsError for vectors of another dimension.
+    """
+    change = str(uuid.uuid4())
+    with store.reading() as connection:
+        normals = Normals(connection, machine)
+        if instead_of is None:
+            normals.require_bundle(bundle_hash)
+        new_normals = [each for new in recordings for each in new.normals]
+        normals.require_dimension(new_normals, alone=instead_of is not None)
+        planned = [_plan(normals, new, bundle_hash, thin=thin, alone=instead_of is not None) for new in recordings]
+    ids: dict[str, int] = {}
+
+    def finish(connection: sqlite3.Connection) -> None:
+        if instead_of is None:
+            Normals(connection, machine).require_bundle(bundle_hash)
+        else:
+            use_bundle(connection, machine, bundle_hash, instead_of=instead_of)
+        connection.execute("DELETE FROM out_of_use WHERE machine = ? AND change = ?", (machine, change))
+
+    def write_all(connection: sqlite3.Connection) -> None:
+        for each in planned:
+            ids[each.new.sha256] = rows.recording_id(connection, machine, each.new)
+            if each.already is None:
+                if rows.ids_of(connection, ids[each.new.sha256], bundle_hash):
+                    raise _added_meanwhile(machine)
+                rows.insert(connection, machine, bundle_hash, [(ids[each.new.sha256], normal) for normal in each.kept])
+        finish(connection)
+
+    fresh = [each for each in planned if each.already is None]
+    if sum(len(each.kept) for each in fresh) <= _AT_ONCE and not _unfinished(store, machine, bundle_hash, fresh):
+        store.commit(write_all)
+    else:
+        _write(store, machine, fresh, bundle_hash=bundle_hash, change=change, finish=finish)
+    for each in (known for known in planned if known.already is not None):
+        _measure_anew(store, each, bundle_hash)
+        mark(store, each.removed, None)
+    with store.reading() as connection:
+        ids |= {each.new.sha256: rows.known(connection, machine, each.new.sha256) or 0 for each in planned}
+    return [_added(each, ids[each.new.sha256]) for each in planned]
+
+
+def _added(each: _Planned, recording_id: int) -> Added:
+    if each.already is not None:
+        return Added(recording_id, len(each.removed), already=True)
+    return Added(recording_id, len(each.kept), already=False, thinned=len(each.new.normals) - len(each.kept))
+
+
+def remove(store: Store, machine: str, ids: Iterable[int]) -> tuple[int, ...]:
+    """Take normals out of use; return those that were in it. Generations that froze them keep working."""
+    with store.reading() as connection:
+        normals = Normals(connection, machine)
+        found = sorted(normals.known(ids) & set(normals.ids()))
+    return mark(store, found, clock.now().wall_ms)
+
+
+def restore(store: Store, machine: str, ids: Iterable[int]) -> tuple[int, ...]:
+    """Take removed normals into use again; return those that were removed.
+
+    Raises BundleMismatchError when they come from another bundle than those in use.
+    """
+    with store.reading() as connection:
+        normals = Normals(connection, machine)
+        back = sorted(normals.known(ids) - set(normals.ids()))
+        wanted = set(back)
+        for bundle in {each.bundle_hash for each in normals.normals(removed=True) if each.id in wanted}:
+            normals.require_bundle(bundle)
+    return mark(store, back, None)
+
+
+def remove_recording(store: Store, machine: str, recording: str) -> tuple[int, ...]:
+    """Take all normals of a recording (name or `#id`) out of use; return their ids. `restore` undoes it."""
+    with store.reading() as connection:
+        normals = Normals(connection, machine)
+        source = normals.find(recording).id
+        found = [each.id for each in normals.normals() if each.recording_id == source]
+    return mark(store, found, clock.now().wall_ms)
+
+
+def use_bundle(connection: sqlite3.Connection, machine: str, bundle_hash: str, *, instead_of: str) -> None:
+    """Have one bundle's normals in use instead of another's, inside the caller's transaction."""
+    connection.execute(
+        "DELETE FROM out_of_use WHERE machine = ? AND bundle_hash = ? AND recording_id = ?",
+        (machine, bundle_hash, _ALL),
+    )
+    connection.execute("INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, '')", (machine, instead_of, _ALL))
+
+
+def remove_bundle(store: Store, machine: str, bundle_hash: str) -> None:
+    """Mark the normals of a bundle that another has taken the place of as removed, as if they had been one by one."""
+    own = (machine, bundle_hash)
+    with store.reading() as connection:
+        found = connection.execute(
+            "SELECT id FROM normals WHERE machine = ? AND bundle_hash = ? AND removed_ms IS NULL", own
+        ).fetchall()
+    mark(store, [row[0] for row in found], clock.now().wall_ms)
+    store.commit(
+        lambda connection: connection.execute(
+            "DELETE FROM out_of_use WHERE machine = ? AND bundle_hash = ? AND recording_id = ?", (*own, _ALL)
+        )
+    )
+
+
+def mark(store: Store, ids: Sequence[int], removed_ms: int | None) -> tuple[int, ...]:
+    """Mark normals as removed, or (None) as in use, in pieces: each normal counts by itself."""
+    store.in_pieces(
+        list(ids),
+        lambda connection, piece: connection.executemany(
+            "UPDATE normals SET removed_ms = ? WHERE id = ?", ((removed_ms, each) for each in piece)
+        ),
+    )
+    return tuple(ids)
+
+
+def unfinished(store: Store) -> tuple[str, ...]:
+    """Return the changes that were being written when the last run ended."""
+    with store.reading() as connection:
+        found = connection.execute("SELECT DISTINCT change FROM out_of_use WHERE change != ''").fetchall()
+    return tuple(row[0] for row in found)
+
+
+def discard(store: Store, change: str) -> None:
+    """Delete what an unfinished change has written so far."""
+    with store.reading() as connection:
+        places = connection.execute("SELECT * FROM out_of_use WHERE change = ?", (change,)).fetchall()
+    for place in places:
+        _discard_normals(store, place["recording_id"], place["bundle_hash"], change)
+
+        def forget(connection: sqlite3.Connection, place: sqlite3.Row = place) -> None:
+            own = (place["recording_id"],)
+            gone = connection.execute("DELETE FROM out_of_use WHERE recording_id = ? AND change = ?", (*own, change))
+            used = connection.execute("SELECT 1 FROM normals WHERE recording_id = ?", own).fetchone()
+            if gone.rowcount == 1 and used is None:
+                connection.execute("DELETE FROM recordings WHERE id = ?", own)
+
+        store.commit(forget)
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def _plan(normals: Normals, new: NewRecording, bundle_hash: str, *, thin: bool, alone: bool) -> _Planned:
+    recording_id = rows.known(normals.connection, normals.machine, new.sha256)
+    if recording_id is not None and not rows.is_unfinished(normals.connection, recording_id, bundle_hash):
+        found = normals.connection.execute(
+            "SELECT id, removed_ms FROM normals WHERE recording_id = ? AND bundle_hash = ?", (recording_id, bundle_hash)
+        ).fetchall()
+        if found:
+            removed = tuple(row["id"] for row in found if row["removed_ms"] is not None)
+            return _Planned(new, [], recording_id, removed)
+    kept = list(new.normals)
+    if thin and kept:
+        vectors = np.stack([normal.vector for normal in kept]).astype(np.float32)  # (m, dim)
+        existing = normals.vectors(()) if alone else normals.vectors(normals.ids())
+        keep = distinct(vectors, existing.reshape(-1, vectors.shape[1]))
+        kept = [normal for normal, wanted in zip(kept, keep, strict=True) if wanted]
+    return _Planned(new, kept, None)
+
+
+def _write(
+    store: Store,
+    machine: str,
+    planned: Sequence[_Planned],
+    *,
+    bundle_hash: str,
+    change: str,
+    finish: Callable[[sqlite3.Connection], None],
+) -> None:
+    """Write normals that do not count yet, in pieces; `finish` is the last commit, and takes them into use."""
+    ids: dict[str, int] = {}
+
+    def begin(connection: sqlite3.Connection, piece: Sequence[_Planned]) -> None:
+        for each in piece:
+            recording_id = ids[each.new.sha256] = rows.recording_id(connection, machine, each.new)
+            connection.execute(
+                "INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, ?)", (machine, bundle_hash, recording_id, change)
+            )
+
+    def insert(connection: sqlite3.Connection, piece: Sequence[tuple[int, NewNormal]]) -> None:
+        require_own(connection)
+        rows.insert(connection, machine, bundle_hash, piece)
+
+    def finish_own(connection: sqlite3.Connection) -> None:
+        require_own(connection)
+        finish(connection)
+
+    def require_own(connection: sqlite3.Connection) -> None:
+        query = "SELECT count(*) FROM out_of_use WHERE change = ?"
+        if connection.execute(query, (change,)).fetchone()[0] != len(planned):
+            raise _added_meanwhile(machine)  # somebody else writes one of the recordings now
+
+    try:
+        store.in_pieces(planned, begin)
+        for each in planned:  # what an interrupted try has left of them
+            _discard_normals(store, ids[each.new.sha256], bundle_hash, change)
+        store.in_pieces([(ids[each.new.sha256], normal) for each in planned for normal in each.kept], insert)
+        store.commit(finish_own)
+    except BaseException:
+        with suppress(sqlite3.Error, StorageError):  # else at the next start
+            discard(store, change)
+        raise
+
+
+def _discard_normals(store: Store, recording_id: int, bundle_hash: str, change: str) -> None:
+    """Delete the normals that a bundle made of a recording, while this change is the one that writes them."""
+    with store.reading() as connection:
+        found = rows.ids_of(connection, recording_id, bundle_hash)
+
+    def delete(connection: sqlite3.Connection, piece: Sequence[int]) -> None:
+        query = "SELECT 1 FROM out_of_use WHERE recording_id = ? AND bundle_hash = ? AND change = ?"
+        if connection.execute(query, (recording_id, bundle_hash, change)).fetchone() is not None:
+            connection.executemany("DELETE FROM normals WHERE id = ?", ((each,) for each in piece))
+
+    store.in_pieces(found, delete)
+
+
+def _added_meanwhile(machine: str) -> NormalsError:
+    return NormalsError("the same sound is being added by somebody else", where=machine, hint="try again")
+
+
+def _measure_anew(store: Store, planned: _Planned, bundle_hash: str) -> None:
+    """Take over what a newer version measures of windows that are known."""
+    store.in_pieces(
+        [each for each in planned.new.normals if each.descriptors is not None],
+        lambda connection, piece: connection.executemany(
+            "UPDATE normals SET descriptors = ? WHERE recording_id = ? AND bundle_hash = ? AND start_s = ?",
+            ((each.descriptors, planned.already, bundle_hash, each.start_s) for each in piece),
+        ),
+    )
+
+
+def _unfinished(store: Store, machine: str, bundle_hash: str, planned: Sequence[_Planned]) -> bool:
+    """Return whether an earlier try has left something of these recordings."""
+    with store.reading() as connection:
+        known = [rows.known(connection, machine, each.new.sha256) for each in planned]
+        return any(each is not None and rows.is_unfinished(connection, each, bundle_hash) for each in known)

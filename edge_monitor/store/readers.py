@@ -1,0 +1,158 @@
+"""Reading connections: read-only, used again, and closed all at once when the file is swapped."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.errors import DiskError, StorageError
+from edge_monitor.store import database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+log = structlog.get_logger()
+_IDLE = 4  # connections kept for the next reader
+_PATIENCE_S = 5.0  # with readers, once they are to end
+
+
+class ReadingConnection(sqlite3.Connection):
+    """Reads every query to its end at once: a half-read one would hold the log, and could not be ended safely."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:  # noqa: ANN401 - as sqlite3's own, but read
+        """Return the rows; they are fetched as a cursor's are."""
+        cursor = super().execute(sql, parameters)
+        return _Rows(cursor.fetchall())
+
+
+class _Rows:
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = iter(rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._rows
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - a row, or None
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[Any]:
+        return list(self._rows)
+
+
+class Readers:
+    """Lends reading connections of the database at `path`; thread-safe.
+
+    `copied` gives a copy that can be read when the file itself cannot be opened: on a disk that takes nothing SQLite
+    cannot make the files it needs beside it.
+    """
+
+    def __init__(self, path: Path, copied: Callable[[Path], sqlite3.Connection]) -> None:
+        self._path = path
+        self._copied = copied
+        self._changed = threading.Condition()
+        self._idle: list[sqlite3.Connection] = []
+        self._lent: dict[sqlite3.Connection, float] = {}  # since when, monotonic seconds
+        self._connecting = 0  # connections that are being opened
+        self._closed = False
+
+    @contextmanager
+    def lend(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for the body.
+
+        Raises StorageError and its kinds when it cannot be opened.
+        """
+        connection, copy = self._take()
+        try:
+            yield connection
+        finally:
+            with self._changed:
+                mine = self._lent.pop(connection, None) is not None
+                keep = mine and not copy and not self._closed and len(self._idle) < _IDLE
+                if keep:
+                    self._idle.append(connection)
+                self._changed.notify_all()
+            if not keep:
+                connection.close()
+
+    def _take(self) -> tuple[sqlite3.Connection, bool]:
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._closed, _PATIENCE_S):
+                raise DiskError("the database is being rebuilt", where=str(self._path), hint="try again")
+            if self._idle:
+                connection = self._idle.pop()
+                self._lent[connection] = clock.now().monotonic_s
+                return connection, False
+            self._connecting += 1
+        opened: sqlite3.Connection | None = None
+        copy = False
+        try:
+            try:
+                opened = database.connect(self._path, read_only=True, factory=ReadingConnection)
+            except DiskError:
+                opened, copy = self._copied(self._path), True
+        finally:
+            with self._changed:
+                self._connecting -= 1
+                if opened is not None:
+                    self._lent[opened] = clock.now().monotonic_s
+                self._changed.notify_all()
+        return opened, copy
+
+    @contextmanager
+    def none(self) -> Iterator[None]:
+        """Have no reading connection open during the body; new readers wait. Who reads for too long is ended."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._connecting, 2 * _PATIENCE_S)
+            if not self._changed.wait_for(lambda: not self._lent, _PATIENCE_S):
+                self._end(lambda _since_s: True)
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._closed = False
+                self._changed.notify_all()
+
+    def end_older_than(self, seconds: float) -> int:
+        """End what has been reading for longer; return how many readers that were."""
+        with self._changed:
+            limit_s = clock.now().monotonic_s - seconds
+            return self._end(lambda since_s: since_s < limit_s, close=False)
+
+    def _end(self, chosen: Callable[[float], bool], *, close: bool = True) -> int:
+        found = [connection for connection, since_s in self._lent.items() if chosen(since_s)]
+        for connection in found:
+            connection.interrupt()
+        if found and close:
+            self._changed.wait_for(lambda: not self._lent, _PATIENCE_S)
+            for connection in list(self._lent):  # idle in the hands of somebody, between two queries
+                del self._lent[connection]
+                connection.close()
+        if found:
+            log.warning("storage.readers_ended", readers=len(found))
+        return len(found)
+
+    def close(self) -> None:
+        """Close what nobody holds; what is still lent closes when it comes back."""
+        with self._changed:
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+
+
+def translated(error: sqlite3.DatabaseError, path: Path) -> StorageError | None:
+    """Return what a reader's error means to its caller; None when it is the caller's own mistake."""
+    if database.is_damage(error):
+        return database.opening_failed(error, path)
+    if database.is_interrupted(error) or "closed database" in str(error):
+        return DiskError("reading took too long and was ended", where=str(path), hint="try again")
+    return None

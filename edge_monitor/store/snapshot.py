@@ -1,0 +1,68 @@
+"""A snapshot: the whole database as of one moment, in one file beside it, made while others go on writing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from edge_monitor.errors import StorageError
+from edge_monitor.store.beside import SNAPSHOT, remove_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_LOOK_EVERY = 1000  # virtual machine instructions between two looks whether to go on: about 1 MB of rows
+_LOWEST_PRIORITY = 19
+
+
+@contextmanager
+def snapshot(database: Path, *, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+    """Yield a file with all that was committed when it was begun, readable by its owner alone; it goes with the body.
+
+    One transaction reads it all: commits go on, and are not in it. A backup in steps would begin anew with each commit
+    of another connection, and never end. `cancelled` is asked again and again.
+    Raises StorageError when it is cancelled, the disk is full, or the database cannot be read.
+    """
+    path = database.with_name(f"{database.name}{SNAPSHOT}{secrets.token_hex(4)}")
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        _copy(database, path, cancelled)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        yield path
+    except OSError as error:
+        raise StorageError(f"no snapshot can be made: {error.strerror}", where=str(path)) from error
+    finally:
+        remove_database(path)
+
+
+def lower_priority() -> None:
+    """Have the calling thread's work wait for everybody else's; where that is forbidden, it is done as it is.
+
+    A thread's I/O priority follows its niceness unless it was set (ioprio_set(2)), which the service may not.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+
+
+def _copy(database: Path, path: Path, cancelled: Callable[[], bool]) -> None:
+    try:
+        # Read-only by its mode: VACUUM INTO refuses to run under `query_only`.
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=5.0)) as connection:
+            connection.set_progress_handler(lambda: 1 if cancelled() else 0, _LOOK_EVERY)
+            connection.isolation_level = None
+            connection.execute("VACUUM INTO ?", (str(path),))
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise StorageError("the snapshot was cancelled", where=str(database)) from error
+        raise StorageError(
+            f"no snapshot can be made: {error}",
+            where=str(database),
+            hint="`edge-monitor doctor` checks database and disk",
+        ) from error
