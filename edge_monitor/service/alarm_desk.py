@@ -17,6 +17,7 @@ from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
 from edge_monitor.records import EventKind
+from edge_monitor.store import database
 from edge_monitor.store.jobs import Priority
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class AlarmDesk:
                     return
                 if not self._waiting:  # no alarm waits: any write tells whether the disk is back
                     self._begin()
-                    self._daemon.store.submit(_touch).add_done_callback(self._tried)
+                    self._daemon.store.submit(database.touch).add_done_callback(self._tried)
                     return
         if slow:
             self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
@@ -277,8 +278,3 @@ class AlarmDesk:
             evidence=None if machine.evidence == "off" else f"{event.machine}/{event.alarm_id}.png",
             persisted=persisted,
         ).encode()
-
-
-def _touch(connection: sqlite3.Connection) -> None:
-    """Write something, so that the disk must answer."""
-    connection.execute("INSERT OR REPLACE INTO counters (name, value) VALUES ('storage_tried', 1)")

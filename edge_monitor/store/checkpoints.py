@@ -35,6 +35,7 @@ class Checkpoints:
     """Makes PASSIVE checkpoints when they are worth it, on a connection that does nothing else."""
 
     def __init__(self, path: Path, end_readers: Callable[[float], int]) -> None:
+        self.on_emptied: Callable[[], None] = lambda: None  # called when all of the log has been carried over
         self._path = path
         self._end_readers = end_readers
         self._index = LogIndex(path)
@@ -103,6 +104,8 @@ class Checkpoints:
             state = self.state
             if state.open_frames >= (1 if state.frames > TIGHT_FRAMES else self._worth_frames()):
                 state = self.now()
+                if not state.open_frames:
+                    self.on_emptied()
             if state.frames >= TIGHT_FRAMES:  # what is read holds the log: it cannot begin anew
                 self._end_readers(_READER_S)
 

@@ -47,6 +47,7 @@ def connect(
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")
+            connection.execute("PRAGMA temp_store=MEMORY")  # what a savepoint keeps: a full disk is not asked for it
             connection.execute(f"PRAGMA journal_size_limit={_LOG_KEPT_BYTES}")
         prepare(connection, str(path), read_only=read_only, version=version)
     except (sqlite3.Error, StorageError) as error:
@@ -149,3 +150,8 @@ def add_to_counter(connection: sqlite3.Connection, name: str, amount: int) -> No
         " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
         (name, amount),
     )
+
+
+def touch(connection: sqlite3.Connection) -> None:
+    """Write something, so that the disk must answer."""
+    connection.execute("INSERT OR REPLACE INTO counters (name, value) VALUES ('storage_tried', 1)")

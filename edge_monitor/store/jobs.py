@@ -1,14 +1,17 @@
-"""What waits for the writer: alarms first, and yet nobody for ever."""
+"""What waits for the writer: alarms first, and pieces of long work in turn with everything else."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
+    from concurrent.futures import Future
 
 
 class Priority(IntEnum):
@@ -19,9 +22,14 @@ class Priority(IntEnum):
     WORK = 2  # pieces of long work
 
 
-# How often others may go before one that waits. Where a disk is so slow that alarms always wait, they would else go
-# for ever: nothing would be explained, and nothing that was delivered deleted.
-_PASSED_OVER = {Priority.ALARM: 1, Priority.STATE: 1, Priority.WORK: 3}
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A change of the database, and whoever waits for it."""
+
+    write: Callable[[sqlite3.Connection], Any]
+    future: Future[Any]
+    priority: Priority
+    durable: bool  # when it is done; else a power cut may take it back, with all that was committed after it
 
 
 class Jobs:
@@ -29,15 +37,15 @@ class Jobs:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: dict[Priority, deque[Callable[[], None]]] = {each: deque() for each in Priority}
-        self._passed_over = dict.fromkeys(Priority, 0)
+        self._waiting: dict[Priority, deque[Job]] = {each: deque() for each in Priority}
+        self._work_is_due = False  # it takes turns with the others: on a slow disk some of those always wait
         self._ended = False
 
-    def put(self, priority: Priority, job: Callable[[], None]) -> bool:
+    def put(self, job: Job) -> bool:
         """Add a job; False after `end`."""
         with self._changed:
             if not self._ended:
-                self._waiting[priority].append(job)
+                self._waiting[job.priority].append(job)
                 self._changed.notify_all()
             return not self._ended
 
@@ -47,21 +55,32 @@ class Jobs:
             self._ended = True
             self._changed.notify_all()
 
-    def get(self, timeout_s: float) -> Callable[[], None] | None:
-        """Return the next job; None when none came in time, or `ended`."""
+    def first(self, timeout_s: float) -> Job | None:
+        """Return the job that the next transaction begins with; None when none came in time, or `ended`."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or any(self._waiting.values()), timeout_s)
-            present = [each for each in Priority if self._waiting[each]]
-            if not present:
-                return None
-            due = [each for each in present if self._passed_over[each] >= _PASSED_OVER[each]]
-            chosen = max(due, default=present[0], key=lambda each: self._passed_over[each] - _PASSED_OVER[each])
-            for each in present:
-                self._passed_over[each] = 0 if each is chosen else self._passed_over[each] + 1
-            return self._waiting[chosen].popleft()
+            work = self._waiting[Priority.WORK]
+            turn = work if work and (self._work_is_due or not self._pressing()) else self._pressing()
+            self._work_is_due = turn is not work
+            return turn.popleft() if turn else None
+
+    def joining(self) -> Job | None:
+        """Return a further job for a transaction that did not begin with long work; None when there is none."""
+        with self._changed:
+            turn = self._pressing()
+            return turn.popleft() if turn else None
+
+    @property
+    def only_work(self) -> bool:
+        """Return whether nothing waits but pieces of long work."""
+        with self._changed:
+            return not self._pressing()
 
     @property
     def ended(self) -> bool:
         """Return whether nothing is left, and nothing will come."""
         with self._changed:
             return self._ended and not any(self._waiting.values())
+
+    def _pressing(self) -> deque[Job]:
+        return self._waiting[Priority.ALARM] or self._waiting[Priority.STATE]

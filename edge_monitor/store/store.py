@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -110,15 +111,22 @@ class Store:
         return self.submit(write, priority).result()
 
     def in_pieces(self, items: Sequence[I], write: Callable[[sqlite3.Connection, Sequence[I]], object]) -> None:
-        """Write items in order, in as many short commits as it takes. Each must leave a consistent state."""
+        """Write items in order, in as many short commits as it takes. Each must leave a consistent state.
+
+        What has been written survives a power cut once all is.
+        """
+
+        def write_piece(piece: Sequence[I], connection: sqlite3.Connection) -> None:
+            write(connection, piece)
+
         size, at = _FIRST_PIECE, 0
         while at < len(items):
             piece = items[at : at + size]
-            cost = self._write_piece(lambda connection, piece=piece: write(connection, piece))  # type: ignore[misc]
             at += len(piece)
+            cost = self._write_piece(partial(write_piece, piece), last=at == len(items))
             size = max(1, min(2 * size, round(size / max(cost, 0.1))))
 
-    def _write_piece(self, write: Callable[[sqlite3.Connection], object]) -> float:
+    def _write_piece(self, write: Callable[[sqlite3.Connection], object], *, last: bool) -> float:
         """Commit one piece when there is room for it; return what it cost, 1: as much as it may."""
         writer, checkpoints = self.writer, self._checkpoints
         if checkpoints is None:  # no writer without them
@@ -133,7 +141,7 @@ class Store:
             write(connection)
             seconds = clock.now().monotonic_s - began_s
 
-        writer.submit(timed, Priority.WORK).result()
+        writer.submit(timed, Priority.WORK, durable=last).result()
         return max(seconds / PIECE_S, (checkpoints.state.frames - before) / PIECE_FRAMES)
 
     def look_for_damage(self, give_up: Callable[[], bool]) -> str:

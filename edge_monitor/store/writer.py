@@ -13,8 +13,10 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.errors import DamagedError, DiskError, StorageError
 from edge_monitor.store import database, recovery
-from edge_monitor.store.jobs import Jobs, Priority
+from edge_monitor.store.jobs import Job, Jobs, Priority
+from edge_monitor.store.log_file import PAGE_BYTES
 from edge_monitor.store.reserve import Reserve
+from edge_monitor.store.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +30,13 @@ log = structlog.get_logger()
 _RESERVE_EVERY_S = 60.0  # how often the reserve is taken again once it was let go
 _LOOK_S = 15.0  # how often an idle writer looks whether its file is still there
 _CUT = "the database has been cut short"
+_UNSYNCED_FRAMES = (
+    512 * 1024 // PAGE_BYTES
+)  # of long work: an alarm's fsync waits for them too
 
 
 class Writer:
-    """Runs each submitted write in a transaction of its own.
+    """Commits what is submitted: pieces of long work one by one, all else that waits together, with one fsync.
 
     A disk that takes nothing makes writes fail, not the thread: each next one tries anew. A damaged database is rebuilt
     from what can be read of it; one that is gone is waited for. `fault` says what was found last, empty when all was
@@ -50,6 +55,7 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._seen: tuple[int, int, int] | None = None  # device, inode and size of the open file
         self._mending = False
+        self._unsynced_frames = 0  # committed since the last fsync
         self._look_at_log()
         try:
             self._open(create=True)
@@ -57,28 +63,21 @@ class Writer:
             self.fault = str(error)
             log.error("storage.not_opened", reason=self.fault)
         self._jobs = Jobs()
+        checkpoints.on_emptied = self._begin_log
         self.thread = threading.Thread(target=self._run, name="storage", daemon=True)
         self.thread.start()
 
-    def submit(self, write: Callable[[sqlite3.Connection], T], priority: Priority = Priority.STATE) -> Future[T]:
+    def submit(
+        self, write: Callable[[sqlite3.Connection], T], priority: Priority = Priority.STATE, *, durable: bool = True
+    ) -> Future[T]:
         """Queue `write`; the future ends with its result once committed, or with its error and nothing written.
 
-        An alarm may have the room that is reserved for alarms; `write` may then be called twice. After `close` it ends
-        with StorageError: nobody may wait for a thread that has gone.
+        An alarm may have the room that is reserved for alarms. `write` may be called twice: when the commit that it was
+        part of failed. Without `durable` a power cut may take it back, with all that was committed later. After `close`
+        it ends with StorageError: nobody may wait for a thread that has gone.
         """
         future: Future[T] = Future()
-
-        def job() -> None:
-            try:
-                result = self._commit(write, urgent=priority is Priority.ALARM)
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits; the thread must go on
-                future.set_exception(error)
-                if isinstance(error, sqlite3.Error):
-                    log.error("storage.commit_failed", error=str(error))
-            else:
-                future.set_result(result)
-
-        if not self._jobs.put(priority, job):
+        if not self._jobs.put(Job(write, future, priority, durable)):
             future.set_exception(StorageError("the database is closed", where=str(self._path)))
         return future
 
@@ -91,7 +90,7 @@ class Writer:
         """Have the database rebuilt: somebody met damage. Returns at once."""
         if not self._mending:
             self._mending = True
-            self.submit(partial(_meet, DamagedError(damage, where=str(self._path))))
+            self.submit(partial(self._meet, DamagedError(damage, where=str(self._path))))
 
     def close(self) -> None:
         """Commit what is queued, then close the database: with the last connection its log is carried over and goes."""
@@ -103,10 +102,13 @@ class Writer:
 
     def _run(self) -> None:
         while not self._jobs.ended:
-            job = self._jobs.get(_LOOK_S) or self._look
+            first = self._jobs.first(_LOOK_S)
             self.busy_since_s = clock.now().monotonic_s
             try:
-                job()
+                if first is None:
+                    self._look()
+                else:
+                    self._turn(first, None if first.priority is Priority.WORK else self._jobs.joining)
             except Exception:  # what was told of a commit failed, not the commit: the next one must not wait for ever
                 log.exception("storage.callback_failed")
             finally:
@@ -117,9 +119,29 @@ class Writer:
         if self._connection is not None and (gone := self._not_at_its_place()):
             self._let_go(gone)
 
-    def _commit(self, write: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
+    def _turn(self, first: Job, joining: Callable[[], Job | None] | None) -> None:
+        """Commit a job with those that join it; if that fails, each by itself."""
+        turn = Turn(first, joining)
         try:
-            result = self._try(write, urgent=urgent)
+            self._commit(turn)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits; the thread must go on
+            if len(turn.jobs) > 1:
+                for job in sorted(turn.jobs, key=lambda job: job.priority):
+                    self._turn(job, None)
+                return
+            first.future.set_exception(error)
+            if isinstance(error, sqlite3.Error):
+                log.error("storage.commit_failed", error=str(error))
+        else:
+            turn.tell()
+
+    def _begin_log(self) -> None:
+        """Have the log, all carried over, begin anew now: that takes an fsync, which no alarm is to wait for."""
+        self.submit(database.touch, Priority.WORK, durable=False)
+
+    def _commit(self, turn: Turn) -> None:
+        try:
+            self._try(turn)
         except DiskError as error:
             raise sqlite3.OperationalError(str(error)) from error
         except (DamagedError, sqlite3.DatabaseError) as error:
@@ -133,19 +155,27 @@ class Writer:
         if clock.now().monotonic_s - self._reserved_s > _RESERVE_EVERY_S:
             self._reserved_s = clock.now().monotonic_s
             self._reserve.keep()
-        return result
 
-    def _try(self, write: Callable[[sqlite3.Connection], T], *, urgent: bool) -> T:
+    def _try(self, turn: Turn) -> None:
         if self._connection is not None and (gone := self._not_at_its_place()):
             self._let_go(gone)
         connection = self._connection or self._open(create=self.openings == 0)
         self._checkpoints.keep_within_bound()
         try:
-            return _written(connection, write)
+            self._write(connection, turn)
         except sqlite3.Error as error:
-            if not (urgent and database.is_full(error) and self._make_room()):
+            if not (turn.urgent and database.is_full(error) and self._make_room()):
                 raise
-        return _written(connection, write)
+            self._write(connection, turn)
+
+    def _write(self, connection: sqlite3.Connection, turn: Turn) -> None:
+        durable = turn.jobs[0].durable or (self._unsynced_frames >= _UNSYNCED_FRAMES and self._jobs.only_work)
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        before = self._checkpoints.state.frames
+        with database.transaction(connection):
+            turn.write(connection)
+        written = max(0, self._checkpoints.state.frames - before)
+        self._unsynced_frames = 0 if durable else self._unsynced_frames + written
 
     def _make_room(self) -> bool:
         """Let the reserve go and have the log begin anew; return whether there was a reserve."""
@@ -154,6 +184,10 @@ class Writer:
         log.warning("storage.reserve_released", reason="the disk is full")
         self._checkpoints.now()
         return True
+
+    def _meet(self, damage: DamagedError, _connection: sqlite3.Connection) -> None:
+        if self._mending:
+            raise damage
 
     # --- the file ---------------------------------------------------------------------------------------------------
 
@@ -254,18 +288,9 @@ class Writer:
             return self._use(database.connect(self._path, create=False))
 
 
-def _meet(damage: DamagedError, _connection: sqlite3.Connection) -> None:
-    raise damage
-
-
 def _wrong_with(connection: sqlite3.Connection) -> str:
     """Return what is found wrong with the database; an empty text when nothing, or when it is too large to be sure."""
     wrong = recovery.check(connection)
     if wrong is None:
         log.warning("storage.not_checked", limit_s=recovery.LIMIT_S)
     return wrong or ""
-
-
-def _written(connection: sqlite3.Connection, write: Callable[[sqlite3.Connection], T]) -> T:
-    with database.transaction(connection):
-        return write(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,33 +47,121 @@ def log_bytes(opened: Store) -> int:
     return opened.path.with_name(f"{opened.path.name}-wal").stat().st_size
 
 
-def test_alarms_go_before_all_that_waits_and_yet_nobody_waits_for_ever(opened: Store) -> None:
-    """While one write holds the writer others queue up: an alarm is the next, then every other one, work seldom."""
-    order: list[str] = []
+@contextmanager
+def busy(opened: Store) -> Iterator[None]:
+    """Keep the writer busy with a piece of long work while the body submits."""
     began, held = threading.Event(), threading.Event()
 
     def hold(_connection: sqlite3.Connection) -> None:
         began.set()
         held.wait(10.0)
 
-    opened.submit(hold)
+    done = opened.submit(hold, Priority.WORK)
     assert began.wait(10.0)
-    waiting = [
-        opened.submit(lambda _, name=name: order.append(name), priority)  # type: ignore[misc] # name is bound
-        for name, priority in (
-            ("piece", Priority.WORK),
-            ("score", Priority.STATE),
-            ("second piece", Priority.WORK),
-            ("second score", Priority.STATE),
-            ("alarm", Priority.ALARM),
-            ("second alarm", Priority.ALARM),
-            ("third alarm", Priority.ALARM),
-        )
-    ]
-    held.set()
+    try:
+        yield
+    finally:
+        held.set()
+    done.result(10.0)
+
+
+def test_alarms_go_first_with_all_that_waits_and_long_work_takes_turns_with_them(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the writer is busy others queue up: alarms and states share the next commit, pieces have their own."""
+    commits: list[list[str]] = []
+    transaction = database.transaction
+
+    @contextmanager
+    def noted(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        with transaction(connection):
+            commits.append([])
+            yield connection
+
+    sent = (
+        ("piece", Priority.WORK),
+        ("score", Priority.STATE),
+        ("second piece", Priority.WORK),
+        ("second score", Priority.STATE),
+        ("alarm", Priority.ALARM),
+        ("second alarm", Priority.ALARM),
+    )
+    with busy(opened):
+        monkeypatch.setattr(database, "transaction", noted)
+        waiting = [
+            opened.submit(lambda _, name=name: commits[-1].append(name), priority)  # type: ignore[misc] # name is bound
+            for name, priority in sent
+        ]
     for each in waiting:
         each.result(10.0)
-    assert order == ["alarm", "score", "second alarm", "second score", "piece", "third alarm", "second piece"]
+    assert commits == [["alarm", "second alarm", "score", "second score"], ["piece"], ["second piece"]]
+
+
+def test_long_work_is_not_kept_waiting_by_a_stream_of_others(opened: Store) -> None:
+    """Every other transaction is its own, however many alarms wait."""
+    order: list[str] = []
+
+    def alarm(_connection: sqlite3.Connection) -> None:
+        order.append("alarm")
+        time.sleep(0.03)  # longer than others may join
+        if len(order) < 20:
+            opened.submit(alarm, Priority.ALARM)
+
+    with busy(opened):
+        opened.submit(alarm, Priority.ALARM)
+        work = [opened.submit(lambda _: order.append("piece"), Priority.WORK) for _ in range(3)]
+    for each in work:
+        each.result(10.0)
+    assert order[:6] == ["alarm", "piece", "alarm", "piece", "alarm", "piece"]
+
+
+def test_of_a_commit_that_is_shared_only_what_fails_is_undone(opened: Store) -> None:
+    """The caller of each is told its own result."""
+
+    def fails(connection: sqlite3.Connection) -> None:
+        put(connection, ["half"])
+        raise ValueError("a mistake of the caller's")
+
+    with busy(opened):
+        first = opened.submit(lambda connection: put(connection, ["first"]))
+        failed = opened.submit(fails)
+        doubled = opened.submit(lambda connection: put(connection, ["doubled", "doubled"]))
+        last = opened.submit(lambda connection: put(connection, ["last"]))
+    first.result(10.0)
+    last.result(10.0)
+    with pytest.raises(ValueError, match="a mistake"):
+        failed.result(10.0)
+    with pytest.raises(sqlite3.IntegrityError):
+        doubled.result(10.0)
+    assert count(opened) == 2
+
+
+def test_a_statement_that_is_wrong_ends_nobody_else_s_commit(opened: Store) -> None:
+    """What may be wrong with the database is tried again, each by itself."""
+    with busy(opened):
+        wrong = opened.submit(lambda connection: connection.execute("INSERT INTO nowhere VALUES (1)"))
+        right = opened.submit(lambda connection: put(connection, ["right"]))
+    right.result(10.0)
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        wrong.result(10.0)
+    assert count(opened) == 1
+
+
+def test_long_work_waits_for_the_disk_only_now_and_then(opened: Store) -> None:
+    """Pieces are committed without an fsync, up to half a MB of them; the last one, and all else, with one."""
+    modes: list[int] = []
+
+    def write(connection: sqlite3.Connection, piece: Sequence[str]) -> None:
+        modes.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+        put(connection, piece, 10_000)
+
+    opened.in_pieces([str(number) for number in range(1000)], write)
+    synced = [number for number, mode in enumerate(modes) if mode == 2]
+    assert synced[-1] == len(modes) - 1
+    assert 10 <= len(synced) <= 25  # of 10 MB
+    assert len(modes) > 1.5 * len(synced)
+    opened.commit(lambda connection: write(connection, ["state"]))
+    assert modes[-1] == 2
 
 
 def test_a_reading_connection_cannot_be_made_to_write(opened: Store) -> None:
