@@ -26,6 +26,9 @@ def remove_unfinished(database: Path) -> None:
             path.unlink(missing_ok=True)
     for path in kept(database):
         if database.exists() and path.samefile(database):  # cut off before the other one took its place
+            own, second = (each.with_name(f"{each.name}-wal") for each in (database, path))
+            if second.exists() and not own.exists():
+                second.replace(own)
             remove_database(path)
 
 

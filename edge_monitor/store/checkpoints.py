@@ -28,6 +28,8 @@ _WORTH_FRAMES, _WORTH_FRAMES_SMALL, _SMALL_BYTES = 8 * _MB_FRAMES, _MB_FRAMES, 2
 ROOM_FRAMES = 12 * _MB_FRAMES  # long work waits while more than this is open
 TIGHT_FRAMES = 24 * _MB_FRAMES  # readers of whom the log is waiting are ended
 MOST_FRAMES = 48 * _MB_FRAMES  # the writer waits for a checkpoint; the bound is 64 MB
+LONGEST_BYTES = (MOST_FRAMES + 4 * _MB_FRAMES) * (PAGE_BYTES + 24)  # then whoever reads on is ended
+_GROWN_FRAMES = 4 * _MB_FRAMES
 _READER_S = 10.0  # who reads for longer while the log grows is ended
 
 
@@ -39,6 +41,7 @@ class Checkpoints:
         self._path = path
         self._end_readers = end_readers
         self._index = LogIndex(path)
+        self._waited_frames = 0  # how long the log was when long work last waited for it to begin anew
         self._working = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
@@ -62,12 +65,17 @@ class Checkpoints:
     def wait_for_room(self, give_up: Callable[[], bool]) -> None:
         """Wait until long work may write on: the log is to be carried over as fast as it grows.
 
-        A long one begins anew once all of it is carried over, if nobody writes just then: for that it waits a while.
+        A long one begins anew once all of it is carried over, if nobody writes just then: for that it waits a while,
+        and again when it has grown. On a slow disk somebody always writes.
         """
+        if self.state.frames < self._waited_frames:
+            self._waited_frames = 0
         end_s = clock.now().monotonic_s + _PAUSE_S
         while not (give_up() or self._stop.is_set()):
             state = self.state
-            long = state.frames > TIGHT_FRAMES and state.open_frames > 0 and clock.now().monotonic_s < end_s
+            long = state.frames > max(TIGHT_FRAMES, self._waited_frames + _GROWN_FRAMES) and state.open_frames > 0
+            if long and clock.now().monotonic_s >= end_s:
+                self._waited_frames, long = state.frames, False
             if state.open_frames <= ROOM_FRAMES and not long:
                 return
             self._stop.wait(_LOOK_S / 10)

@@ -70,8 +70,8 @@ def check(connection: sqlite3.Connection, *, limit_s: float | None = None) -> st
     return "" if found == ["ok"] else "; ".join(found)
 
 
-def check_table(connection: sqlite3.Connection, table: str, give_up: Callable[[], bool]) -> str:
-    """Return what SQLite finds wrong with a table, an empty text when nothing; half the time it rests."""
+def check_table(connection: sqlite3.Connection, table: str, give_up: Callable[[], bool]) -> str | None:
+    """Return what SQLite finds wrong with a table, an empty text when nothing, None when ended; half the time it rests."""
 
     def rest() -> bool:
         time.sleep(_REST_S)
@@ -81,7 +81,7 @@ def check_table(connection: sqlite3.Connection, table: str, give_up: Callable[[]
     try:
         found = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check('{table}')")]
     except sqlite3.DatabaseError as error:
-        return "" if database.is_interrupted(error) else str(error)
+        return None if database.is_interrupted(error) else str(error)
     finally:
         connection.set_progress_handler(None, 0)
     return "" if found == ["ok"] else "; ".join(found)

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from edge_monitor.errors import StorageError
+from edge_monitor.store import checkpoints
 from edge_monitor.store.beside import SNAPSHOT, remove_database
+from edge_monitor.store.database import is_interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _LOOK_EVERY = 1000  # virtual machine instructions between two looks whether to go on: about 1 MB of rows
+_GROWTH_BYTES = 4_000_000  # of the log that may be written meanwhile, however long it is already
 _LOWEST_PRIORITY = 19
 
 
@@ -26,8 +29,9 @@ def snapshot(database: Path, *, cancelled: Callable[[], bool] = lambda: False) -
     """Yield a file with all that was committed when it was begun, readable by its owner alone; it goes with the body.
 
     One transaction reads it all: commits go on, and are not in it. A backup in steps would begin anew with each commit
-    of another connection, and never end. `cancelled` is asked again and again.
-    Raises StorageError when it is cancelled, the disk is full, or the database cannot be read.
+    of another connection, and never end. `cancelled` is asked again and again. While it reads, the log cannot begin
+    anew: one that has become too long ends it.
+    Raises StorageError when it is cancelled or ended, the disk is full, or the database cannot be read.
     """
     path = database.with_name(f"{database.name}{SNAPSHOT}{secrets.token_hex(4)}")
     try:
@@ -51,15 +55,29 @@ def lower_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
 
 
+def _log_bytes(database: Path) -> int:
+    try:
+        return database.with_name(f"{database.name}-wal").stat().st_size
+    except OSError:
+        return 0
+
+
 def _copy(database: Path, path: Path, cancelled: Callable[[], bool]) -> None:
+    most = max(checkpoints.LONGEST_BYTES, _log_bytes(database) + _GROWTH_BYTES)
     try:
         # Read-only by its mode: VACUUM INTO refuses to run under `query_only`.
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=5.0)) as connection:
-            connection.set_progress_handler(lambda: 1 if cancelled() else 0, _LOOK_EVERY)
+            connection.set_progress_handler(lambda: 1 if cancelled() or _log_bytes(database) > most else 0, _LOOK_EVERY)
             connection.isolation_level = None
             connection.execute("VACUUM INTO ?", (str(path),))
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        if is_interrupted(error) and not cancelled():
+            raise StorageError(
+                "the snapshot was ended: so much was written meanwhile that the log became too long",
+                where=str(database),
+                hint="try again when no other long work runs",
+            ) from error
+        if is_interrupted(error):
             raise StorageError("the snapshot was cancelled", where=str(database)) from error
         raise StorageError(
             f"no snapshot can be made: {error}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import deque
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -29,6 +30,7 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
 PIECE_S = 0.02  # a piece of long work writes for so long, and then commits: 50 ms are the limit
 PIECE_FRAMES = 64  # and so many pages, 0.25 MB: at 12 MB/s those take 22 ms to the disk
+_CHECKS = 3  # tries to look through a table
 _FIRST_PIECE = 4  # items, before it is known what one costs
 
 
@@ -148,10 +150,16 @@ class Store:
         """Read the whole database, table by table and at leisure; return what is wrong, and have that mended."""
         with self._readers.lend() as connection:
             tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        for table in tables:
+        left = deque((table, 1) for table in tables)
+        while left and not give_up():
+            table, attempt = left.popleft()
             with self._readers.lend() as connection:
                 wrong = recovery.check_table(connection, table, give_up)
-            if wrong:
+            if wrong is None and attempt < _CHECKS:  # it held the log for too long
+                left.append((table, attempt + 1))
+            elif wrong is None:
+                log.warning("storage.table_not_checked", table=table)
+            elif wrong:
                 log.error("storage.damage_found", table=table, wrong=wrong)
                 self.writer.mend(wrong)
                 return wrong

@@ -30,9 +30,7 @@ log = structlog.get_logger()
 _RESERVE_EVERY_S = 60.0  # how often the reserve is taken again once it was let go
 _LOOK_S = 15.0  # how often an idle writer looks whether its file is still there
 _CUT = "the database has been cut short"
-_UNSYNCED_FRAMES = (
-    512 * 1024 // PAGE_BYTES
-)  # of long work: an alarm's fsync waits for them too
+_UNSYNCED_FRAMES = 512 * 1024 // PAGE_BYTES  # of long work: an alarm's fsync waits for them too
 
 
 class Writer:

@@ -165,10 +165,10 @@ class Plant:
         assert self.daemon is not None
         self.daemon.kill()
 
-    def stop(self) -> None:
-        """End the daemon in an orderly way."""
+    def stop(self, seconds: float = 5.0) -> None:
+        """End the daemon in an orderly way, which takes so long at the most."""
         assert self.daemon is not None
-        assert self.daemon.stop() == 0, self.daemon.log.read_text()[-2000:]
+        assert self.daemon.stop(seconds) == 0, self.daemon.log.read_text()[-2000:]
 
     # --- what is known ----------------------------------------------------------------------------------------------
 

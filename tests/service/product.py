@@ -165,10 +165,10 @@ class Daemon:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 
-    def stop(self) -> int:
-        """SIGTERM; return the exit code. Fails when it takes more than 5 s."""
+    def stop(self, seconds: float = 5.0) -> int:
+        """SIGTERM; return the exit code. Fails when it takes longer."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(5)
+        return self.process.wait(seconds)
 
     def events(self) -> list[dict[str, Any]]:
         """Return its log so far."""

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.errors import ControlError
+from edge_monitor.memory import changes
+from edge_monitor.memory.normals import Normals
 from edge_monitor.service import control
+from edge_monitor.store.database import FILE_NAME
+from edge_monitor.store.store import Store
 from tests.broker import wait_until
 from tests.reachable import program
 from tests.service.product import Product
@@ -85,6 +89,22 @@ def test_a_generation_can_be_gone_back_to(enrolled: Make) -> None:
         assert product.answer("status")["machines"][0]["generation"] == 1
         assert product.answer("normals restore", "healthy_000.wav")["generation"] == 3
         assert daemon.stop() == 0
+
+
+def test_a_change_that_was_cut_off_before_its_generation_is_completed_by_the_same_command(enrolled: Make) -> None:
+    """The normals had been marked, and the active generation did not know."""
+    product = enrolled()
+    path = product.state / FILE_NAME
+    with Store(path) as store:
+        changes.remove_recording(store, "pump", "healthy_000.wav")
+    assert product.answer("normals remove", "healthy_000.wav")["generation"] == 2
+    assert product.answer("normals remove", "healthy_000.wav")["generation"] is None
+    with Store(path) as store, store.reading() as connection:
+        removed = [each.id for each in Normals(connection, "pump").normals(removed=True) if each.removed_ms is not None]
+    with Store(path) as store:
+        changes.restore(store, "pump", removed)
+    assert product.answer("normals restore", "healthy_000.wav")["generation"] == 3
+    assert product.answer("normals restore", "healthy_000.wav")["generation"] is None
 
 
 def test_a_fault_that_is_learnt_is_noticed(enrolled: Make, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_an_alarm_waits_for_no_operation(alarming_state: Path, machine_turns: Pa
     """Each commit is within 100 ms and two bare fsyncs, none is told from memory, the log keeps its bound."""
     sizes = Sizes.from_environment()
     if disk.fsync_s and not FULL:  # between two fsyncs of a second only so much gets done
-        sizes = Sizes(imported=150, enrolled=180, forgotten=500)
+        sizes = Sizes(imported=60, enrolled=60, forgotten=100)
     plant = alarming(tmp_path, alarming_state, machine_turns, disk=disk, tidies_after_s=TIDIES_S)
     operations.operation("retention", plant.product, sizes).prepare(0)
     report = Report(disk)
@@ -37,7 +37,7 @@ def test_an_alarm_waits_for_no_operation(alarming_state: Path, machine_turns: Pa
         print(f"\n{report}")  # noqa: T201 - the figures are what the long form is run for
         assert not wrong_with(report)
         plant.check(seconds=60.0)
-        plant.stop()
+        plant.stop(seconds=20.0)  # as long as the service manager waits
 
 
 def wrong_with(report: Report) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.store import database
-from edge_monitor.store.beside import kept, remove_unfinished
+from edge_monitor.store.beside import KEPT, kept, remove_unfinished
 from edge_monitor.store.exchange import discard_kept, exchange, settle
 from tests.store.made import made
 
@@ -97,6 +97,16 @@ def test_a_damaged_database_is_kept_with_its_log(tmp_path: Path) -> None:
     assert not (tmp_path / "edge-monitor.db-wal").exists()
     discard_kept(path)
     assert [each.name for each in tmp_path.iterdir()] == ["edge-monitor.db"]
+
+
+def test_a_log_whose_only_name_is_the_kept_one_s_goes_back_to_the_database(tmp_path: Path) -> None:
+    """Killed before the last step of replacing one that could not be settled: its last commits are in that log."""
+    path = prepared(tmp_path)
+    (tmp_path / "edge-monitor.db-wal").rename(tmp_path / f"edge-monitor.db{KEPT}now-wal")
+    (tmp_path / f"edge-monitor.db{KEPT}now").hardlink_to(path)
+    remove_unfinished(path)
+    assert names(path) == [("old",)]
+    assert kept(path) == []
 
 
 def test_where_there_was_none_nothing_is_kept(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.errors import StorageError
-from edge_monitor.store import database
+from edge_monitor.store import checkpoints, database
+from edge_monitor.store import snapshot as snapshots
 from edge_monitor.store.beside import remove_unfinished
 from edge_monitor.store.inspection import inspect
 from edge_monitor.store.snapshot import lower_priority, snapshot
@@ -73,6 +74,24 @@ def test_commits_go_on_while_a_snapshot_is_made_and_it_ends(tmp_path: Path) -> N
     assert during > 0
 
 
+def test_a_snapshot_that_holds_the_log_for_too_long_is_ended_and_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log keeps its bound, whoever reads."""
+    path = grown(tmp_path / "edge-monitor.db", 20)
+    monkeypatch.setattr(checkpoints, "LONGEST_BYTES", 0)
+    monkeypatch.setattr(snapshots, "_GROWTH_BYTES", 100_000)
+    with closing(database.connect(path)) as writer:
+
+        def written() -> bool:
+            writer.execute("INSERT OR REPLACE INTO captions VALUES ('a', 'd', ?)", ("x" * 200_000,))
+            return False
+
+        with pytest.raises(StorageError, match="log became too long"), snapshot(path, cancelled=written):
+            pytest.fail("it was ended")
+    assert [each.name for each in tmp_path.glob("*.snapshot-*")] == []
+
+
 def test_a_cancelled_snapshot_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
     """Whoever asked for it is gone: a hundred megabytes are not copied for nobody."""
     path = grown(tmp_path / "edge-monitor.db", 20)
@@ -84,7 +103,7 @@ def test_a_cancelled_snapshot_ends_soon_and_leaves_nothing(tmp_path: Path) -> No
 
     with pytest.raises(StorageError, match="cancelled"), snapshot(path, cancelled=cancelled):
         pytest.fail("it was cancelled")
-    assert len(asked) == 1
+    assert len(asked) == 2  # and once for the reason
     assert [each.name for each in tmp_path.glob("*.snapshot-*")] == []
 
 

@@ -12,7 +12,7 @@ from edge_monitor.memory import changes
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.service.operations.explained import stored_explanations
-from edge_monitor.service.operations.normals import rebuild
+from edge_monitor.service.operations.normals import in_force, rebuild
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,7 +77,10 @@ def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool, dry_run: 
         row = history.find(connection, alarm_id)
         node.machine(row.machine)
         name = f"rejected alarm {row.alarm_id}"
-        [learnt] = [each.normals for each in Normals(connection, row.machine).recordings() if each.name == name] or [0]
+        normals = Normals(connection, row.machine)
+        known = [each for each in normals.recordings() if each.name == name]
+        learnt = sum(each.normals for each in known)
+        cut_off = not in_force(normals, {each.id for each in known})
         windows = history.windows_of(connection, row.alarm_id)
     answer: dict[str, Any] = {
         "alarm_id": row.alarm_id,
@@ -92,10 +95,10 @@ def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool, dry_run: 
     }
     if not dry_run:
         built = None
-        if undo and learnt:
+        if undo and (learnt or cut_off):
             ids = changes.remove_recording(node.store, row.machine, name)
             built = _rebuilt(node, row, "undo reject", lambda: changes.restore(node.store, row.machine, ids))
-        elif add_normal and not learnt:
+        elif add_normal and not undo and (not learnt or cut_off):
             _learn(node, row, name, windows)
             built = _rebuilt(node, row, "reject", lambda: changes.remove_recording(node.store, row.machine, name))
         if built is not None:

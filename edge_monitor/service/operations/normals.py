@@ -219,6 +219,7 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
             and each.bundle_hash == used  # a recording that another bundle heard as well has normals of both
             and (each.removed_ms is None) is not restoring
         ]
+        unfinished = not ids and not in_force(store, named)
         left = len(store.ids()) + (len(ids) if restoring else -len(ids))
         if left <= K:
             raise NormalsError(f"would leave {counted(left, 'normal')}, at least {K + 1} are needed;"
@@ -230,7 +231,7 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
         "dry_run": dry_run,
         "generation": None,
     }
-    if not dry_run and ids:
+    if not dry_run and (ids or unfinished):
         change, undo = (changes.restore, changes.remove) if restoring else (changes.remove, changes.restore)
         change(node.store, machine, ids)
         try:
@@ -240,6 +241,18 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
             raise
         answer["generation"] = generation.number
     yield answer
+
+
+def in_force(normals: Normals, recordings: set[int]) -> bool:
+    """Return whether the active generation knows what is in use of these recordings, and nothing else of them.
+
+    It does not when a change of them was cut off before the next generation was built.
+    """
+    active = active_generation(normals.connection, normals.machine)
+    if active is None:
+        return True
+    own = {each.id for each in normals.normals(removed=True) if each.recording_id in recordings}
+    return own & set(active.members) == own & set(normals.ids())
 
 
 def _named(store: Normals, name: str) -> list[Recording]:
