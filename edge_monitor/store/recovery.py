@@ -71,7 +71,7 @@ def check(connection: sqlite3.Connection, *, limit_s: float | None = None) -> st
 
 
 def check_table(connection: sqlite3.Connection, table: str, give_up: Callable[[], bool]) -> str | None:
-    """Return what SQLite finds wrong with a table, an empty text when nothing, None when ended; half the time it rests."""
+    """Return what SQLite finds wrong with a table: an empty text if nothing, None if ended. Half the time it rests."""
 
     def rest() -> bool:
         time.sleep(_REST_S)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
-PIECE_S = 0.02  # a piece of long work writes for so long, and then commits: 50 ms are the limit
-PIECE_FRAMES = 64  # and so many pages, 0.25 MB: at 12 MB/s those take 22 ms to the disk
+PIECE_S = 0.01  # a piece of long work writes for so long, and then commits: 50 ms are the limit
+PIECE_FRAMES = 32  # and so many pages, 0.13 MB: at 12 MB/s those take 11 ms to the disk
 _CHECKS = 3  # tries to look through a table
 _FIRST_PIECE = 4  # items, before it is known what one costs
 
