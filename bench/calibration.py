@@ -44,9 +44,14 @@ PER_DAY = 8640  # windows
 def rules_of(m: int, n: int) -> AlarmRules:
     """Return the default alarm's rules, but for m of n."""
     return AlarmRules(
-        raise_m=m, raise_n=n, window_s=WINDOW_S,
-        clear_ratio=0.9, off_delay_s=30.0, update_interval_s=300.0, cooldown_s=0.0,
-    )  # fmt: skip
+        raise_m=m,
+        raise_n=n,
+        window_s=WINDOW_S,
+        clear_ratio=0.9,
+        off_delay_s=30.0,
+        update_interval_s=300.0,
+        cooldown_s=0.0,
+    )
 
 
 RULES = rules_of(3, 5)
@@ -181,9 +186,10 @@ def compare(process: Process, seeds: int, days: int, rules: AlarmRules) -> None:
         thresholds: dict[str, list[list[float]]] = {name: [] for name in METHODS}
         found: list[list[Calibration]] = []
         streams = (
-            score for part in range(0, count, COMPARED)
+            score
+            for part in range(0, count, COMPARED)
             for score in process.simulate(np.random.default_rng((2, part)), windows, min(COMPARED, count - part))
-        )  # fmt: skip
+        )
         for seed, score in enumerate(streams):
             found.append([product(score, layout, each) for each in settings])
             if seed < COMPARED:
@@ -193,8 +199,12 @@ def compare(process: Process, seeds: int, days: int, rules: AlarmRules) -> None:
             means = [observed.at(np.array(thresholds[name])[:, i]).mean() for name in METHODS]
             stated = np.array([each[i].at_most_per_day for each in found])
             held = observed.at(np.array([each[i].threshold for each in found])) <= stated
-            print(f"| {process.name} | {length} | {rate:g} | " + " | ".join(f"{mean:.2g}" for mean in means)
-                  + f" | {np.median(stated):.2g} | {100 * held.mean():.1f} % |", flush=True)  # fmt: skip
+            print(
+                f"| {process.name} | {length} | {rate:g} | "
+                + " | ".join(f"{mean:.2g}" for mean in means)
+                + f" | {np.median(stated):.2g} | {100 * held.mean():.1f} % |",
+                flush=True,
+            )
 
 
 def recordings(dataset: Path, splits: int = 40) -> None:
@@ -248,8 +258,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=200, help="streams the promise is checked on")
     parser.add_argument("--days", type=int, default=100, help="of each process that alarms are counted on")
     parser.add_argument("--dataset", type=Path, default=os.environ.get("EDGE_MONITOR_RECORDINGS"))
-    parser.add_argument("--raise", dest="rules", type=int, nargs=2, metavar=("M", "N"), default=(3, 5),
-                        help="windows that raise an alarm on the streams: m of n")  # fmt: skip
+    parser.add_argument(
+        "--raise",
+        dest="rules",
+        type=int,
+        nargs=2,
+        metavar=("M", "N"),
+        default=(3, 5),
+        help="windows that raise an alarm on the streams: m of n",
+    )
     arguments = parser.parse_args()
     print("| scores | normal sound | wanted per day | " + " | ".join(METHODS) + " | stated at most | held |")
     print("|---|---|---|" + "---|" * (len(METHODS) + 2))

@@ -217,18 +217,25 @@ def measure(seconds: float) -> list[Row]:
 
         works = [partial(work, captioner) for captioner in captioners.values() for work in (one, together)]
         taken = in_turns(
-            lambda: msclap_caption(reference, embeddings[0].vector, TOKENS), *works,
-            seconds=seconds, clock=time.process_time,
-        )  # fmt: skip
+            lambda: msclap_caption(reference, embeddings[0].vector, TOKENS),
+            *works,
+            seconds=seconds,
+            clock=time.process_time,
+        )
     taken[:, (2, 4)] /= TOGETHER
     names = [f"{name}, {way}" for name in captioners for way in ("alone", f"one of {TOGETHER} together")]
     return [
         cost_row(
-            f"caption of {TOKENS} tokens, {name}", taken[:, column], "msclap, torch", taken[:, 0],
-            unit="ms", scale=1e3, note="CPU time",
+            f"caption of {TOKENS} tokens, {name}",
+            taken[:, column],
+            "msclap, torch",
+            taken[:, 0],
+            unit="ms",
+            scale=1e3,
+            note="CPU time",
         )
         for column, name in enumerate(names, start=1)
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:

@@ -149,8 +149,12 @@ def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
     for name in wanted:
         if name != scorer_name(own.spec):
             yield BundleDetector(encoder, name, name=f"{own.name}+{name}")
-    yield Plain(_FLOOR, "bench-floor-2", lambda level: np.concatenate([level.max(0), level.std(0)]),
-                MetricSpec("standardized-euclidean", "none", FLOOR_DB))  # fmt: skip
+    yield Plain(
+        _FLOOR,
+        "bench-floor-2",
+        lambda level: np.concatenate([level.max(0), level.std(0)]),
+        MetricSpec("standardized-euclidean", "none", FLOOR_DB),
+    )
     yield Plain(_MEAN, "bench-mean-2", lambda level: np.asarray(level.mean(0)), MetricSpec())
     cache = FeatureCache(options.cache)
 
@@ -167,8 +171,14 @@ def points_of(dataset: Dataset, detectors: Sequence[Detector], options: argparse
     """Return each detector's AUC in points, (ids, splits); the table of machine ids is printed."""
     cache = FeatureCache(options.cache)
     hearing = Hearing(cache, lambda _: None, lambda line: print(line, file=sys.stderr), jobs=os.cpu_count() or 1)
-    figures = measure(dataset, detectors, hearing, lambda line: print(line, file=sys.stderr),
-                      resplits=options.splits, seed=options.seed)  # fmt: skip
+    figures = measure(
+        dataset,
+        detectors,
+        hearing,
+        lambda line: print(line, file=sys.stderr),
+        resplits=options.splits,
+        seed=options.seed,
+    )
     ids = {(row.machine, row.machine_id): row for row in figures.rows}
     names = [name for name in figures.detectors if len(figures.of(name)) == len(ids)]
     print("| machine id | normal | anomaly | " + " | ".join(names) + " |\n|---|--:|--:|" + "--:|" * len(names))
@@ -218,8 +228,10 @@ def main() -> int:
     for name in conditions[0]:
         differences = np.stack([points[name] - points[_FLOOR] for points in conditions])  # (condition, ids, splits)
         bound = float(np.mean([interval(difference, draws=2000)[0] for difference in differences]))
-        print(f"| {name} | {differences[0].mean():+.1f} | {_span(differences[0])} | {differences.mean():+.1f}"
-              f" | {bound:+.1f} | {differences.mean(axis=2).min():+.1f} |")  # fmt: skip
+        print(
+            f"| {name} | {differences[0].mean():+.1f} | {_span(differences[0])} | {differences.mean():+.1f}"
+            f" | {bound:+.1f} | {differences.mean(axis=2).min():+.1f} |"
+        )
     print("\nIntervals: two-stage bootstrap of the paired differences, ids then splits.")
     own = detectors[0].name
     lower, _ = interval(conditions[0][own] - conditions[0][_FLOOR])

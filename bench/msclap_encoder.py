@@ -110,11 +110,16 @@ def measure(seconds: float) -> list[Row]:
     beside, theirs = NAMES[0], found.taken_s[:, 0]
     return [
         cost_row(
-            f"MS-CLAP encoder, {NAMES[column]}, one window", found.taken_s[:, column], beside, theirs,
-            unit="ms", scale=1e3, note=f"cosine {found.cosine[column]:.4f}",
+            f"MS-CLAP encoder, {NAMES[column]}, one window",
+            found.taken_s[:, column],
+            beside,
+            theirs,
+            unit="ms",
+            scale=1e3,
+            note=f"cosine {found.cosine[column]:.4f}",
         )
         for column in (1, 2)
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:

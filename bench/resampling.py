@@ -24,9 +24,10 @@ def measure(seconds: float) -> list[Row]:
     clip = np.random.default_rng(0).normal(0.0, 0.1, CLIP_S * FROM_HZ).astype(np.float32)
     half_s = seconds / 2.0
     taken = in_turns(
-        lambda: resample(clip, FROM_HZ, TO_HZ), lambda: soxr.resample(clip, FROM_HZ, TO_HZ, quality="VHQ"),
+        lambda: resample(clip, FROM_HZ, TO_HZ),
+        lambda: soxr.resample(clip, FROM_HZ, TO_HZ, quality="VHQ"),
         seconds=half_s,
-    )  # fmt: skip
+    )
     title = "resampling 10 s, 48 to 16 kHz"
     rows = [cost_row(f"{title}, soxr HQ", taken[:, 0], "soxr VHQ", taken[:, 1], unit="ms", scale=1e3)]
     beside = "scipy.signal.resample_poly"

@@ -104,8 +104,10 @@ source = { kind = "recording", path = "clips/" }
         (
             "[[machine]]",
             '[model]\nhop_s = "1 s"\n[[machine]]',
-            ('6: model.hop_s: must be a number, not "1 s"'
-            " (a number without unit or quotes; seconds from one window to the next)"),
+            (
+                '6: model.hop_s: must be a number, not "1 s"'
+                " (a number without unit or quotes; seconds from one window to the next)"
+            ),
         ),
         (
             'name = "pump-3"',
@@ -116,8 +118,10 @@ source = { kind = "recording", path = "clips/" }
             (
                 "[[machine]]",
                 f"[mqtt]\nhost = '{host}'\n[[machine]]",
-                ("6: mqtt.host: give a host name or address alone, without user name, password, scheme, path or"
-                " blanks"),
+                (
+                    "6: mqtt.host: give a host name or address alone, without user name, password, scheme, path or"
+                    " blanks"
+                ),
             )
             for host in ("user:secret@broker", "mqtt://broker", "broker/path", "bro ker")
         ),
@@ -134,8 +138,10 @@ source = { kind = "recording", path = "clips/" }
         (
             "channel = 1",
             'rate_hz = "44.1 kHz"',
-            ('7: machine[1].source.rate_hz: must be a whole number, not "44.1 kHz"'
-            " (a number without unit or quotes; default: the device's own rate)"),
+            (
+                '7: machine[1].source.rate_hz: must be a whole number, not "44.1 kHz"'
+                " (a number without unit or quotes; default: the device's own rate)"
+            ),
         ),
         (
             "channel = 1 }",
@@ -155,8 +161,10 @@ source = { kind = "recording", path = "clips/" }
         (
             'name = "edge-01"',
             'name = "edge-01"\nstate_dir = "a\\u0000b"',
-            ("4: node.state_dir: has a character that cannot be printed"
-            " (in TOML, \\ in double quotes starts an escape)"),
+            (
+                "4: node.state_dir: has a character that cannot be printed"
+                " (in TOML, \\ in double quotes starts an escape)"
+            ),
         ),
         (
             'name = "pump-3"',
@@ -164,7 +172,7 @@ source = { kind = "recording", path = "clips/" }
             "7: machine[1].where: unknown key (known here: name, display_name, kind, source, evidence, alarm, running)",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_with_line_key_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
     """Every kind of mistake says where it is, what is wrong and what to do."""
     assert old in GOOD
@@ -219,7 +227,7 @@ def test_a_secret_is_never_repeated(tmp_path: Path) -> None:
         (b"#" * 2_000_000, " is larger than 1 MB (is it a configuration?)"),
         (b"", "1: machine: is missing (describe at least one machine in a [[machine]] table)"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     """Whatever lies at the path, the refusal is one clear line."""
     path = tmp_path / "edge-monitor.toml"
@@ -257,14 +265,43 @@ def test_any_bytes_give_settings_or_a_refusal(tmp_path: Path, content: bytes) ->
         load_settings(path)
 
 
-WORDS = st.sampled_from([
-    "[node]", "[model]", "[mqtt]", "[mqtt.tls]", "[[machine]]", "[machine.alarm]", "[machine.running]", "[retention]",
-    'site = "a"', 'name = "a"', "name = 1", 'host = "h"', "port = 99999", "raise = [1, 2, 3]", "raise = 1",
-    'source = { kind = "microphone", device = "d" }', 'source = { kind = "recording", path = "\\u0000" }', "source = 1",
-    'source.kind = "simulator"', "source = []", "hop_s = nan", "hop_s = 1979-05-27", 'gate = "x"', "threshold = -1",
-    "machine = []", "machine = [1]", "node = 1", '"" = 1', '"a.b" = 1', "x = '''\n[node]\n'''", "evidence = true",
-    "\r", "tls = {}",
-])  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "[node]",
+        "[model]",
+        "[mqtt]",
+        "[mqtt.tls]",
+        "[[machine]]",
+        "[machine.alarm]",
+        "[machine.running]",
+        "[retention]",
+        'site = "a"',
+        'name = "a"',
+        "name = 1",
+        'host = "h"',
+        "port = 99999",
+        "raise = [1, 2, 3]",
+        "raise = 1",
+        'source = { kind = "microphone", device = "d" }',
+        'source = { kind = "recording", path = "\\u0000" }',
+        "source = 1",
+        'source.kind = "simulator"',
+        "source = []",
+        "hop_s = nan",
+        "hop_s = 1979-05-27",
+        'gate = "x"',
+        "threshold = -1",
+        "machine = []",
+        "machine = [1]",
+        "node = 1",
+        '"" = 1',
+        '"a.b" = 1',
+        "x = '''\n[node]\n'''",
+        "evidence = true",
+        "\r",
+        "tls = {}",
+    ]
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -101,8 +101,14 @@ def test_without_a_terminal_that_can_there_is_a_plain_line_now_and_then(
         console.say("told", fg="cyan")
     steps = ["Listening: 20 %", "Listening: 40 %", "Listening: 60 %", "Listening: 80 %", "Listening: 100 %"]
     assert stream.getvalue().splitlines() == [
-        *steps, "told", "Listening: 50 %", "Listening: 100 %", "told", "Listening: 100 %", "told",
-    ]  # fmt: skip
+        *steps,
+        "told",
+        "Listening: 50 %",
+        "Listening: 100 %",
+        "told",
+        "Listening: 100 %",
+        "told",
+    ]
 
 
 def test_a_program_reads_progress_as_json_or_not_at_all() -> None:

@@ -32,8 +32,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True, timeout=100)
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index", str(wheel)],
-        check=True, timeout=100,
-    )  # fmt: skip
+        check=True,
+        timeout=100,
+    )
     site = next(environment.glob("lib/python*/site-packages"))
     # a path in a .pth file is searched after the wheel, and the .pth files in it (this tree's own) are not read
     (site / "needs.pth").write_text(sysconfig.get_path("purelib") + "\n")

@@ -17,8 +17,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MUCH_HIGHER = 1.5  # threshold after a rejection over the one before
-_COLUMNS = ("alarm_id", "machine", "started", "ended", "peak_score", "threshold", "ratio", "generation", "level_dbfs",
-            "events", "rejected", "end_reason")  # fmt: skip
+_COLUMNS = (
+    "alarm_id",
+    "machine",
+    "started",
+    "ended",
+    "peak_score",
+    "threshold",
+    "ratio",
+    "generation",
+    "level_dbfs",
+    "events",
+    "rejected",
+    "end_reason",
+)
 _FOREVER = 2**31
 
 
@@ -38,8 +50,11 @@ def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: i
     alarms = listed(config_path, "alarms.list", machine=machine, since_ms=0, active_only=active_only, limit=limit)
     in_memory = summed_up(config_path, "alarms.in_memory")["alarms"]
     if in_memory:
-        click.echo(f"edge-monitor: {in_memory} more wait in memory: the disk does not take them"
-                   " (`edge-monitor status` says why)", err=True)  # fmt: skip
+        click.echo(
+            f"edge-monitor: {in_memory} more wait in memory: the disk does not take them"
+            " (`edge-monitor status` says why)",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps(alarms))
         return
@@ -48,8 +63,10 @@ def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: i
     for alarm in alarms:
         end = "ACTIVE" if alarm["active"] else f"to {alarm['ended']}"
         rejected = "  rejected" if alarm["rejected"] else ""
-        click.echo(f"{alarm['alarm_id']}  {alarm['machine']}  {alarm['started']} {end}"
-                   f"  peak {alarm['ratio']:.2f} of the threshold{rejected}")  # fmt: skip
+        click.echo(
+            f"{alarm['alarm_id']}  {alarm['machine']}  {alarm['started']} {end}"
+            f"  peak {alarm['ratio']:.2f} of the threshold{rejected}"
+        )
 
 
 @command.command("show")
@@ -71,8 +88,10 @@ def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
     )
     click.echo(f"  generation {alarm['generation']}, level {alarm['level_dbfs']:.1f} dBFS, {alarm['events']} events")
     for neighbour in alarm["neighbours"]:
-        click.echo(f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
-                   f" distance {neighbour['distance']:.4g}")  # fmt: skip
+        click.echo(
+            f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
+            f" distance {neighbour['distance']:.4g}"
+        )
     for explanation in alarm["explanations"]:
         print_explanation(explanation)
     for kind, path in alarm["evidence"].items():
@@ -129,9 +148,13 @@ def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dr
         f"alarm {answer['alarm_id']}: {'' if not already else 'was already '}{'not rejected' if undo else 'rejected'}"
     )
     if answer["generation"]:
-        click.echo(f"  {counted(answer['normals'], 'normal', '+d')} ({answer['seconds']:.0f} s of its sound);"
-                   f" generation {answer['generation']} of {answer['machine']} is active,"
-                   f" threshold {answer['threshold_before']:.4g} -> {answer['threshold']:.4g}")  # fmt: skip
+        click.echo(
+            f"  {counted(answer['normals'], 'normal', '+d')} ({answer['seconds']:.0f} s of its sound);"
+            f" generation {answer['generation']} of {answer['machine']} is active,"
+            f" threshold {answer['threshold_before']:.4g} -> {answer['threshold']:.4g}"
+        )
         if answer["threshold"] > _MUCH_HIGHER * answer["threshold_before"]:
-            click.echo("  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
-                       " normal, --undo takes it back; hours of normal sound make the threshold lower.")  # fmt: skip
+            click.echo(
+                "  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
+                " normal, --undo takes it back; hours of normal sound make the threshold lower."
+            )

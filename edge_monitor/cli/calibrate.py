@@ -21,14 +21,28 @@ if TYPE_CHECKING:
 @click.command("calibrate")
 @config_option
 @machine_option
-@click.option("--false-alarms-per-day", type=click.FloatRange(min=0, min_open=True), metavar="X",
-              help="What the threshold aims at; default: the configuration's.")  # fmt: skip
-@click.option("--labelled", "dataset", metavar="DATASET", type=click.Path(path_type=Path),
-              help="Normal and anomalous clips of this machine: what the best threshold would do.")  # fmt: skip
+@click.option(
+    "--false-alarms-per-day",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help="What the threshold aims at; default: the configuration's.",
+)
+@click.option(
+    "--labelled",
+    "dataset",
+    metavar="DATASET",
+    type=click.Path(path_type=Path),
+    help="Normal and anomalous clips of this machine: what the best threshold would do.",
+)
 @click.option("--id", "wanted", metavar="ID", help="Which machine of DATASET, e.g. 'pump id_00'.")
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of DATASET's files.")
-@click.option("--use", type=click.Choice(["normals", "labelled"]), default="normals", show_default=True,
-              help="Which threshold to take.")  # fmt: skip
+@click.option(
+    "--use",
+    type=click.Choice(["normals", "labelled"]),
+    default="normals",
+    show_default=True,
+    help="Which threshold to take.",
+)
 @dry_run_option
 @json_option
 def command(
@@ -103,16 +117,22 @@ def _show(answer: dict[str, Any]) -> None:
     click.echo(f"{answer['machine']}: threshold {answer['old_threshold']:.4g} -> {answer['threshold']:.4g}, {done}.")
     if "labelled" in answer:
         labelled = answer["labelled"]
-        click.echo(f"{labelled['id']}: {labelled['normal_clips']} normal and {labelled['anomalous_clips']} anomalous"
-                   f" clips, AUC {labelled['auc']:.1f} %")  # fmt: skip
+        click.echo(
+            f"{labelled['id']}: {labelled['normal_clips']} normal and {labelled['anomalous_clips']} anomalous"
+            f" clips, AUC {labelled['auc']:.1f} %"
+        )
         for name, point in (("labels", labelled), ("normal sound", labelled["normal_only"])):
-            click.echo(f"  threshold from {name} {point['threshold']:.4g}: {point['false_alarm_percent']:.0f} % false"
-                       f" alarms, {point['miss_percent']:.0f} % missed")  # fmt: skip
+            click.echo(
+                f"  threshold from {name} {point['threshold']:.4g}: {point['false_alarm_percent']:.0f} % false"
+                f" alarms, {point['miss_percent']:.0f} % missed"
+            )
         click.echo("  The labels' threshold was chosen on these very clips: on others it does worse.")
     click.echo(answer["calibration"])
     for line in (None if answer["enough"] else answer["coverage"], answer["caution"]):
         if line:
             click.echo(line)
     if answer["wanted_per_day"] != answer["configured_per_day"]:
-        click.echo(f"Later generations aim at {answer['configured_per_day']:g} per day again unless [machine.alarm] has"
-                   f" false_alarms_per_day = {answer['wanted_per_day']:g}.")  # fmt: skip
+        click.echo(
+            f"Later generations aim at {answer['configured_per_day']:g} per day again unless [machine.alarm] has"
+            f" false_alarms_per_day = {answer['wanted_per_day']:g}."
+        )

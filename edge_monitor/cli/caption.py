@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 @click.command("caption")
 @trial_options
-@click.option("--begin", default="Sounds like", show_default=True,
-              help="How each caption must begin; '' leaves it to the decoder.")  # fmt: skip
+@click.option(
+    "--begin",
+    default="Sounds like",
+    show_default=True,
+    help="How each caption must begin; '' leaves it to the decoder.",
+)
 @json_option
 def command(
     *,

@@ -24,8 +24,13 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--path", type=click.Path(path_type=Path), default=Path("edge-monitor.toml"), show_default=True,
-              help="Where to write it.")  # fmt: skip
+@click.option(
+    "--path",
+    type=click.Path(path_type=Path),
+    default=Path("edge-monitor.toml"),
+    show_default=True,
+    help="Where to write it.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def init(path: Path, force: bool) -> None:
     """Write a commented example to start from; its state directory is one that this user may write."""

@@ -11,13 +11,20 @@ import click
 
 
 @click.command("demo")
-@click.option("--recordings", type=click.Path(path_type=Path, exists=True, file_okay=False),
-              help="Play real recordings in the DCASE 2020 Task 2 layout instead of the simulator.")  # fmt: skip
+@click.option(
+    "--recordings",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Play real recordings in the DCASE 2020 Task 2 layout instead of the simulator.",
+)
 @click.option("--only", metavar="NAME", help="Of the recordings: this machine, e.g. 'valve id_00'; default: the first.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which simulated pump.")
 @click.option("--healthy", is_flag=True, help="Let nothing fail: there must be no alert.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False),
-              help="Where its files go; default: a new temporary folder.")  # fmt: skip
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where its files go; default: a new temporary folder.",
+)
 def command(*, recordings: Path | None, only: str | None, seed: int, healthy: bool, folder: Path | None) -> None:
     """Enrol a machine, break it, and watch the alert arrive: no microphone, broker or account needed.
 

@@ -25,8 +25,13 @@ _PART_BYTES = 16 * 1024 * 1024  # of a kept sound in one request
 @config_option
 @machine_option
 @click.option("--pattern", default="*", show_default=True, help="Which files of a folder, e.g. 'normal_id_02_*'.")
-@click.option("--live", "live_minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
-              help="Enrol this much of the machine's live sound instead of files.")  # fmt: skip
+@click.option(
+    "--live",
+    "live_minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="Enrol this much of the machine's live sound instead of files.",
+)
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
 @click.option(
     "--keep-audio",
@@ -128,12 +133,17 @@ def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
     found = find_files(files, pattern)
     ids = sorted(machine_ids(found))
     if len(ids) > 1:
-        raise AudioError(f"files of {len(ids)} machines in one call: {', '.join(ids)}",
-                         hint=f"one machine has one normal sound; choose with --pattern '*{ids[0]}*'")  # fmt: skip
+        raise AudioError(
+            f"files of {len(ids)} machines in one call: {', '.join(ids)}",
+            hint=f"one machine has one normal sound; choose with --pattern '*{ids[0]}*'",
+        )
     anomalous = [file for file in found if file.name.startswith(("anomaly", "abnormal"))]
     if anomalous:
-        raise AudioError("the name says that this sound is not normal", where=str(anomalous[0]),
-                         hint="choose with --pattern 'normal*'")  # fmt: skip
+        raise AudioError(
+            "the name says that this sound is not normal",
+            where=str(anomalous[0]),
+            hint="choose with --pattern 'normal*'",
+        )
     return found
 
 
@@ -157,9 +167,7 @@ def _enroll_files(
             show(Progress("Enrolling", done, len(files)))
             try:
                 sha256 = sha256_of(path)
-                known = last(
-                    ask("normals.known", machine=machine, sha256=[sha256], bundle_hash=encoder.bundle_hash)
-                )  # fmt: skip
+                known = last(ask("normals.known", machine=machine, sha256=[sha256], bundle_hash=encoder.bundle_hash))
                 clip = None
                 if not known["known"]:
                     clip = encode_clip(path, encoder, channel, encoder.window_s, measured=True)
@@ -187,8 +195,16 @@ def _keep(ask: Ask, machine: str, path: Path, channel: int, sha256: str) -> None
     content = as_flac(*read_clip(path, channel))
     for offset in range(0, len(content), _PART_BYTES):
         part = content[offset : offset + _PART_BYTES]
-        last(ask("normals.keep", machine=machine, sha256=sha256, content=pack_bytes(part), offset=offset,
-                 last=offset + len(part) == len(content)))  # fmt: skip
+        last(
+            ask(
+                "normals.keep",
+                machine=machine,
+                sha256=sha256,
+                content=pack_bytes(part),
+                offset=offset,
+                last=offset + len(part) == len(content),
+            )
+        )
 
 
 def _re_embed(ask: Ask, node: Node, machine: str, console: Console) -> int:
@@ -248,13 +264,16 @@ def _enroll_live(
     try:
         with console.progress() as show:
             show(Progress("Listening", 0.0, minutes * 60))
-            for item in ask("enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio,
-                            bundle_hash=bundle_hash):  # fmt: skip
+            for item in ask(
+                "enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio, bundle_hash=bundle_hash
+            ):
                 show(Progress("Listening", item["seconds"], minutes * 60, item["text"]))
     except KeyboardInterrupt:
         if item:
-            console.say(f"edge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore"
-                        f" '{item['session']}'` takes it in after all.")  # fmt: skip
+            console.say(
+                f"edge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore"
+                f" '{item['session']}'` takes it in after all."
+            )
         raise
     return int(item["windows"])
 

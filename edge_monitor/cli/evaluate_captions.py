@@ -18,15 +18,21 @@ if TYPE_CHECKING:
 
 
 @click.command("captions")
-@click.argument("paths", metavar="DATASET | --tally CSV...", nargs=-1, required=True,
-                type=click.Path(path_type=Path))  # fmt: skip
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False),
-              help="The sheet's folder.")  # fmt: skip
+@click.argument("paths", metavar="DATASET | --tally CSV...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The sheet's folder.")
 @click.option("--tally", "is_tally", is_flag=True, help="Count filled CSVs of the sheet in --out.")
-@click.option("--bundle", "bundle_name", metavar="NAME",
-              help="A bundle's name, or a path with a slash; default: the configuration's.")  # fmt: skip
-@click.option("--config", "config_path", type=click.Path(path_type=Path),
-              help="The configuration, if any; its [explain] says which LLM words captions.")  # fmt: skip
+@click.option(
+    "--bundle",
+    "bundle_name",
+    metavar="NAME",
+    help="A bundle's name, or a path with a slash; default: the configuration's.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="The configuration, if any; its [explain] says which LLM words captions.",
+)
 @click.option("--machine", "machines", multiple=True, help="Only this machine of the data set; may be repeated.")
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the captions' blind order.")
@@ -95,8 +101,16 @@ def _make(
     made_with = {"bundle": bundle.name, "bundle_hash": bundle.bundle_hash, "prompt_version": PROMPT_VERSION}
     if explain.llm != "off":
         made_with["model"] = explain.model
-    sheet = make(dataset, Ear(encoder, channel), captions, out, seed=seed, window_s=encoder.window_s,
-                 made_with=made_with, progress=progress)  # fmt: skip
+    sheet = make(
+        dataset,
+        Ear(encoder, channel),
+        captions,
+        out,
+        seed=seed,
+        window_s=encoder.window_s,
+        made_with=made_with,
+        progress=progress,
+    )
     count = sum(len(item.captions) for item in sheet.items)
     if as_json:
         facts = {
@@ -126,8 +140,9 @@ def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
     found = tally(answers.ratings)
     if as_json:
         rows = [_flat(row.opinion, machine=row.machine, id=row.machine_id, method=row.method) for row in found.rows]
-        methods = [_flat(row.opinion, method=row.method, ids=row.ids, ids_above_3=row.ids_above)
-                   for row in found.methods]  # fmt: skip
+        methods = [
+            _flat(row.opinion, method=row.method, ids=row.ids, ids_above_3=row.ids_above) for row in found.methods
+        ]
         click.echo(json.dumps({"methods": methods, "rows": rows}))
     else:
         _show(found)

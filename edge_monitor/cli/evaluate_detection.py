@@ -13,21 +13,45 @@ from edge_monitor.cli.options import json_option, optional_settings
 
 @click.command("detection")
 @click.argument("folder", metavar="DATASET", type=click.Path(path_type=Path))
-@click.option("--bundle", "bundles", multiple=True, metavar="NAME",
-              help="Its name, or a path with a slash; may be repeated; default: the configuration's.")  # fmt: skip
-@click.option("--scorer", "scorers", multiple=True, metavar="NAME",
-              help="This scorer too, beside each bundle's own; may be repeated.")  # fmt: skip
-@click.option("--baseline", "baselines", multiple=True, type=click.Choice(["autoencoder"]),
-              help="The challenge's baseline too; it needs torch.")  # fmt: skip
-@click.option("--resplit", "resplits", type=click.IntRange(1), metavar="N",
-              help="Mean over N random splits of the normal clips, with intervals.")  # fmt: skip
+@click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    metavar="NAME",
+    help="Its name, or a path with a slash; may be repeated; default: the configuration's.",
+)
+@click.option(
+    "--scorer",
+    "scorers",
+    multiple=True,
+    metavar="NAME",
+    help="This scorer too, beside each bundle's own; may be repeated.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    type=click.Choice(["autoencoder"]),
+    help="The challenge's baseline too; it needs torch.",
+)
+@click.option(
+    "--resplit",
+    "resplits",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Mean over N random splits of the normal clips, with intervals.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write a report into this folder.")
 @click.option("--machine", "machines", multiple=True, help="Only this machine of the data set; may be repeated.")
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random splits.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Clips heard at once; default: one for each core.")
-@click.option("--cache", "cache_dir", type=click.Path(path_type=Path, file_okay=False),
-              help="Where embeddings are kept; default: the user's cache folder.")  # fmt: skip
+@click.option(
+    "--cache",
+    "cache_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where embeddings are kept; default: the user's cache folder.",
+)
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="The configuration, if any.")
 @json_option
 def command(
@@ -76,16 +100,23 @@ def command(
         complain(line)
     cache, progress = FeatureCache(cache_dir or default_cache()), SplitProgress(tell)
     columns = choose(
-        bundles, scorers, baseline="autoencoder" in baselines, model=model,
-        state_dir=settings.node.state_dir if settings else None, seed=seed, cache=cache, progress=progress,
+        bundles,
+        scorers,
+        baseline="autoencoder" in baselines,
+        model=model,
+        state_dir=settings.node.state_dir if settings else None,
+        seed=seed,
+        cache=cache,
+        progress=progress,
         complain=complain,
-    )  # fmt: skip
+    )
     if out:
         make_folder(out)
     hearing = Hearing(cache, tell, complain, channel=channel, jobs=jobs or len(os.sched_getaffinity(0)))
     try:
-        figures = measure(dataset, columns.detectors, hearing, complain, resplits=resplits, seed=seed,
-                          progress=progress)  # fmt: skip
+        figures = measure(
+            dataset, columns.detectors, hearing, complain, resplits=resplits, seed=seed, progress=progress
+        )
     except KeyboardInterrupt:
         tell("stopped; what was heard is kept, and the same command goes on from there")
         raise

@@ -146,11 +146,15 @@ def _show(result: dict[str, Any]) -> None:
 
     if "file" in result:
         verdict = "ANOMALOUS" if result["score"] > result["threshold"] else "normal"
-        click.echo(f"{result['file']} at {result['start_s']:.0f} s: {verdict}"
-                   f"  score {result['score']:.3g} = {result['ratio']:.2f} of the threshold")  # fmt: skip
+        click.echo(
+            f"{result['file']} at {result['start_s']:.0f} s: {verdict}"
+            f"  score {result['score']:.3g} = {result['ratio']:.2f} of the threshold"
+        )
         for neighbour in result["neighbours"]:
-            click.echo(f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
-                       f" distance {neighbour['distance']:.4g}")  # fmt: skip
+            click.echo(
+                f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
+                f" distance {neighbour['distance']:.4g}"
+            )
     else:
         click.echo(f"alarm {result['alarm_id']} of {result['machine']}")
         for each in result["explanations"]:

@@ -38,8 +38,10 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     node = Node(load_settings(config_path))
     for each in generations:
         mark = "*" if each["active"] else " "
-        click.echo(f"{mark} {each['generation']}  {rfc3339(each['created_ms'])}  {each['normals']} normals"
-                   f"  {each['scorer']}, threshold {each['threshold']:.4g}  {each['reason']}")  # fmt: skip
+        click.echo(
+            f"{mark} {each['generation']}  {rfc3339(each['created_ms'])}  {each['normals']} normals"
+            f"  {each['scorer']}, threshold {each['threshold']:.4g}  {each['reason']}"
+        )
         if each["active"] and (text := node.another_scorer(machine, each["scorer"])):
             click.echo(text)
 
@@ -54,8 +56,10 @@ def build(*, config_path: Path, machine: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
     else:
-        click.echo(f"{machine}: generation {answer['generation']} is active, {answer['normals']} normals, scored with"
-                   f" {answer['scorer']}\n{answer['calibration']}")  # fmt: skip
+        click.echo(
+            f"{machine}: generation {answer['generation']} is active, {answer['normals']} normals, scored with"
+            f" {answer['scorer']}\n{answer['calibration']}"
+        )
 
 
 @command.command("activate")
@@ -71,5 +75,7 @@ def activate(*, number: int, config_path: Path, machine: str, as_json: bool) -> 
         return
     click.echo(f"{machine}: generation {number} is active")
     if not answer["as_in_use"]:
-        click.echo(f"It has {answer['normals']} normals, {answer['in_use']} are in use: what is enrolled, removed or"
-                   " built next starts from those. `edge-monitor normals remove` takes recordings out.")  # fmt: skip
+        click.echo(
+            f"It has {answer['normals']} normals, {answer['in_use']} are in use: what is enrolled, removed or"
+            " built next starts from those. `edge-monitor normals remove` takes recordings out."
+        )

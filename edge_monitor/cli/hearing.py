@@ -53,14 +53,19 @@ class HeardWindow:
 def trial_options(command: _Command) -> _Command:
     """Add FILES, `--bundle`, `--config`, `--pattern` and `--channel`."""
     for option in (
-        click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True,
-                     help="Of the files, from 1."),
+        click.option(
+            "--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1."
+        ),
         click.option("--pattern", default="*", show_default=True, help="Which files of a folder."),
         click.option("--config", "config_path", type=click.Path(path_type=Path), help="The configuration, if any."),
-        click.option("--bundle", "bundle_name", metavar="NAME",
-                     help="A bundle's name, or a path with a slash; default: the configuration's."),
+        click.option(
+            "--bundle",
+            "bundle_name",
+            metavar="NAME",
+            help="A bundle's name, or a path with a slash; default: the configuration's.",
+        ),
         click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path)),
-    ):  # fmt: skip
+    ):
         command = option(command)
     return command
 

@@ -36,9 +36,11 @@ def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
         first, last = parts[0]["id"], parts[-1]["id"]
         removed = sum(part["removed"] for part in parts)
         normals = counted(sum(part["normals"] for part in parts), "normal")
-        click.echo(f"{f'#{first}' if first == last else f'#{first}-#{last}'}  {session}"
-                   f"  {sum(part['seconds'] for part in parts):.0f} s  {normals}"
-                   f"{f'  ({removed} removed)' if removed else ''}  added {rfc3339(parts[0]['added_ms'])}")  # fmt: skip
+        click.echo(
+            f"{f'#{first}' if first == last else f'#{first}-#{last}'}  {session}"
+            f"  {sum(part['seconds'] for part in parts):.0f} s  {normals}"
+            f"{f'  ({removed} removed)' if removed else ''}  added {rfc3339(parts[0]['added_ms'])}"
+        )
 
 
 def _sessions(recordings: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -74,7 +76,7 @@ def restore(*, recordings: tuple[str, ...], config_path: Path, machine: str, dry
 
 def _change(
     verb: str, recordings: tuple[str, ...], config_path: Path, machine: str, *, dry_run: bool, as_json: bool
-) -> None:  # fmt: skip
+) -> None:
     answer = summed_up(config_path, verb, machine=machine, recordings=list(recordings), dry_run=dry_run)
     if as_json:
         click.echo(json.dumps(answer))

@@ -33,8 +33,11 @@ def find_config(given: Path | None) -> Path:
     for place in CONFIG_PLACES:
         if place.exists():
             return place
-    raise ConfigError("no configuration", where=" or ".join(map(str, CONFIG_PLACES)),
-                      hint="`edge-monitor config init` writes one, --config names another")  # fmt: skip
+    raise ConfigError(
+        "no configuration",
+        where=" or ".join(map(str, CONFIG_PLACES)),
+        hint="`edge-monitor config init` writes one, --config names another",
+    )
 
 
 def optional_settings(given: Path | None) -> Settings | None:

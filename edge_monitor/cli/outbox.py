@@ -64,7 +64,7 @@ def discard(**chosen: Any) -> None:  # noqa: ANN401 - as above
 
 def _change(
     verb: str, done: str, *, ids: tuple[int, ...], everything: bool, config_path: Path, dry_run: bool, as_json: bool
-) -> None:  # fmt: skip
+) -> None:
     if bool(ids) == everything:
         raise click.UsageError("give numbers from `edge-monitor outbox list`, or --all")
     messages = listed(config_path, verb, ids=ids, dry_run=dry_run)

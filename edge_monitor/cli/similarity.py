@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 @click.command("similarity")
 @trial_options
-@click.option("--texts", multiple=True, metavar="TEXT",
-              help="Compare with this, not with the bundle's and the configuration's; may be repeated.")  # fmt: skip
+@click.option(
+    "--texts",
+    multiple=True,
+    metavar="TEXT",
+    help="Compare with this, not with the bundle's and the configuration's; may be repeated.",
+)
 @json_option
 def command(
     *,

@@ -133,8 +133,13 @@ class _Session:
         self._welcome = code
 
     def _on_subscribe(
-        self, _client: Client, _data: object, mid: int, codes: Sequence[ReasonCode], _properties: Any  # noqa: ANN401 - paho's
-    ) -> None:  # fmt: skip
+        self,
+        _client: Client,
+        _data: object,
+        mid: int,
+        codes: Sequence[ReasonCode],
+        _properties: Any,  # noqa: ANN401 - paho's
+    ) -> None:
         self._granted[mid] = codes
 
     def _on_publish(self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Any) -> None:  # noqa: ANN401 - paho's

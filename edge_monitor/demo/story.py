@@ -170,5 +170,8 @@ def find_clips(recordings: Path) -> list[Clips]:
             found.append(Clips(name, train, (*healthy, *anomalous), len(healthy)))
     if found:
         return found
-    raise AudioError("no machine with enough recordings", where=str(recordings),
-                     hint="expected MACHINE/{train,test}/{normal,anomaly}_id_XX_*.wav or .flac")  # fmt: skip
+    raise AudioError(
+        "no machine with enough recordings",
+        where=str(recordings),
+        hint="expected MACHINE/{train,test}/{normal,anomaly}_id_XX_*.wav or .flac",
+    )

@@ -123,6 +123,7 @@ def _embed_one(session: object, vocabulary: Vocabulary, text: str, bundle: Bundl
     require_text(text, len(tokens), where=bundle.name)
     (vector,) = run(session, ["embedding"], {"tokens": np.array([tokens], dtype=np.int64)}, where=bundle.name)
     if vector.ndim != _MATRIX or vector.shape != (1, bundle.manifest.audio.dim) or not np.isfinite(vector).all():
-        raise BundleError(f"the text encoder gives {vector.shape}, not (1, {bundle.manifest.audio.dim})",
-                          where=bundle.name)  # fmt: skip
+        raise BundleError(
+            f"the text encoder gives {vector.shape}, not (1, {bundle.manifest.audio.dim})", where=bundle.name
+        )
     return np.asarray(vector, dtype=np.float32)

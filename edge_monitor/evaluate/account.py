@@ -96,14 +96,16 @@ class Account:
         rows: list[tuple[str, ...]] = []
         for detector in figures.detectors:
             mean, between, other = figures.mean(detector), figures.interval(detector), differences.get(detector)
-            rows.append((
-                detector,
-                f"{mean.auc:.2f}" if mean else NOTHING,
-                f"{between[0]:.1f} to {between[1]:.1f}" if between else NOTHING,
-                f"{mean.pauc:.2f}" if mean else NOTHING,
-                str(mean.ids if mean else 0),
-                _difference(other),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    detector,
+                    f"{mean.auc:.2f}" if mean else NOTHING,
+                    f"{between[0]:.1f} to {between[1]:.1f}" if between else NOTHING,
+                    f"{mean.pauc:.2f}" if mean else NOTHING,
+                    str(mean.ids if mean else 0),
+                    _difference(other),
+                )
+            )
         if AUTOENCODER not in figures.detectors:
             rows.append((AUTOENCODER, NOT_MEASURED, *([NOTHING] * 4)))
         rows += [(name, NOT_YET, *([NOTHING] * 4)) for name in self.not_yet]

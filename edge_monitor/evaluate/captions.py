@@ -149,6 +149,7 @@ class Captions:
 
     def _debit(self) -> None:
         if self._requests >= self._explain.requests_per_day:
-            raise BudgetSpentError(f"not asked: {self._requests} requests are spent",
-                                   hint="[explain] requests_per_day allows no more")  # fmt: skip
+            raise BudgetSpentError(
+                f"not asked: {self._requests} requests are spent", hint="[explain] requests_per_day allows no more"
+            )
         self._requests += 1

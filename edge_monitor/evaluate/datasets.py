@@ -73,7 +73,7 @@ class Dataset:
         known = (
             self.stated_snr_db.get(clip.path) if clip.snr_db is None else clip.snr_db
             for clip in (*individual.train, *individual.test)
-        )  # fmt: skip
+        )
         return tuple(sorted({snr_db for snr_db in known if snr_db is not None}))
 
 
@@ -172,8 +172,9 @@ def _missing_classes(individuals: Iterable[Individual]) -> list[str]:
     warnings = []
     for one in individuals:
         kinds = {"normal": False, "anomalous": True}
-        missing = [f"{kind} test" for kind, anomalous in kinds.items()
-                   if all(clip.anomalous != anomalous for clip in one.test)]  # fmt: skip
+        missing = [
+            f"{kind} test" for kind, anomalous in kinds.items() if all(clip.anomalous != anomalous for clip in one.test)
+        ]
         missing += [] if one.train else ["training"]
         warnings += [f"{one.label}: no {kind} clips" for kind in missing]
     return warnings

@@ -107,9 +107,10 @@ class Figures:
             return None
         weight = _weights(rows)
         return Mean(
-            auc=float(weight @ [row.auc for row in rows]), pauc=float(weight @ [row.pauc for row in rows]),
+            auc=float(weight @ [row.auc for row in rows]),
+            pauc=float(weight @ [row.pauc for row in rows]),
             ids=len(rows),
-        )  # fmt: skip
+        )
 
     def interval(self, detector: str) -> tuple[float, float] | None:
         """Return the 95 % interval of the overall mean AUC; None without re-splits, and for one split of one id."""

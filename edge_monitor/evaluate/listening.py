@@ -69,8 +69,11 @@ def make(
         raise DatasetError("is no folder for a listening sheet", where=str(out), hint="name a new one")
     for made in (out / PAGE, key_of(out)):
         if made.exists():
-            raise DatasetError("belongs to a listening sheet already", where=str(made),
-                               hint="name another folder, or delete the old sheet and its key")  # fmt: skip
+            raise DatasetError(
+                "belongs to a listening sheet already",
+                where=str(made),
+                hint="name another folder, or delete the old sheet and its key",
+            )
     maker = _Maker(dataset, ear, captions, out, window_s, progress, failed={})
     try:
         for folder in ("audio", "pictures"):
@@ -115,11 +118,17 @@ class _Maker:
 
     def _rank(self, individual: Individual) -> tuple[Learnt, list[Scored]]:
         """Learn the training clips and return the test clips of the highest scores, highest first."""
-        normals = [window for clip in self._counted(individual.train, f"{individual.label}: learning")
-                   for window in self._hear(clip)]  # fmt: skip
+        normals = [
+            window
+            for clip in self._counted(individual.train, f"{individual.label}: learning")
+            for window in self._hear(clip)
+        ]
         learnt = Learnt(individual.label, normals, self.ear.spec)
-        scored = [learnt.score(windows) for clip in self._counted(individual.test, f"{individual.label}: scoring")
-                  if (windows := self._hear(clip))]  # fmt: skip
+        scored = [
+            learnt.score(windows)
+            for clip in self._counted(individual.test, f"{individual.label}: scoring")
+            if (windows := self._hear(clip))
+        ]
         return learnt, sorted(scored, key=lambda one: one.score, reverse=True)[:CLIPS_PER_ID]
 
     def _counted(self, clips: Sequence[Clip], doing: str) -> Iterator[Clip]:
@@ -163,8 +172,10 @@ class _Maker:
         self.failed.update(failed)
         for method, why in failed.items():
             self.progress.complain(f"{individual.label}, item {number}: {method}: {why}")
-        sounds = [self._keep(heard, f"audio/{number:03d}-{place}.flac")
-                  for place, heard in enumerate((scored.worst, *scored.neighbours))]  # fmt: skip
+        sounds = [
+            self._keep(heard, f"audio/{number:03d}-{place}.flac")
+            for place, heard in enumerate((scored.worst, *scored.neighbours))
+        ]
         return Item(
             machine=individual.machine,
             machine_id=individual.machine_id,

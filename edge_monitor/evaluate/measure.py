@@ -106,8 +106,11 @@ class _Machine:
                 yield self._row(name, parts[name], np.array([points]), curve.n_train, curve)
             return
         normals = {name: len(part.train) + len(part.normal) for name, part in parts.items()}
-        usable = {name: part for name, part in parts.items()
-                  if part.anomalous and 0 < learnt_of(normals[name]) < normals[name]}  # fmt: skip
+        usable = {
+            name: part
+            for name, part in parts.items()
+            if part.anomalous and 0 < learnt_of(normals[name]) < normals[name]
+        }
         series = [splits(normals[name], resplits, seed) for name in usable]
         all_points: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self.progress.begin(label, resplits)

@@ -73,9 +73,7 @@ def tally(ratings: Sequence[Rating]) -> Tally:
     methods = []
     for method, given in sorted(by_method.items()):
         of_ids = [row.opinion.mos for row in rows if row.method == method]
-        methods.append(
-            MethodOpinion(method, opinion_of(given), len(of_ids), sum(mos > INFORMATIVE for mos in of_ids))
-        )  # fmt: skip
+        methods.append(MethodOpinion(method, opinion_of(given), len(of_ids), sum(mos > INFORMATIVE for mos in of_ids)))
     return Tally(rows, tuple(methods))
 
 

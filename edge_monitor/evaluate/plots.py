@@ -77,8 +77,9 @@ def draw_histogram(title: str, curve: Curve) -> str:
     middle = _TOP + _SIDE / 2
     parts = [_axes(_WIDE, "score", f"{low:.3g}", f"{high:.3g}"), _upright("share of clips")]
     for scores, fill, name, down in (
-        (curve.normal, _NORMAL, "normal", False), (curve.anomalous, _ANOMALOUS, "anomalous", True)
-    ):  # fmt: skip
+        (curve.normal, _NORMAL, "normal", False),
+        (curve.anomalous, _ANOMALOUS, "anomalous", True),
+    ):
         share = np.histogram(scores, _BINS, (low, high))[0] / len(scores)  # (bins,)
         tall = share / max(float(share.max()), 1e-12) * (_SIDE / 2 - 14)
         width = _WIDE / _BINS
@@ -109,9 +110,10 @@ def _axes(width: int, label: str, low: str, high: str) -> str:
     below = _TOP + _SIDE + 14
     return (
         f'<rect x="{_LEFT}" y="{_TOP}" width="{width}" height="{_SIDE}" fill="none" stroke="#333"/>'
-        + _text(_LEFT, below, low, "start") + _text(_LEFT + width, below, high, "end")
+        + _text(_LEFT, below, low, "start")
+        + _text(_LEFT + width, below, high, "end")
         + _text(_LEFT + width / 2, below + 12, label, "middle")
-    )  # fmt: skip
+    )
 
 
 def _upright(label: str) -> str:

@@ -105,8 +105,12 @@ def for_programs(account: Account) -> dict[str, object]:
         "mean_pauc": {detector: round(mean.pauc, 4) for detector, mean in means.items()},
         "mean_auc_interval": {name: [round(end, 4) for end in ends] for name, ends in between.items() if ends},
         "differences": [
-            {"bundle": one.detector, "reference": one.reference, "auc": round(one.auc, 4),
-             **_ends("low", "high", one.interval)}
+            {
+                "bundle": one.detector,
+                "reference": one.reference,
+                "auc": round(one.auc, 4),
+                **_ends("low", "high", one.interval),
+            }
             for one in figures.differences()
         ],
         "resplit": figures.resplits,
@@ -114,14 +118,20 @@ def for_programs(account: Account) -> dict[str, object]:
         "not_comparable_with_paper": list(account.incomparable()),
         "not_available": list(account.not_yet),
         "left_out": list(account.left_out),
-    }  # fmt: skip
+    }
 
 
 def _row(row: Row, *, spread: bool) -> dict[str, object]:
     facts: dict[str, object] = {
-        "machine": row.machine, "id": row.machine_id, "bundle": row.detector, "auc": round(row.auc, 4),
-        "pauc": round(row.pauc, 4), "n_normal": row.n_normal, "n_anomaly": row.n_anomaly, "n_train": row.n_train,
-    }  # fmt: skip
+        "machine": row.machine,
+        "id": row.machine_id,
+        "bundle": row.detector,
+        "auc": round(row.auc, 4),
+        "pauc": round(row.pauc, 4),
+        "n_normal": row.n_normal,
+        "n_anomaly": row.n_anomaly,
+        "n_train": row.n_train,
+    }
     if spread:
         facts |= _ends("auc_low", "auc_high", row.auc_spread)
         facts |= _ends("auc_mean_low", "auc_mean_high", row.auc_interval)

@@ -52,9 +52,10 @@ def share(
 def _hears(one: Individual, heard: Heard, name: str, complain: Tell, *, resplit: bool) -> bool:
     """Return whether a detector heard something of each class that the machine id has."""
     missing = [
-        kind for kind, clips in _classes(one, resplit=resplit).items()
+        kind
+        for kind, clips in _classes(one, resplit=resplit).items()
         if clips and not any(clip.path in heard for clip in clips)
-    ]  # fmt: skip
+    ]
     for kind in missing:
         complain(f"{one.label}: no {kind} clip can be heard by {name}")
     return not missing

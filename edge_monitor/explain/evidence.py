@@ -186,8 +186,9 @@ class EvidenceStore:
             with _opened(self._folder / machine) as folder:
                 _replace(folder, name, content)
         except OSError as error:
-            raise StorageError(f"evidence cannot be written: {error.strerror or error}",
-                               where=str(self._folder / machine / name)) from error  # fmt: skip
+            raise StorageError(
+                f"evidence cannot be written: {error.strerror or error}", where=str(self._folder / machine / name)
+            ) from error
         return f"{machine}/{name}"
 
 

@@ -44,8 +44,9 @@ def look_up_models(settings: ExplainSettings) -> ModelsPage:
     try:
         import httpx2
     except ImportError as error:
-        raise LlmError("the openai package is not installed", retryable=False, sent=False,
-                       hint="pip install 'edge-monitor[llm]'") from error  # fmt: skip
+        raise LlmError(
+            "the openai package is not installed", retryable=False, sent=False, hint="pip install 'edge-monitor[llm]'"
+        ) from error
     key = _read_key(settings)
     base = (settings.base_url or OPENAI_URL).rstrip("/")
     host = urlsplit(base).hostname or "the LLM's server"
@@ -60,8 +61,12 @@ def look_up_models(settings: ExplainSettings) -> ModelsPage:
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise LlmError(f"cannot be asked: {type(error).__name__}", retryable=False, where=host) from None
     if answer.status_code in _REFUSING:
-        raise LlmError(f"the server refuses the key ({answer.status_code})", retryable=False, where=host,
-                       hint="check explain.api_key_file, api_key_credential or api_key_env")  # fmt: skip
+        raise LlmError(
+            f"the server refuses the key ({answer.status_code})",
+            retryable=False,
+            where=host,
+            hint="check explain.api_key_file, api_key_credential or api_key_env",
+        )
     if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise LlmError(f"the server fails ({answer.status_code})", retryable=True, where=host, hint="its log says why")
     try:

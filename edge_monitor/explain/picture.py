@@ -47,10 +47,21 @@ _MIN_CHANGE_DB = 6  # full scale of the change; below it differences look as sma
 
 # The "magma" colours of matplotlib (van der Walt and Smith 2015, CC0) at ten equal steps: dark to light in
 # lightness, too, so that it survives grey printing and colour blindness.
-_COLOURS = np.array([
-    (0, 0, 4), (24, 15, 61), (68, 15, 118), (114, 31, 129), (158, 47, 127),
-    (205, 64, 113), (241, 96, 93), (253, 150, 104), (254, 202, 141), (252, 253, 191),
-], dtype=np.float64)  # fmt: skip
+_COLOURS = np.array(
+    [
+        (0, 0, 4),
+        (24, 15, 61),
+        (68, 15, 118),
+        (114, 31, 129),
+        (158, 47, 127),
+        (205, 64, 113),
+        (241, 96, 93),
+        (253, 150, 104),
+        (254, 202, 141),
+        (252, 253, 191),
+    ],
+    dtype=np.float64,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +72,7 @@ class Panel:
     spectrogram: CompactSpectrogram
 
 
-def draw(
-    title: str, subtitle: str, anomaly: Panel, normal: Panel | None, findings: Sequence[Finding] = ()
-) -> bytes:  # fmt: skip
+def draw(title: str, subtitle: str, anomaly: Panel, normal: Panel | None, findings: Sequence[Finding] = ()) -> bytes:
     """Return a PNG: the anomaly, its nearest normal, and how each band's mean level changed from one to the other.
 
     Frequency is on a mel axis with ticks in Hz, time in s, level in dB re full scale. Without a normal there is

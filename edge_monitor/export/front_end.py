@@ -102,8 +102,10 @@ def _window(weights: Weights) -> NDArray[np.float64]:
     error = max(np.abs(real - window * np.cos(turn)).max(), np.abs(imaginary + window * np.sin(turn)).max())
     lopsided = np.abs(window[1:] - window[:0:-1]).max()
     if max(error, lopsided, abs(window[0])) > _SAME:
-        raise BundleError("the checkpoint's spectrogram is not a DFT with a symmetric window",
-                          hint="this checkpoint is of another kind than the one this export was made for")  # fmt: skip
+        raise BundleError(
+            "the checkpoint's spectrogram is not a DFT with a symmetric window",
+            hint="this checkpoint is of another kind than the one this export was made for",
+        )
     window = 0.5 * (window + np.roll(window[::-1], 1))
     window[0] = 0.0
     return np.asarray(window)

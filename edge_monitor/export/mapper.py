@@ -52,8 +52,13 @@ def mapper_model(weights: Weights, heads: int = 8) -> bytes:
         wide = graph("Relu", _linear(graph, normed, weights, f"{name}.mlp.fc1"))
         rows = graph("Add", rows, _linear(graph, wide, weights, f"{name}.mlp.fc2"))
         layer += 1
-    kept = graph("Slice", graph("Reshape", rows, graph.ints(-1, length, width)), graph.ints(mapped), graph.ints(length),
-                 graph.ints(1))  # fmt: skip
+    kept = graph(
+        "Slice",
+        graph("Reshape", rows, graph.ints(-1, length, width)),
+        graph.ints(mapped),
+        graph.ints(length),
+        graph.ints(1),
+    )
     graph("Identity", kept, output="prefix")
     return graph.model(
         "mapper", [graph.floats("embedding", "batch", dim)], [graph.floats("prefix", "batch", learnt, width)]

@@ -100,9 +100,17 @@ def make_modules() -> Modules:
         warnings.simplefilter("ignore")  # torch about meshgrid, in msclap's code
         clap, mapper = _msclap()
         model, own = (
-            clap.CLAP("HTSAT", classes_num=_CLASSES, out_emb=_HEARD, text_model="gpt2", transformer_embed_dim=768,
-                      d_proj=DIM, **_AUDIO) for _ in range(2)
-        )  # fmt: skip
+            clap.CLAP(
+                "HTSAT",
+                classes_num=_CLASSES,
+                out_emb=_HEARD,
+                text_model="gpt2",
+                transformer_embed_dim=768,
+                d_proj=DIM,
+                **_AUDIO,
+            )
+            for _ in range(2)
+        )
         captioner = mapper.get_clapcap("ClapCaption")(
             own, "gpt2", _PREFIX, _PREFIX, DIM, _MAPPER_LAYERS, True, "transformer", True, True
         )

@@ -64,9 +64,7 @@ class IndexFile:
         if stored.sha256 != digest:
             return "damaged: wrong checksum"
         try:
-            return HnswIndex.load(
-                self.path, dim=vectors.shape[1], count=len(vectors), ef=stored.ef, error=stored.error
-            )  # fmt: skip
+            return HnswIndex.load(self.path, dim=vectors.shape[1], count=len(vectors), ef=stored.ef, error=stored.error)
         except RuntimeError as error:
             return f"damaged: {error}"
 

@@ -130,8 +130,9 @@ class Normals:
             )
         if len(found) > 1:
             numbers = ", ".join(f"#{entry.id}" for entry in found)
-            raise NormalsError(f"{len(found)} recordings are named {recording!r}", where=self.machine,
-                               hint=f"give one of {numbers}")  # fmt: skip
+            raise NormalsError(
+                f"{len(found)} recordings are named {recording!r}", where=self.machine, hint=f"give one of {numbers}"
+            )
         return found[0]
 
     def require_bundle(self, wanted: str) -> None:

@@ -82,11 +82,17 @@ def export_normals(store: Normals, path: Path) -> Moved:
         raise NormalsError("no normals to export", where=store.machine, hint="enrol first")
     pictures = [store.spectrogram(normal.id) for normal in normals]
     windows = [
-        _Window(block=n.block, start_s=n.start_s, level_dbfs=n.level_dbfs, mode=n.mode,
-                descriptors=store.descriptors(n.id), recording=n.recording_id,
-                picture_bytes=None if picture is None else len(picture))
+        _Window(
+            block=n.block,
+            start_s=n.start_s,
+            level_dbfs=n.level_dbfs,
+            mode=n.mode,
+            descriptors=store.descriptors(n.id),
+            recording=n.recording_id,
+            picture_bytes=None if picture is None else len(picture),
+        )
         for n, picture in zip(normals, pictures, strict=True)
-    ]  # fmt: skip
+    ]
     used = {normal.recording_id for normal in normals}
     recordings = [
         _Recording(id=r.id, name=r.name, sha256=r.sha256, seconds=r.seconds, added_ms=r.added_ms)

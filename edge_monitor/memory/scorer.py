@@ -68,7 +68,7 @@ class Scorer:
         if embedding.vector.shape != (self.dimension,) or not np.isfinite(embedding.vector).all():
             raise NormalsError(
                 f"an embedding is not a finite vector of {self.dimension}", where=self.generation.machine
-            )  # fmt: skip
+            )
         vector = self.generation.scaler.apply(embedding.vector)  # (dim,)
         found = self.index.query(vector, self.generation.k)
         value = found.distance.mean() if self.judge is None else self.judge.scores(vector[None, :])[0]

@@ -62,8 +62,9 @@ def require_length(seconds: float, encoder: Encoder, where: str | None = None) -
     """Raise AudioError for less sound than SHORTEST_S or a window, whichever is less."""
     shortest_s = min(SHORTEST_S, encoder.window_s)
     if seconds < shortest_s:
-        raise AudioError(f"{seconds:.2g} s of sound are too short to judge", where=where,
-                         hint=f"{shortest_s:g} s at least")  # fmt: skip
+        raise AudioError(
+            f"{seconds:.2g} s of sound are too short to judge", where=where, hint=f"{shortest_s:g} s at least"
+        )
 
 
 def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float, *, measured: bool = False) -> Clip:

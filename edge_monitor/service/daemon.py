@@ -186,9 +186,13 @@ class Daemon(Node):
             log.info("alarm.restored", machine=name, alarm_id=restored.active.alarm_id)
         self._tell_generation(name, learnt)
         return MachinePipeline(
-            machine, encoder, hop_s=self.settings.model.hop_s, learnt=learnt, restored=restored,
+            machine,
+            encoder,
+            hop_s=self.settings.model.hop_s,
+            learnt=learnt,
+            restored=restored,
             new_id=lambda: str(uuid.uuid4()),
-        )  # fmt: skip
+        )
 
     # --- work -------------------------------------------------------------------------------------------------------
 

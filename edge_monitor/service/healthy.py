@@ -55,9 +55,7 @@ class Healthy:
         return replace(self, near=_measured(Normals(connection, self.machine), nearest))
 
 
-def load_healthy(
-    connection: sqlite3.Connection, machine: str, generation: int, nearest: Iterable[int] = ()
-) -> Healthy:  # fmt: skip
+def load_healthy(connection: sqlite3.Connection, machine: str, generation: int, nearest: Iterable[int] = ()) -> Healthy:
     """Read what was measured of a generation's normals, and of the `nearest` ones."""
     members = next((each.members for each in list_generations(connection, machine) if each.number == generation), ())
     chosen = members[:: -(-len(members) // MOST) or 1]

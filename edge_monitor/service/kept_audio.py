@@ -64,12 +64,18 @@ class KeptAudio:
                 raise StorageError("is a link: sound is kept below the state directory only", where=str(self.folder))
             if shutil.disk_usage(self.folder).free - len(content) < self.free_bytes:
                 part.unlink(missing_ok=True)
-                raise StorageError(f"keeping this sound would leave less than {self.free_bytes // 1_000_000} MB free",
-                                   where=str(self.folder), hint="retention.free_mb sets the limit")  # fmt: skip
+                raise StorageError(
+                    f"keeping this sound would leave less than {self.free_bytes // 1_000_000} MB free",
+                    where=str(self.folder),
+                    hint="retention.free_mb sets the limit",
+                )
             if _size(self.folder.parent) + len(content) > self.most_bytes:
                 part.unlink(missing_ok=True)
-                raise StorageError(f"more than {self.most_bytes // 1_000_000} MB of sound would be kept",
-                                   where=str(self.folder), hint="retention.audio_max_mb sets the limit")  # fmt: skip
+                raise StorageError(
+                    f"more than {self.most_bytes // 1_000_000} MB of sound would be kept",
+                    where=str(self.folder),
+                    hint="retention.audio_max_mb sets the limit",
+                )
             with open(part, "ab" if offset else "wb", opener=_not_through_a_link) as file:
                 if file.tell() != offset:
                     raise StorageError("a part of the sound is missing", where=str(part), hint="try again")

@@ -100,10 +100,14 @@ def _database(state_dir: StateDir) -> dict[str, Any]:
             },
             "counters": dict(connection.execute("SELECT name, value FROM counters").fetchall()),
             "generations": [{**row, "calibration": json.loads(row["calibration"])} for row in map(dict, generations)],
-            "parked": [dict(row) for row in connection.execute(
-                "SELECT topic, alarm_id, seq, created_ms, parked_reason FROM outbox WHERE parked_reason IS NOT NULL"
-                " ORDER BY id LIMIT 100")],
-        }  # fmt: skip
+            "parked": [
+                dict(row)
+                for row in connection.execute(
+                    "SELECT topic, alarm_id, seq, created_ms, parked_reason FROM outbox WHERE parked_reason IS NOT NULL"
+                    " ORDER BY id LIMIT 100"
+                )
+            ],
+        }
 
 
 def _files(state_dir: StateDir) -> Iterator[dict[str, Any]]:

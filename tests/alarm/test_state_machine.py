@@ -23,9 +23,15 @@ RULES = AlarmRules(
 def score(end_s: float, value: float) -> Score:
     """Return the score of the 10 s window that ends at `end_s`; the threshold is 1."""
     return Score(
-        machine="pump", value=value, threshold=1.0, generation=1, neighbours=(), start_s=end_s - 10.0, end_s=end_s,
+        machine="pump",
+        value=value,
+        threshold=1.0,
+        generation=1,
+        neighbours=(),
+        start_s=end_s - 10.0,
+        end_s=end_s,
         level_dbfs=-20.0,
-    )  # fmt: skip
+    )
 
 
 def machine(rules: AlarmRules = RULES, restored: Restored | None = None) -> AlarmStateMachine:
@@ -71,8 +77,11 @@ def test_an_alarm_keeps_its_id_and_counts_its_events() -> None:
     """Start, updates and end carry one id and a sequence without holes."""
     events = play(machine(), [2.0] * 650 + [0.5] * 60)
     assert [(event.alarm_id, event.seq, event.kind.value) for event in events] == [
-        ("a0", 0, "start"), ("a0", 1, "update"), ("a0", 2, "update"), ("a0", 3, "end"),
-    ]  # fmt: skip
+        ("a0", 0, "start"),
+        ("a0", 1, "update"),
+        ("a0", 2, "update"),
+        ("a0", 3, "end"),
+    ]
 
 
 def test_hysteresis_holds_the_alarm_between_clear_level_and_threshold() -> None:
@@ -103,8 +112,10 @@ def test_no_alarm_during_the_cooldown() -> None:
     )
     events = play(machine(rules), [2.0, 0.5] + [2.0] * 80)
     assert [(event.kind, event.at_s) for event in events] == [
-        (EventKind.START, 10.0), (EventKind.END, 11.0), (EventKind.START, 71.0),
-    ]  # fmt: skip
+        (EventKind.START, 10.0),
+        (EventKind.END, 11.0),
+        (EventKind.START, 71.0),
+    ]
 
 
 def test_a_restart_goes_on_with_the_same_alarm() -> None:

@@ -110,10 +110,20 @@ def test_a_learnt_gate_tells_a_stop_from_a_loss_of_flow(machine: str, seed: int)
 @pytest.mark.parametrize(
     ("payload", "running"),
     [
-        (b"1", True), (b"0", False), (b"1480.5", True), (b"0.2", False), (b"true", True), (b"OFF", False),
-        (b'"running"', True), (b"stopped\n", False), (b"", None), (b"{}", None), (b"nan", None), (b"\xff\xfe", None),
+        (b"1", True),
+        (b"0", False),
+        (b"1480.5", True),
+        (b"0.2", False),
+        (b"true", True),
+        (b"OFF", False),
+        (b'"running"', True),
+        (b"stopped\n", False),
+        (b"", None),
+        (b"{}", None),
+        (b"nan", None),
+        (b"\xff\xfe", None),
     ],
-)  # fmt: skip
+)
 def test_what_a_run_topic_says(payload: bytes, running: bool | None) -> None:
     """Numbers above the limit and the words PLC gateways write are understood; anything else says nothing."""
     assert parse_run_signal(payload, running_above=0.5) is running

@@ -16,11 +16,17 @@ def tone(rate_hz: int, seconds: float, start_s: float = 0.0) -> list[AudioBlock]
     size = rate_hz // 10
     return [
         AudioBlock(
-            "p", samples[at : at + size], rate_hz, start_s + at / rate_hz, "a", at / rate_hz,
-            gap=at == 0, last=at + size >= frames,
+            "p",
+            samples[at : at + size],
+            rate_hz,
+            start_s + at / rate_hz,
+            "a",
+            at / rate_hz,
+            gap=at == 0,
+            last=at + size >= frames,
         )
         for at in range(0, frames, size)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11_025, 44_100, 48_000, 96_000])

@@ -92,9 +92,10 @@ def found_in(machine: str, samples: np.ndarray) -> list[bool]:
 def test_no_fault_of_a_machine_is_blamed_on_the_microphone(machine: str) -> None:
     """Simulated faults, loud ones and the one that quietens everything, a stop and a start: none looks like a gain."""
     blamed = [
-        fault for fault, db in FAULTS
+        fault
+        for fault, db in FAULTS
         if any(found_in(machine, pump(20, machine=machine, seed=11, take=2, fault=fault, fault_db=float(db))))
-    ]  # fmt: skip
+    ]
     assert blamed == []
     assert not any(found_in(machine, pump(60, machine=machine, seed=11, take=3, stops=[[15.0, 45.0]])))
 

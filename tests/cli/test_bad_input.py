@@ -36,8 +36,13 @@ def refused(product: Product, *arguments: str) -> str:
     return errors[0].removeprefix("edge-monitor: ")
 
 
-def write(folder: Path, name: str, samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]], rate_hz: int = 16_000,
-          subtype: str = "PCM_16") -> Path:  # fmt: skip
+def write(
+    folder: Path,
+    name: str,
+    samples: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    rate_hz: int = 16_000,
+    subtype: str = "PCM_16",
+) -> Path:
     """Write one file into a folder of its own and return the folder."""
     folder.mkdir(exist_ok=True)
     soundfile.write(folder / name, samples, rate_hz, subtype=subtype)
@@ -56,7 +61,7 @@ def write(folder: Path, name: str, samples: np.ndarray[tuple[int, ...], np.dtype
         (lambda folder: write(folder, "a.wav", np.zeros(8_000, np.float32)), "0.5 s of sound are too short to judge"),
     ],
     ids=["empty folder", "zero bytes", "renamed text", "no samples", "NaN", "silence", "half a second"],
-)  # fmt: skip
+)
 def test_files_that_hold_no_sound(
     product: Product, tmp_path: Path, make: Callable[[Path], object], message: str
 ) -> None:

@@ -38,8 +38,9 @@ def environment(cache: Path) -> dict[str, str]:
 def evaluate(*arguments: str | Path, cwd: Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `edge-monitor evaluate …`, by default with a cache in `cwd`."""
     variables = environment(cache or cwd / "cache")
-    return subprocess.run(argv(*arguments), cwd=cwd, env=variables, capture_output=True, text=True, check=False,
-                          timeout=100)  # fmt: skip
+    return subprocess.run(
+        argv(*arguments), cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=100
+    )
 
 
 def configure(folder: Path, bundle: Path | str = "spectral") -> None:
@@ -69,9 +70,17 @@ def test_json_has_the_fields_that_programs_read(dataset: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["rows"] == [
-        {"machine": "pump", "id": "id_00", "bundle": "spectral", "auc": 100.0, "pauc": 100.0, "n_normal": 3,
-         "n_anomaly": 3, "n_train": 6},
-    ]  # fmt: skip
+        {
+            "machine": "pump",
+            "id": "id_00",
+            "bundle": "spectral",
+            "auc": 100.0,
+            "pauc": 100.0,
+            "n_normal": 3,
+            "n_anomaly": 3,
+            "n_train": 6,
+        },
+    ]
     assert figures["mean_auc"] == {"spectral": 100.0}
     assert figures["not_available"] == ["PANNs", "LAION-CLAP"]
     assert figures["not_comparable_with_paper"][1] == "Pump has 12 clips, there 4205"
@@ -87,8 +96,9 @@ def test_the_configurations_scorer_is_for_its_own_bundle_alone(dataset: Path, tm
     assert done.returncode == 0, done.stderr
     notes = [line for line in done.stdout.splitlines() if ", scorer " in line]
     assert [re.sub(r"^- (\w+):.*, scorer ", r"\1 ", note) for note in notes] == [
-        "spectral sub-band.", "foreign euclidean-unit.",
-    ]  # fmt: skip
+        "spectral sub-band.",
+        "foreign euclidean-unit.",
+    ]
     configure(tmp_path, foreign)
     done = evaluate(dataset, "--config", "edge-monitor.toml", cwd=tmp_path)
     assert done.returncode == 1
@@ -130,8 +140,17 @@ def test_people_get_a_table_that_says_what_it_is_beside_the_papers(dataset: Path
     lines = done.stdout.splitlines()
     (row,) = (line for line in lines if line.startswith("| pump id_00"))
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        "pump id_00", "not stated", "6", "3", "3", "100.00 (100.00)", "67.15", "81.92", "87.40", "84.22",
-    ]  # fmt: skip
+        "pump id_00",
+        "not stated",
+        "6",
+        "3",
+        "3",
+        "100.00 (100.00)",
+        "67.15",
+        "81.92",
+        "87.40",
+        "84.22",
+    ]
     assert "Not to be compared with the others: without ToyCar, ToyConveyor, Fan, Slider, Valve" in done.stdout
     (panns,) = (line for line in lines if line.startswith("| PANNs"))
     assert "not available yet" in panns
@@ -172,8 +191,12 @@ def test_the_report_is_whole_and_fetches_nothing(dataset: Path, tmp_path: Path) 
     done = evaluate(dataset, "--out", out, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in out.iterdir()) == [
-        "figures.json", "report.html", "report.md", "roc-01.svg", "scores-01-1.svg",
-    ]  # fmt: skip
+        "figures.json",
+        "report.html",
+        "report.md",
+        "roc-01.svg",
+        "scores-01-1.svg",
+    ]
     page = (out / "report.html").read_text()
     references = References()
     references.feed(page)
@@ -195,8 +218,9 @@ def test_the_report_is_whole_and_fetches_nothing(dataset: Path, tmp_path: Path) 
 
     again = evaluate(dataset, "--out", out, cwd=tmp_path)
     assert (again.returncode, again.stderr) == (
-        1, f"edge-monitor: {out}: holds a report already (name another folder, or delete it)\n",
-    )  # fmt: skip
+        1,
+        f"edge-monitor: {out}: holds a report already (name another folder, or delete it)\n",
+    )
     assert (out / "report.html").read_text() == page
 
 
@@ -333,8 +357,15 @@ def test_the_shell_completes_both_ways_to_call_it(tmp_path: Path, words: str, of
     """Options of the default, with or without a folder before them, and subcommands."""
     variables = {"_EDGE_MONITOR_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     code = "import sys; sys.argv[0] = 'edge-monitor'; from edge_monitor.cli.main import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**environment(tmp_path), **variables},
-                          capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**environment(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert offered <= set(done.stdout.split("\n"))
 
 

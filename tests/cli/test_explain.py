@@ -35,10 +35,15 @@ requests_per_alarm = 2
 """
 PULL = "msclap-2023 does, once it is there: `edge-monitor models pull msclap-2023`"
 TEXTS = [
-    "Vibration", "High-frequency Squealing or Screeching", "Popping or Knocking Sounds",
-    "Rhythmic Clicking or Tapping", "Grinding Sounds", "Irregular Patterns", "Low-frequency Humming",
+    "Vibration",
+    "High-frequency Squealing or Screeching",
+    "Popping or Knocking Sounds",
+    "Rhythmic Clicking or Tapping",
+    "Grinding Sounds",
+    "Irregular Patterns",
+    "Low-frequency Humming",
     "Unexpected Silence",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,13 @@ def edge_monitor(
     environment |= {"PYTHONPATH": str(REPOSITORY), **(variables or {})}
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -95,9 +100,13 @@ def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
     code = f"print('started', flush=True); {MAIN}"
     with subprocess.Popen(
         [sys.executable, "-c", code, "config", "check"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         waiting = Path(f"/proc/{process.pid}/fd")
@@ -114,9 +123,12 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     """`| head` is no error worth a word."""
     with subprocess.Popen(
         [sys.executable, "-c", MAIN, "config", "schema"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
@@ -201,9 +213,14 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path, arguments:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "edge_monitor", *arguments],
-            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=full, stderr=subprocess.PIPE,
-            text=True, timeout=60, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert (done.returncode, done.stderr) == (1, "edge-monitor: cannot write: No space left on device\n")
 
 

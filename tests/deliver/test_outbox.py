@@ -138,8 +138,11 @@ def test_explanations_that_waited_before_they_were_counted_are(tmp_path: Path) -
     path = tmp_path / database.FILE_NAME
     with closing(database.connect(path, version=4)) as old, database.transaction(old):
         for topic, reason in (("alert", None), ("explanation", None), ("explanation", "denied")):
-            old.execute("INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms, parked_reason)"
-                        " VALUES (?, x'7b7d', 'a', 0, 7, ?)", (f"base/{reason}/{topic}", reason))  # fmt: skip
+            old.execute(
+                "INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms, parked_reason)"
+                " VALUES (?, x'7b7d', 'a', 0, 7, ?)",
+                (f"base/{reason}/{topic}", reason),
+            )
     with closing(database.connect(path)) as connection:
         assert Outbox(connection).counts().explanations_due == 1
         with database.transaction(connection):

@@ -87,9 +87,15 @@ def test_the_end_of_an_alarm_clears_the_flag() -> None:
 def test_a_state_in_alarm_says_everything_a_display_needs() -> None:
     """State, code, flag, id, times, score and one line."""
     payload = compose.state_payload(
-        NODE, PUMP, state=MachineState.ALARM, since_ms=AT_MS - 1000, at_ms=AT_MS, clock_synced=True,
-        alarm_id=ALARM_ID, score=SCORE,
-    )  # fmt: skip
+        NODE,
+        PUMP,
+        state=MachineState.ALARM,
+        since_ms=AT_MS - 1000,
+        at_ms=AT_MS,
+        clock_synced=True,
+        alarm_id=ALARM_ID,
+        score=SCORE,
+    )
     decoded = _checked("state", payload)
     assert (decoded["state"], decoded["state_code"], decoded["alarm"], decoded["alarm_id"]) == ("alarm", 4, 1, ALARM_ID)
     assert (decoded["since"], decoded["since_ms"]) == ("2026-01-31T07:59:59.250Z", 1_769_846_399_250)
@@ -101,9 +107,16 @@ def test_a_state_in_alarm_says_everything_a_display_needs() -> None:
 def test_lost_sound_holds_the_alarm_and_has_no_score() -> None:
     """`no-audio` with an active alarm keeps alarm 1; fields without a value are absent, not null."""
     payload = compose.state_payload(
-        NODE, PUMP, state=MachineState.NO_AUDIO, since_ms=AT_MS, at_ms=AT_MS, clock_synced=True,
-        alarm_id=ALARM_ID, generation=4, detail="unplugged",
-    )  # fmt: skip
+        NODE,
+        PUMP,
+        state=MachineState.NO_AUDIO,
+        since_ms=AT_MS,
+        at_ms=AT_MS,
+        clock_synced=True,
+        alarm_id=ALARM_ID,
+        generation=4,
+        detail="unplugged",
+    )
     decoded = _checked("state", payload)
     assert (decoded["state"], decoded["state_code"], decoded["alarm"], decoded["generation"]) == ("no-audio", 6, 1, 4)
     assert not {"score", "threshold", "ratio"} & set(decoded)
@@ -162,9 +175,9 @@ def test_the_committed_documents_are_the_generated_ones() -> None:
 _FIGURES = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 _ANY_TEXT = st.text(st.characters(), max_size=300)  # surrogates included: a file name may hold undecodable bytes
 _MOMENTS = st.integers(0, 4_102_444_800_000)  # until 2100
-_NEIGHBOURS = st.lists(
-    st.builds(Neighbour, st.integers(0, 2**53), _FIGURES, _ANY_TEXT, _FIGURES), max_size=6
-).map(tuple)  # fmt: skip
+_NEIGHBOURS = st.lists(st.builds(Neighbour, st.integers(0, 2**53), _FIGURES, _ANY_TEXT, _FIGURES), max_size=6).map(
+    tuple
+)
 
 
 @given(
@@ -189,10 +202,18 @@ def test_any_alarm_becomes_a_valid_alert_and_state(
     """Weird display names, file names, levels and magnitudes: always valid, printable, the same bytes twice."""
     machine = PUMP.model_copy(update={"display_name": name})
     event = dataclasses.replace(
-        EVENT, kind=kind, score=figures[0], peak_score=figures[1],
-        peak_ratio=figures[1] / figures[2], threshold=figures[2], level_dbfs=level,
-        at_ms=moments[0], since_ms=moments[1], neighbours=neighbours, reason=texts[0],
-    )  # fmt: skip
+        EVENT,
+        kind=kind,
+        score=figures[0],
+        peak_score=figures[1],
+        peak_ratio=figures[1] / figures[2],
+        threshold=figures[2],
+        level_dbfs=level,
+        at_ms=moments[0],
+        since_ms=moments[1],
+        neighbours=neighbours,
+        reason=texts[0],
+    )
     alert = compose.alert_payload(NODE, machine, event, bundle=texts[1], clock_synced=True, evidence=texts[1])
     decoded = _checked("alert", alert)
     assert alert.encode() == alert.encode()
@@ -200,7 +221,14 @@ def test_any_alarm_becomes_a_valid_alert_and_state(
     assert decoded["score"] == figures[0]
     score = dataclasses.replace(SCORE, value=figures[0], threshold=figures[2], level_dbfs=level)
     state = compose.state_payload(
-        NODE, machine, state=MachineState.ALARM, since_ms=moments[1], at_ms=moments[0], clock_synced=None,
-        alarm_id=ALARM_ID, score=score, detail=texts[0],
-    )  # fmt: skip
+        NODE,
+        machine,
+        state=MachineState.ALARM,
+        since_ms=moments[1],
+        at_ms=moments[0],
+        clock_synced=None,
+        alarm_id=ALARM_ID,
+        score=score,
+        detail=texts[0],
+    )
     assert len(_checked("state", state)["text"]) <= 120

@@ -152,10 +152,29 @@ def test_tls_verifies_the_broker(tmp_path: Path) -> None:
     """With the broker's CA the connection is made and delivers; with the system's CAs it is refused."""
     key, cert = tmp_path / "broker.key", tmp_path / "broker.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=broker",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            str(key),
+            "-out",
+            str(cert),
+        ],
+        check=True,
+        capture_output=True,
+    )
     with Broker(tmp_path, f"certfile {cert}", f"keyfile {key}") as broker:
         with Node(tmp_path, broker.port, tls={"ca_file": cert}) as node:
             node.commit(*(("pump-3", seq, b"%d" % seq) for seq in range(100)))

@@ -38,8 +38,11 @@ def folder_fixture() -> Iterator[Path]:
 
 def left_running(folder: Path) -> list[str]:
     """Return the command lines that name the folder or its demo."""
-    return [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])
-            if any(str(folder) in part for part in each.info["cmdline"] or ())]  # fmt: skip
+    return [
+        " ".join(each.info["cmdline"] or ())
+        for each in psutil.process_iter(["cmdline"])
+        if any(str(folder) in part for part in each.info["cmdline"] or ())
+    ]
 
 
 def typed_line(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -75,13 +78,18 @@ def test_a_closed_terminal_ends_all_of_it(folder: Path) -> None:
 
 def test_the_last_three_lines_work_as_typed_in_another_folder(folder: Path) -> None:
     """The demo with recordings ends with what leads to a first own machine."""
-    for part, healthy, samples in (("train", True, pump(200)), ("test", True, pump(40, seed=1)),
-                                   ("test", False, pump(80, fault="bearing"))):  # fmt: skip
+    for part, healthy, samples in (
+        ("train", True, pump(200)),
+        ("test", True, pump(40, seed=1)),
+        ("test", False, pump(80, fault="bearing")),
+    ):
         kind = "normal" if healthy else "anomaly"
         write_clips(folder / "clips/pump" / part, f"{kind}_id_00", samples)
     with Terminal(200) as terminal:
-        demo = terminal.run([*DEMO, "--recordings", str(folder / "clips"), "--dir", str(folder / "demo")],
-                            os.environ | {"TERM": "vt100"})  # fmt: skip
+        demo = terminal.run(
+            [*DEMO, "--recordings", str(folder / "clips"), "--dir", str(folder / "demo")],
+            os.environ | {"TERM": "vt100"},
+        )
         terminal.read_until(lambda: demo.poll() is not None, 120.0)
         terminal.read()
     lines = terminal.lines

@@ -28,8 +28,11 @@ def dry_run(*arguments: str, python: str = sys.executable, path: str = "") -> su
     return subprocess.run(
         [REPOSITORY / "deploy/install.sh", "--dry-run", *arguments],
         env={**os.environ, "PYTHON": python, "REAL": sys.executable, "PATH": f"{path}:{os.environ['PATH']}"},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 def program(folder: Path, name: str, body: str) -> Path:
@@ -78,17 +81,25 @@ def test_an_unknown_option_is_named_below_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("case $* in *version_info*) exit 1 ;; --version) echo Python 3.9.2 ;; esac",
-         "Python 3.9.2 in this system is too old; Python 3.11 or newer is needed"),
-        (f"case $* in *ensurepip*) exit 1 ;; esac\n{REAL}",
-         "{python} in this system has no venv; install python3-venv there"),
-        (f"case $* in *base_prefix*) echo /home/bob; exit ;; esac\n{REAL}",
-         "the service cannot see /home/bob; name a Python outside of home and temporary folders with PYTHON="),
-        (f"case $* in *Python.h*) exit 1 ;; esac\n{REAL}",
-         "{python} in this system has no headers; install python3-dev there, or give --wheels"),
+        (
+            "case $* in *version_info*) exit 1 ;; --version) echo Python 3.9.2 ;; esac",
+            "Python 3.9.2 in this system is too old; Python 3.11 or newer is needed",
+        ),
+        (
+            f"case $* in *ensurepip*) exit 1 ;; esac\n{REAL}",
+            "{python} in this system has no venv; install python3-venv there",
+        ),
+        (
+            f"case $* in *base_prefix*) echo /home/bob; exit ;; esac\n{REAL}",
+            "the service cannot see /home/bob; name a Python outside of home and temporary folders with PYTHON=",
+        ),
+        (
+            f"case $* in *Python.h*) exit 1 ;; esac\n{REAL}",
+            "{python} in this system has no headers; install python3-dev there, or give --wheels",
+        ),
     ],
     ids=["too old", "no venv", "in a home folder", "no headers"],
-)  # fmt: skip
+)
 def test_a_python_that_will_not_do_is_refused(tmp_path: Path, body: str, says: str) -> None:
     """With what to do about it."""
     python = program(tmp_path / "bin", "python", body)
@@ -115,8 +126,11 @@ def test_without_a_compiler_wheels_are_asked_for(tmp_path: Path) -> None:
     done = subprocess.run(
         [REPOSITORY / "deploy/install.sh", "--dry-run"],
         env={**os.environ, "PYTHON": str(python), "REAL": sys.executable, "PATH": str(folder)},
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert refused(done) == "install: no C++ compiler in this system; install g++ there, or give --wheels"
 
 

@@ -58,11 +58,13 @@ def test_a_detector_that_measured_less_than_the_first_is_not_comparable_with_the
     both = ("autoencoder", "spectral")
     assert Account("set", Figures(both, tuple(whole), None), {}, (), {}, ()).incomparable() == ()
     assert Account("set", Figures(both, (*whole, *part), None), {}, (), {}, ()).incomparable() == (
-        "spectral: without Fan", "spectral: Valve has 4169 clips, there 4170",
-    )  # fmt: skip
+        "spectral: without Fan",
+        "spectral: Valve has 4169 clips, there 4170",
+    )
     assert Account("set", Figures(both, tuple(part), None), {}, (), {}, ()).incomparable() == (
-        "without Fan", "Valve has 4169 clips, there 4170",
-    )  # fmt: skip
+        "without Fan",
+        "Valve has 4169 clips, there 4170",
+    )
 
 
 def split(machine_id: str, detector: str, *aucs: float) -> Row:
@@ -77,11 +79,18 @@ def test_one_split_of_one_machine_id_has_no_interval() -> None:
     one = Figures(both, (split("id_00", "spectral", 80.0), split("id_00", "other", 90.0)), 1)
     account = Account("set", one, {}, (), {("pump", "id_00"): (-6.0, 0.0)}, ())
     assert account.main().rows[0][:7] == (
-        "pump id_00", "-6, 0", "6", "4", "2", "80.00 (80.00)", "90.00 (90.00)",
-    )  # fmt: skip
+        "pump id_00",
+        "-6, 0",
+        "6",
+        "4",
+        "2",
+        "80.00 (80.00)",
+        "90.00 (90.00)",
+    )
     assert [row[:6] for row in account.overview().rows[:2]] == [
-        ("spectral", "80.00", "-", "80.00", "1", "-"), ("other", "90.00", "-", "90.00", "1", "+10.00"),
-    ]  # fmt: skip
+        ("spectral", "80.00", "-", "80.00", "1", "-"),
+        ("other", "90.00", "-", "90.00", "1", "+10.00"),
+    ]
     figures = for_programs(account)
     assert figures["mean_auc_interval"] == {}
     assert figures["differences"] == [
@@ -108,7 +117,8 @@ def test_the_papers_first_column_is_named_when_it_was_not_measured() -> None:
     figures = Figures(("spectral",), (row("id_00", None),), None)
     rows = Account("set", figures, {}, ("PANNs",), {}, ()).overview().rows
     assert [found[:2] for found in rows[1:]] == [
-        ("autoencoder", "not measured: --baseline autoencoder (needs torch)"), ("PANNs", "not available yet"),
-    ]  # fmt: skip
+        ("autoencoder", "not measured: --baseline autoencoder (needs torch)"),
+        ("PANNs", "not available yet"),
+    ]
     measured = Figures(("autoencoder", "spectral"), figures.rows, None)
     assert len(Account("set", measured, {}, ("PANNs",), {}, ()).overview().rows) == 3

@@ -26,8 +26,9 @@ def test_ratings_are_told_by_method(tmp_path: Path) -> None:
     read = read_answers([path], KEY)
     assert read.complaints == ()
     assert [(r.machine, r.machine_id, r.method, r.value) for r in read.ratings] == [
-        ("pump", "id_00", "measured", 4), ("fan", "id_02", "zero-shot", 2),
-    ]  # fmt: skip
+        ("pump", "id_00", "measured", 4),
+        ("fan", "id_02", "zero-shot", 2),
+    ]
 
 
 def test_bad_files_and_rows_are_left_out_in_one_line_each_and_the_rest_counts(tmp_path: Path) -> None:
@@ -59,8 +60,10 @@ def test_bad_files_and_rows_are_left_out_in_one_line_each_and_the_rest_counts(tm
         "torn.csv: left out from row 3 on: field larger than field limit (131072)",
     ]
     assert [(r.rater, r.method) for r in read.ratings] == [
-        ("ann", "zero-shot"), ("bob", "measured"), ("cid", "measured"),
-    ]  # fmt: skip
+        ("ann", "zero-shot"),
+        ("bob", "measured"),
+        ("cid", "measured"),
+    ]
 
 
 def test_a_spreadsheet_may_have_saved_the_file(tmp_path: Path) -> None:

@@ -69,12 +69,15 @@ def test_a_machine_folder_itself_is_a_data_set(tmp_path: Path) -> None:
 
 def test_both_domains_of_a_section_belong_to_one_machine(tmp_path: Path) -> None:
     """Later challenges shift the domain: it is kept with the clip, the memory is one."""
-    write_all(tmp_path / "fan", [
-        "train/section_00_source_train_normal_0000_speed_1.wav",
-        "train/section_00_target_train_normal_0000_speed_2.wav",
-        "test/section_00_source_test_normal_0000.wav",
-        "test/section_00_target_test_anomaly_0000.wav",
-    ])  # fmt: skip
+    write_all(
+        tmp_path / "fan",
+        [
+            "train/section_00_source_train_normal_0000_speed_1.wav",
+            "train/section_00_target_train_normal_0000_speed_2.wav",
+            "test/section_00_source_test_normal_0000.wav",
+            "test/section_00_target_test_anomaly_0000.wav",
+        ],
+    )
     (fan,) = read_dataset(tmp_path).individuals
     assert fan.machine_id == "section_00"
     assert [clip.domain for clip in fan.train] == ["source", "target"]
@@ -90,8 +93,11 @@ def test_mimii_gets_the_split_of_its_baseline(tmp_path: Path) -> None:
     assert (quiet.label, loud.label) == ("fan id_00 -6 dB", "fan id_00 6 dB")
     assert [clip.path.name for clip in quiet.train] == [f"0000000{number}.wav" for number in (2, 3, 4, 5)]
     assert [(clip.path.name, clip.anomalous) for clip in quiet.test] == [
-        ("00000000.wav", True), ("00000001.wav", True), ("00000000.wav", False), ("00000001.wav", False),
-    ]  # fmt: skip
+        ("00000000.wav", True),
+        ("00000001.wav", True),
+        ("00000000.wav", False),
+        ("00000001.wav", False),
+    ]
 
 
 def test_mimii_with_many_anomalies_keeps_half_of_its_normals_for_training(tmp_path: Path) -> None:
@@ -144,8 +150,9 @@ def test_the_same_sound_counts_once_and_rather_as_learnt(tmp_path: Path) -> None
         "pump/test/anomaly_id_00_00000010.wav: left out: the same sound is normal and anomalous",
     }
     assert [clip.path.name for clip in dataset.individuals[0].test] == [
-        "anomaly_id_00_00000000.wav", "normal_id_00_00000005.wav",
-    ]  # fmt: skip
+        "anomaly_id_00_00000000.wav",
+        "normal_id_00_00000005.wav",
+    ]
 
 
 def test_long_clips_that_only_begin_alike_are_different(tmp_path: Path) -> None:

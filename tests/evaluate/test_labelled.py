@@ -53,10 +53,15 @@ def test_the_two_thresholds_stand_beside_each_other(folder: Path) -> None:
     individual, _ = find_individual(folder, "id_00")
     found = compare(individual, np.array([1.0, 2.0]), np.array([3.0, 4.0]), threshold=3.5)
     assert found == {
-        "id": "pump id_00", "normal_clips": 2, "anomalous_clips": 2, "auc": 100.0,
-        "threshold": 2.0, "false_alarm_percent": 0.0, "miss_percent": 0.0,
+        "id": "pump id_00",
+        "normal_clips": 2,
+        "anomalous_clips": 2,
+        "auc": 100.0,
+        "threshold": 2.0,
+        "false_alarm_percent": 0.0,
+        "miss_percent": 0.0,
         "normal_only": {"threshold": 3.5, "false_alarm_percent": 0.0, "miss_percent": 50.0},
-    }  # fmt: skip
+    }
 
 
 def test_a_set_without_a_usable_clip_says_why(tmp_path: Path) -> None:

@@ -82,8 +82,10 @@ def test_a_sheet_without_network_and_its_tally(dataset: Path, tmp_path: Path) ->
     assert "not on the sheet: zero-shot: the bundle spectral has no text-similarity" in done.stderr
     made = json.loads(done.stdout)
     assert (made["items"], made["captions"], sorted(made["missing"])) == (
-        3, 3, ["combination", "measured-worded", "text-decoder", "zero-shot"],
-    )  # fmt: skip
+        3,
+        3,
+        ["combination", "measured-worded", "text-decoder", "zero-shot"],
+    )
     key = key_of(out)
     assert [item["anomalous"] for item in key["items"]] == [True, True, True]
     scores = [item["score"] for item in key["items"]]
@@ -94,8 +96,9 @@ def test_a_sheet_without_network_and_its_tally(dataset: Path, tmp_path: Path) ->
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert files == [
         *(f"audio/00{item}-{place}.flac" for item in (1, 2, 3) for place in range(5)),
-        "index.html", *(f"pictures/00{item}-{place}.png" for item in (1, 2, 3) for place in (1, 2, 3, 4)),
-    ]  # fmt: skip
+        "index.html",
+        *(f"pictures/00{item}-{place}.png" for item in (1, 2, 3) for place in (1, 2, 3, 4)),
+    ]
     assert made["key"] == f"{out}-key.json"
     folder = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert b"anomaly_id" not in folder
@@ -116,9 +119,18 @@ def test_a_sheet_without_network_and_its_tally(dataset: Path, tmp_path: Path) ->
     assert counted.stderr == f"edge-monitor: {tmp_path}/none.csv: left out: cannot be read: No such file or directory\n"
     figures = json.loads(counted.stdout)
     assert figures["methods"] == [
-        {"method": "measured", "ids": 1, "ids_above_3": 0, "mos": 3.0, "low": 2.0, "high": 4.0, "ratings": 6,
-         "raters": 2, "items": 3},
-    ]  # fmt: skip
+        {
+            "method": "measured",
+            "ids": 1,
+            "ids_above_3": 0,
+            "mos": 3.0,
+            "low": 2.0,
+            "high": 4.0,
+            "ratings": 6,
+            "raters": 2,
+            "items": 3,
+        },
+    ]
     shown = evaluate("--tally", sheets[0], "--out", out, cwd=tmp_path)
     assert "measured: 4.00  4.00 to 4.00  (3 ratings, 1 rater)\n  above 3: 1 of 1 ids\n" in shown.stdout
 
@@ -145,8 +157,9 @@ def test_a_bundle_that_talks_gives_the_papers_three_methods(dataset: Path, tmp_p
     key = key_of(out)
     assert sorted(slot["method"] for slot in key["items"][0]["slots"]) == ["combination", "text-decoder", "zero-shot"]
     assert key["missing"] == {
-        "measured": "the sound could not be measured", "measured-worded": "the sound could not be measured",
-    }  # fmt: skip
+        "measured": "the sound could not be measured",
+        "measured-worded": "the sound could not be measured",
+    }
     assert key["made_with"]["model"] == "played"
 
 

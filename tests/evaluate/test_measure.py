@@ -170,9 +170,9 @@ def test_an_overlapping_last_window_is_scored_but_not_learnt() -> None:
     assert (len(whole.vectors), whole.overlaps) == (2, False)
     learnt = [detector.features(noise(seed, seconds=10.0)) for seed in range(2, 8)]
     both, first = detector.fit_score(learnt, [long, learnt[0]])
-    assert both == pytest.approx(np.mean([
-        detector.fit_score(learnt, [type(long)(long.vectors[at : at + 1])])[0] for at in (0, 1)
-    ]))  # fmt: skip
+    assert both == pytest.approx(
+        np.mean([detector.fit_score(learnt, [type(long)(long.vectors[at : at + 1])])[0] for at in (0, 1)])
+    )
     assert first < both
 
 

@@ -25,11 +25,14 @@ def test_ids_above_three_are_counted_as_in_the_paper() -> None:
     ]
     counted = tally(ratings)
     assert [(row.machine_id, row.method, row.opinion.mos) for row in counted.rows] == [
-        ("id_00", "measured", 4.5), ("id_00", "zero-shot", 1.0), ("id_02", "measured", 3.0),
-    ]  # fmt: skip
+        ("id_00", "measured", 4.5),
+        ("id_00", "zero-shot", 1.0),
+        ("id_02", "measured", 3.0),
+    ]
     assert [(row.method, row.opinion.mos, row.ids_above, row.ids) for row in counted.methods] == [
-        ("measured", 3.75, 1, 2), ("zero-shot", 1.0, 0, 1),
-    ]  # fmt: skip
+        ("measured", 3.75, 1, 2),
+        ("zero-shot", 1.0, 0, 1),
+    ]
 
 
 def test_one_rating_has_no_interval_and_equal_ones_a_point() -> None:

@@ -157,9 +157,7 @@ def test_the_csv_of_the_form_is_what_the_tally_reads(tmp_path: Path) -> None:
     name = one.item_name(0)
     answers = [{"item": name, "slot": slot, "rating": rating} for slot, rating in (("A", "5"), ("C", "2"))]
     call = f"process.stdout.write(toCsv('Zoë, \"Z\"', {json.dumps(answers)}))"
-    done = subprocess.run(
-        ["node", "-e", SCRIPT.read_text("utf-8") + call], capture_output=True, check=True, timeout=30
-    )  # fmt: skip
+    done = subprocess.run(["node", "-e", SCRIPT.read_text("utf-8") + call], capture_output=True, check=True, timeout=30)
     assert done.stdout.decode() == (f'rater,item,slot,rating\r\n"Zoë, ""Z""",{name},A,5\r\n"Zoë, ""Z""",{name},C,2\r\n')
     (tmp_path / "key.json").write_text(one.key())
     (tmp_path / "z.csv").write_bytes(done.stdout)
@@ -167,5 +165,6 @@ def test_the_csv_of_the_form_is_what_the_tally_reads(tmp_path: Path) -> None:
     assert read.complaints == ()
     methods = {slot.slot: slot.method for slot in one.slots(0)}
     assert [(rating.rater, rating.method, rating.value) for rating in read.ratings] == [
-        ('Zoë, "Z"', methods["A"], 5), ('Zoë, "Z"', methods["C"], 2),
-    ]  # fmt: skip
+        ('Zoë, "Z"', methods["A"], 5),
+        ('Zoë, "Z"', methods["C"], 2),
+    ]

@@ -59,7 +59,7 @@ def test_a_detector_that_hears_nothing_of_a_class_takes_the_others_clips_not_wit
     figures, lines = run(make(tmp_path / "set"), Loudness(), Picky(0.0), cache=tmp_path / "cache")
     assert [(row.detector, row.n_train, row.n_normal, row.n_anomaly) for row in figures.rows] == [
         ("loudness", 6, 3, 3),
-    ]  # fmt: skip
+    ]
     assert lines[-3:] == [
         f"pump id_00: no {kind} clip can be heard by picky" for kind in ("training", "normal test", "anomalous test")
     ]
@@ -69,8 +69,10 @@ def test_a_detector_that_hears_nothing_of_a_class_takes_the_others_clips_not_wit
 def test_a_copy_in_another_encoding_counts_once_and_rather_as_learnt(tmp_path: Path) -> None:
     """A WAV file and the FLAC file made of it differ in every byte, and in no sample."""
     folder = make(tmp_path / "set")
-    for origin, copy in (("train/normal_id_00_00000000", "test/normal_id_00_00000020"),
-                         ("test/anomaly_id_00_00000000", "test/normal_id_00_00000021")):  # fmt: skip
+    for origin, copy in (
+        ("train/normal_id_00_00000000", "test/normal_id_00_00000020"),
+        ("test/anomaly_id_00_00000000", "test/normal_id_00_00000021"),
+    ):
         samples, _ = soundfile.read(folder / f"pump/{origin}.wav", dtype="int16")
         soundfile.write(folder / f"pump/{copy}.flac", samples, RATE_HZ)
     figures, lines = run(folder, Loudness(), cache=tmp_path / "cache")

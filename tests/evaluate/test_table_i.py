@@ -41,13 +41,20 @@ def test_a_row_is_found_by_the_data_sets_names() -> None:
 
 def test_only_the_whole_development_set_is_the_papers_test() -> None:
     """Fewer machines, others, or other numbers of clips are named."""
-    whole = {"ToyCar": (4000, 2459), "ToyConveyor": (3000, 3509), "fan": (3675, 1875), "pump": (3349, 856),
-             "slider": (2804, 1290), "valve": (3291, 879)}  # fmt: skip
+    whole = {
+        "ToyCar": (4000, 2459),
+        "ToyConveyor": (3000, 3509),
+        "fan": (3675, 1875),
+        "pump": (3349, 856),
+        "slider": (2804, 1290),
+        "valve": (3291, 879),
+    }
     assert table_i.differences(whole, own_split=True) == ()
     assert table_i.differences({**whole, "fan": (30, 60)}, own_split=True) == ("Fan has 90 clips, there 5550",)
     assert table_i.differences({**whole, "fan": (3670, 1880)}, own_split=True) == (
         "Fan has 3670 training clips, there 3675",
     )
     assert table_i.differences({"pump": (3349, 856), "gearbox": (1, 1)}, own_split=True) == (
-        "without ToyCar, ToyConveyor, Fan, Slider, Valve", "with gearbox",
-    )  # fmt: skip
+        "without ToyCar, ToyConveyor, Fan, Slider, Valve",
+        "with gearbox",
+    )

@@ -25,12 +25,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALARM = AlarmEvent(
-    machine="pump-3", alarm_id="6f1c1f0e-6f0c-4a43-9a4e-0d9a4c8b7a01", seq=0, kind=EventKind.START,
-    at_s=120.0, at_ms=1_769_847_300_000, since_ms=1_769_847_300_000, score=12.4, peak_score=12.4,
-    peak_ratio=1.8, threshold=6.8,
-    generation=3, level_dbfs=-31.2, neighbours=(Neighbour(7, 3.1, "normal_4.flac", 20.0),),
-    window_start_s=110.0, window_end_s=120.0, reason="3 of 5",
-)  # fmt: skip
+    machine="pump-3",
+    alarm_id="6f1c1f0e-6f0c-4a43-9a4e-0d9a4c8b7a01",
+    seq=0,
+    kind=EventKind.START,
+    at_s=120.0,
+    at_ms=1_769_847_300_000,
+    since_ms=1_769_847_300_000,
+    score=12.4,
+    peak_score=12.4,
+    peak_ratio=1.8,
+    threshold=6.8,
+    generation=3,
+    level_dbfs=-31.2,
+    neighbours=(Neighbour(7, 3.1, "normal_4.flac", 20.0),),
+    window_start_s=110.0,
+    window_end_s=120.0,
+    reason="3 of 5",
+)
 
 
 def noise(seed: int, seconds: float = 10.0, rate_hz: int = 16_000) -> np.ndarray:

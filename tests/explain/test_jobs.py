@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 
 DAY = "2026-01-31"
 FINDINGS = (
-    Finding("impulses", "impulses at 87 per second, normally none", 87.3, None, "1/s", 4.5, (2400.0, 4200.0),
-            ((0.5, 0.6), (1.5, 1.6))),
+    Finding(
+        "impulses",
+        "impulses at 87 per second, normally none",
+        87.3,
+        None,
+        "1/s",
+        4.5,
+        (2400.0, 4200.0),
+        ((0.5, 0.6), (1.5, 1.6)),
+    ),
     Finding("band-level", "6 dB more", 6.0, 0.0, "dB", 2.0),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -64,8 +72,19 @@ def test_an_explanation_comes_back_as_it_was_told(connection: sqlite3.Connection
     assert jobs.finish(connection, told, at_ms=7, acoustics='{"version":1}')
     assert jobs.of_alarm(connection, "a") == [told]
     assert jobs.acoustics_of(connection, "a") == '{"version":1}'
-    said = Explanation("a", "pump", 1, "zero-shot", 3, "This sound is rough.", caption="Sounds like a drill",
-                       model="gpt-4o", prompt_version="1", format_ok=True, latency_s=2.5)  # fmt: skip
+    said = Explanation(
+        "a",
+        "pump",
+        1,
+        "zero-shot",
+        3,
+        "This sound is rough.",
+        caption="Sounds like a drill",
+        model="gpt-4o",
+        prompt_version="1",
+        format_ok=True,
+        latency_s=2.5,
+    )
     assert jobs.finish(connection, said, at_ms=8)
     assert jobs.of_alarm(connection, "a") == [told, said]
 

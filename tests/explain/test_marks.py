@@ -11,10 +11,18 @@ from edge_monitor.explain.picture import Panel, draw
 from edge_monitor.explain.spectrogram import compact, expand
 from edge_monitor.records import Finding
 
-IMPULSES = Finding("impulses", "impulses at 87 per second in 2-4 kHz, normally none", 87.0, None, "1/s", 6.0,
-                   band_hz=(2000.0, 4000.0))  # fmt: skip
-KNOCKS = Finding("impulses", "3 knocks, normally none", 3.0, None, "1", 2.0,
-                 times_s=((1.0, 1.1), (5.0, 5.1), (5.12, 5.2), (9.0, 9.5)))  # fmt: skip
+IMPULSES = Finding(
+    "impulses", "impulses at 87 per second in 2-4 kHz, normally none", 87.0, None, "1/s", 6.0, band_hz=(2000.0, 4000.0)
+)
+KNOCKS = Finding(
+    "impulses",
+    "3 knocks, normally none",
+    3.0,
+    None,
+    "1",
+    2.0,
+    times_s=((1.0, 1.1), (5.0, 5.1), (5.12, 5.2), (9.0, 9.5)),
+)
 TONE = Finding("tone", "a tone at 1000 Hz, normally none", 1000.0, None, "Hz", 2.0, band_hz=(999.0, 1001.0))
 HUM = Finding("level", "the level is 3 dB higher", -30.0, -33.0, "dB", 1.1)
 

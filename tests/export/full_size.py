@@ -83,13 +83,30 @@ def make_full_size(folder: Path) -> None:
     made = FullSize(folder)
     made.recipe.mkdir(parents=True)
     (made.recipe / "manifest.toml").write_text(random_recipe())
-    command = [sys.executable, "-m", "edge_monitor", "models", "pull", f"{made.recipe}/", "--state-dir", str(folder),
-               "--from-file", *map(str, made.checkpoints), "--text", "a dog barks"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "edge_monitor",
+        "models",
+        "pull",
+        f"{made.recipe}/",
+        "--state-dir",
+        str(folder),
+        "--from-file",
+        *map(str, made.checkpoints),
+        "--text",
+        "a dog barks",
+    ]
     # Root may cut the network alone; anyone else needs a user namespace too.
     cut = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
     done = subprocess.run(
-        [*cut, *command], cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
-        timeout=600, check=False,
-    )  # fmt: skip
+        [*cut, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     (folder / "said.txt").write_text(done.stderr + done.stdout, "utf-8")

@@ -39,9 +39,13 @@ def server(tmp_path: Path) -> Iterator[HubServer]:
 def named(*, size_bytes: int | None = None, sha256: str | None = None) -> OriginFile:
     """Return the file's description in a recipe."""
     return OriginFile(
-        role="encoder", repository="someone/weights", revision=REVISION, path="model.pth", size_bytes=size_bytes,
+        role="encoder",
+        repository="someone/weights",
+        revision=REVISION,
+        path="model.pth",
+        size_bytes=size_bytes,
         sha256=sha256,
-    )  # fmt: skip
+    )
 
 
 def test_what_the_recipe_leaves_open_is_the_hubs_word(server: HubServer) -> None:
@@ -142,9 +146,14 @@ except BundleError as error:
 """
     repository = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=repository, env={**os.environ, "PYTHONPATH": str(repository)},
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=repository,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stdout.endswith("cannot be written: File too large (make room or choose another --out)\n")
 
 

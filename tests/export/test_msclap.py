@@ -192,8 +192,9 @@ def test_a_bundle_that_is_there_is_not_built_again(full_size: FullSize, tmp_path
     pull = ["pull", f"{full_size.recipe}/", "--state-dir", str(full_size.folder), "--text", "a dog barks"]
     done = CliRunner().invoke(models, pull)  # there is no network here
     assert (done.exit_code, done.stderr.splitlines()[0]) == (
-        0, "it is there already and whole; remove the folder to have it built anew",
-    )  # fmt: skip
+        0,
+        "it is there already and whole; remove the folder to have it built anew",
+    )
     assert not is_built(recipe, built, [])
     assert not is_built(recipe, tmp_path / "msclap-2023", ["a dog barks"])
     for name, old, new in (("files", "vocab.json", "vocab2.json"), ("version", "edge-monitor ", "edge-monitor 9")):

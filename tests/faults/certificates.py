@@ -45,10 +45,23 @@ class Authority:
         alternative.write_text(f"subjectAltName={kind}:{host}\n{keys}")
         _openssl("req", *_KEY, "-subj", f"/CN={host}", "-keyout", identity.key, "-out", request)
         _openssl(
-            "x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", self._key, "-CAcreateserial",
-            "-days", "2", "-extfile", alternative, "-out", identity.certificate,
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-CA",
+            self.ca_file,
+            "-CAkey",
+            self._key,
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            alternative,
+            "-out",
+            identity.certificate,
             clock="-7d" if expired else "",
-        )  # fmt: skip
+        )
         return identity
 
 

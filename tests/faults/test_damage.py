@@ -95,7 +95,8 @@ def test_a_damaged_log_is_told_and_kept(stored: Path) -> None:
     fault = storage.writer.fault
     storage.close()
     assert [(event["event"], event["pages"]) for event in logs if event["event"] == "storage.log_damaged"] == [
-        ("storage.log_damaged", 2)]  # fmt: skip
+        ("storage.log_damaged", 2)
+    ]
     assert "2 pages are lost" in fault
     assert len(list(stored.parent.glob("*-wal.damaged-*"))) == 1
     assert rows(stored, "SELECT count(*) FROM counters WHERE name LIKE 'c%'") == [(3,)]

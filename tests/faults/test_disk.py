@@ -98,8 +98,12 @@ def test_a_start_on_a_full_disk(small_disk: Path, enrolled_state: Path, turns: P
         assert " more wait in memory: the disk does not take them" in plant.product.command("alarms list").stderr
         told = told_by_doctor(plant)
         assert [(found.check, found.result) for found in told] == [
-            ("disk", "fail"), ("database", "ok"), ("normals", "ok"), ("daemon", "ok"), ("scoring", "fail")
-        ]  # fmt: skip
+            ("disk", "fail"),
+            ("database", "ok"),
+            ("normals", "ok"),
+            ("daemon", "ok"),
+            ("scoring", "fail"),
+        ]
         assert told[0].text.endswith("nothing can be written: No space left on device; 0 MB free of 8 MB")
         assert told[-1].hint == "see the findings on disk and database"
         filler.unlink()
@@ -169,8 +173,10 @@ def test_the_reserve_is_for_alarms(small_disk: Path, enrolled_state: Path) -> No
     filler = fill(small_disk)
 
     def write(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms) VALUES ('t', ?, 'a', 0, 0)",
-                           (bytes(200_000),))  # fmt: skip
+        connection.execute(
+            "INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms) VALUES ('t', ?, 'a', 0, 0)",
+            (bytes(200_000),),
+        )
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
         storage.submit(write).result()

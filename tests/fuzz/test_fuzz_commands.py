@@ -22,11 +22,15 @@ good = {
     "duration_s": 60.0,
 }
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
     | st.sampled_from((CANARY, f"../{CANARY}", f"{CANARY}/+/#", NOW_MS, -1, 1e308)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=5,
-)  # fmt: skip
+)
 changed = st.dictionaries(st.sampled_from((*good, CANARY)), json_values, max_size=3)
 mistaken = changed.map(lambda change: json.dumps({**good, **change}).encode())
 

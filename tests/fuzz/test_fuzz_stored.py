@@ -77,10 +77,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return a real export of three normals."""
     folder = tmp_path_factory.mktemp("exported")
     normals = [
-        NewNormal(block=0, start_s=10.0 * number, level_dbfs=-30.0, vector=np.full(8, number, dtype=np.float32),
-                  spectrogram=PICTURE)
+        NewNormal(
+            block=0,
+            start_s=10.0 * number,
+            level_dbfs=-30.0,
+            vector=np.full(8, number, dtype=np.float32),
+            spectrogram=PICTURE,
+        )
         for number in range(3)
-    ]  # fmt: skip
+    ]
     with Store(folder / "source.db") as opened:
         add(opened, "pump", NewRecording("clip.wav", "cd" * 32, 30.0, normals), bundle_hash=HASH, thin=False)
         with opened.reading() as connection:
@@ -137,10 +142,22 @@ def write_export(path: Path, about: object, vectors: Any, pictures: bytes) -> No
 def hostile(change: dict[str, object]) -> dict[str, object]:
     """Return what an export says of itself, with `recording.KEY`, `window.KEY` or KEY changed."""
     recording = {"id": 1, "name": "clip.wav", "sha256": "ef" * 32, "seconds": 10.0, "added_ms": 1}
-    window = {"block": 0, "start_s": 0.0, "level_dbfs": -30.0, "mode": None, "descriptors": None, "recording": 1,
-              "picture_bytes": None}  # fmt: skip
-    about: dict[str, object] = {"format": "edge-monitor normals 1", "machine": "pump", "bundle_hash": HASH,
-                                "recordings": [recording], "windows": [window]}  # fmt: skip
+    window = {
+        "block": 0,
+        "start_s": 0.0,
+        "level_dbfs": -30.0,
+        "mode": None,
+        "descriptors": None,
+        "recording": 1,
+        "picture_bytes": None,
+    }
+    about: dict[str, object] = {
+        "format": "edge-monitor normals 1",
+        "machine": "pump",
+        "bundle_hash": HASH,
+        "recordings": [recording],
+        "windows": [window],
+    }
     tables: dict[str, dict[str, Any]] = {"recording": recording, "window": window, "": about}
     for key, value in change.items():
         table, _, name = key.rpartition(".")

@@ -41,8 +41,10 @@ def test_alarms_near_exceeding_windows_are_all_there_are() -> None:
     """Playing only the windows around those that exceed starts as many alarms as playing all of them."""
     score = DEVELOPED_ON[1].simulate(np.random.default_rng(3), PER_DAY, 1)[0]
     machine = AlarmStateMachine("machine", RULES, lambda: "alarm", Restored())
-    played = [machine.on_score(Score("machine", value, 1.4, 1, (), 10.0 * i, 10.0 * i + 10, -20.0), 0)
-              for i, value in enumerate(score.tolist())]  # fmt: skip
+    played = [
+        machine.on_score(Score("machine", value, 1.4, 1, (), 10.0 * i, 10.0 * i + 10, -20.0), 0)
+        for i, value in enumerate(score.tolist())
+    ]
     started = sum(event is not None and event.kind is EventKind.START for event in played)
     assert alarms(score, 1.4) == started > 20
 

@@ -42,8 +42,15 @@ def test_score_is_eq_1_with_its_neighbours(store: Memory, tmp_path: Path) -> Non
     for number, (x, y) in enumerate(line):
         normal = NewNormal(0, 2.5, -30.0, np.array([x, y], dtype=np.float32))
         store.add(f"{number}.wav", str(number), 10.0, [normal], bundle_hash=BUNDLE)
-    build_generation(store.store, "pump-3", bundle_hash=BUNDLE, spec=MetricSpec(),
-                     settings=CalibrationSettings(10.0), gate_dbfs=None, reason="enroll")  # fmt: skip
+    build_generation(
+        store.store,
+        "pump-3",
+        bundle_hash=BUNDLE,
+        spec=MetricSpec(),
+        settings=CalibrationSettings(10.0),
+        gate_dbfs=None,
+        reason="enroll",
+    )
     scorer = load_scorer(store.connection, "pump-3", tmp_path)
     assert scorer is not None
     scored = scorer.score(Embedding(np.zeros(2, dtype=np.float32), BUNDLE))
@@ -66,7 +73,11 @@ def test_generation_is_read_back_as_it_was_frozen(store: Memory, enrol: Enrol, b
     raw = store.vectors(store.ids()).astype(np.float64)
     assert (found.number, found.members, found.k, found.gate_dbfs) == (1, tuple(range(1, 13)), 4, -60.0)
     assert (found.metric, found.bundle_hash, found.reason, found.active) == (
-        "standardized-euclidean", BUNDLE, "enroll", True)  # fmt: skip
+        "standardized-euclidean",
+        BUNDLE,
+        "enroll",
+        True,
+    )
     assert found.scaler.scale is not None
     assert found.scaler.scale.tolist() == (raw.std(axis=0) + 0.5).tolist()
     assert found.threshold == found.calibration.threshold > 0
@@ -155,8 +166,15 @@ def test_generation_of_another_bundle_is_refused(store: Memory, enrol: Enrol) ->
     """After a change of model the old vectors are no memory for the new one."""
     enrol(store, 4)
     with pytest.raises(BundleMismatchError, match="vectors of another bundle: aaaaaaaaaaaa and bbbbbbbbbbbb"):
-        build_generation(store.store, "pump-3", bundle_hash="b" * 64, spec=MetricSpec(),
-                         settings=CalibrationSettings(10.0), gate_dbfs=None, reason="enroll")  # fmt: skip
+        build_generation(
+            store.store,
+            "pump-3",
+            bundle_hash="b" * 64,
+            spec=MetricSpec(),
+            settings=CalibrationSettings(10.0),
+            gate_dbfs=None,
+            reason="enroll",
+        )
 
 
 def test_embedding_of_another_bundle_is_refused(store: Memory, enrol: Enrol, build: Build, tmp_path: Path) -> None:

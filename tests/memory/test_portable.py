@@ -43,10 +43,19 @@ def everything(store: Memory) -> list[tuple[object, ...]]:
     """Return all that is known of the normals in use."""
     recordings = {r.id: (r.name, r.sha256, r.seconds, r.added_ms) for r in store.recordings()}
     return [
-        (recordings[n.recording_id], n.block, n.start_s, n.level_dbfs, n.mode, n.bundle_hash,
-         store.vectors([n.id]).tobytes(), store.spectrogram(n.id), store.descriptors(n.id))
+        (
+            recordings[n.recording_id],
+            n.block,
+            n.start_s,
+            n.level_dbfs,
+            n.mode,
+            n.bundle_hash,
+            store.vectors([n.id]).tobytes(),
+            store.spectrogram(n.id),
+            store.descriptors(n.id),
+        )
         for n in store.normals()
-    ]  # fmt: skip
+    ]
 
 
 def test_round_trip_is_exact(store: Memory, other: Memory, enrol: Enrol, tmp_path: Path) -> None:

@@ -184,8 +184,15 @@ def test_a_generation_scores_by_the_scorer_it_was_frozen_with(
     """As `fit` does over its normals; the neighbours are those of the metric, whatever scores."""
     enrol(store, 6)
     spec = MetricSpec("standardized-euclidean", "none", 0.5, bands=4, scorer=name)
-    build_generation(store.store, "pump-3", bundle_hash=BUNDLE, spec=spec, settings=CalibrationSettings(10.0),
-                     gate_dbfs=None, reason="enroll")  # fmt: skip
+    build_generation(
+        store.store,
+        "pump-3",
+        bundle_hash=BUNDLE,
+        spec=spec,
+        settings=CalibrationSettings(10.0),
+        gate_dbfs=None,
+        reason="enroll",
+    )
     scorer = load_scorer(store.connection, "pump-3", tmp_path)
     assert scorer is not None
     assert scorer.generation.scorer == name
@@ -202,8 +209,15 @@ def test_a_generation_of_an_older_version_keeps_eq_1(store: Memory, enrol: Enrol
     """Where the database says nothing of a scorer, it was eq. 1 in the generation's metric."""
     enrol(store, 6)
     spec = MetricSpec("standardized-euclidean", "none", 0.5)
-    build_generation(store.store, "pump-3", bundle_hash=BUNDLE, spec=spec, settings=CalibrationSettings(10.0),
-                     gate_dbfs=None, reason="enroll")  # fmt: skip
+    build_generation(
+        store.store,
+        "pump-3",
+        bundle_hash=BUNDLE,
+        spec=spec,
+        settings=CalibrationSettings(10.0),
+        gate_dbfs=None,
+        reason="enroll",
+    )
     run(store.store, "UPDATE generations SET scorer = NULL, bands = NULL")
     found = active_generation(store.connection, "pump-3")
     assert found is not None

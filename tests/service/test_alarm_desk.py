@@ -28,10 +28,24 @@ STATUS, ALERT = "edge-monitor/v1/plant/edge/status", "edge-monitor/v1/plant/edge
 def alarm(number: int) -> AlarmEvent:
     """Return the start of an alarm."""
     return AlarmEvent(
-        machine="pump", alarm_id=f"alarm-{number}", seq=0, kind=EventKind.START, at_s=0.0, at_ms=number, since_ms=0,
-        score=2.0, peak_score=2.0, peak_ratio=2.0, threshold=1.0, generation=1, level_dbfs=-30.0,
-        neighbours=(), window_start_s=0.0, window_end_s=10.0, reason="a test",
-    )  # fmt: skip
+        machine="pump",
+        alarm_id=f"alarm-{number}",
+        seq=0,
+        kind=EventKind.START,
+        at_s=0.0,
+        at_ms=number,
+        since_ms=0,
+        score=2.0,
+        peak_score=2.0,
+        peak_ratio=2.0,
+        threshold=1.0,
+        generation=1,
+        level_dbfs=-30.0,
+        neighbours=(),
+        window_start_s=0.0,
+        window_end_s=10.0,
+        reason="a test",
+    )
 
 
 def test_an_alarm_that_cannot_be_stored_is_counted_and_published(enrolled: Make, tmp_path: Path) -> None:

@@ -112,8 +112,12 @@ def test_a_topic_that_an_access_list_denies_is_named(
 ) -> None:
     """Also with MQTT 3.1.1, where the broker acknowledges what it throws away."""
     acl = tmp_path / "acl"
-    acl.write_text("".join(f"topic readwrite edge-monitor/v1/plant/edge/{each}\n"
-                           for each in ("status/#", "pump/state/#", "pump/score/#", "pump/explanation/#")))  # fmt: skip
+    acl.write_text(
+        "".join(
+            f"topic readwrite edge-monitor/v1/plant/edge/{each}\n"
+            for each in ("status/#", "pump/state/#", "pump/score/#", "pump/explanation/#")
+        )
+    )
     acl.chmod(0o700)
     with Broker(tmp_path, f"acl_file {acl}") as broker:
         product = enrolled(mqtt_port=broker.port, mqtt=f'protocol = "{protocol}"\n')

@@ -138,9 +138,12 @@ def test_a_kill_while_captions_are_decoded_loses_no_explanation(tmp_path: Path) 
     port = silent_port()
     with LlmServer(says(GOOD)) as llm:
         product = Product(
-            tmp_path, GOES_ON.replace('"rattle"', '"no-flow"'), mqtt_port=port, bundle="talking",
+            tmp_path,
+            GOES_ON.replace('"rattle"', '"no-flow"'),
+            mqtt_port=port,
+            bundle="talking",
             extra=explain(tmp_path, llm.base_url, method="combination", requests_per_alarm=1),
-        )  # fmt: skip
+        )
         assert product.command("enroll", str(tmp_path / "healthy")).returncode == 0
         run_between(product, f"{FINISHED} AND seq = 0", "SELECT 1 FROM captions", 1)
         assert product.intact()
@@ -212,9 +215,7 @@ def test_what_waited_too_long_expires(enrolled: Make, tmp_path: Path) -> None:
 def test_the_day_s_budget_is_kept(enrolled: Make, tmp_path: Path) -> None:
     """With no request left today the job waits and the LLM is not asked; tomorrow it is."""
     with Broker(tmp_path) as broker, Subscriber(broker.port) as scada, LlmServer(says(GOOD)) as llm:
-        product = enrolled(
-            FAILING, mqtt_port=broker.port, extra=explain(tmp_path, llm.base_url, requests_per_day=1)
-        )  # fmt: skip
+        product = enrolled(FAILING, mqtt_port=broker.port, extra=explain(tmp_path, llm.base_url, requests_per_day=1))
         with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
             connection.execute("INSERT INTO llm_days VALUES (strftime('%Y-%m-%d', 'now'), 1)")
         assert product.command("run").returncode == 0
@@ -231,7 +232,7 @@ def test_jobs_of_a_machine_that_is_gone_end(enrolled: Make, tmp_path: Path) -> N
     with Broker(tmp_path) as broker, Subscriber(broker.port), LlmServer(says(GOOD)) as llm:
         product = enrolled(
             FAILING, mqtt_port=broker.port, extra=explain(tmp_path, f"http://127.0.0.1:{silent_port()}/v1")
-        )  # fmt: skip
+        )
         assert product.command("run").returncode == 0
         with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
             connection.execute("UPDATE alarms SET machine = 'fan', ended_ms = started_ms")
@@ -247,9 +248,7 @@ def test_jobs_of_a_machine_that_is_gone_end(enrolled: Make, tmp_path: Path) -> N
 def test_a_stalling_llm_does_not_delay_the_stop(enrolled: Make, tmp_path: Path) -> None:
     """SIGTERM while the LLM says nothing ends the node within 5 s with code 0; the job waits for the next run."""
     with Broker(tmp_path) as broker, Subscriber(broker.port) as scada, LlmServer(stalls(LIVE_S)) as llm:
-        product = enrolled(
-            GOES_ON, mqtt_port=broker.port, extra=explain(tmp_path, llm.base_url, timeout_s=60.0)
-        )  # fmt: skip
+        product = enrolled(GOES_ON, mqtt_port=broker.port, extra=explain(tmp_path, llm.base_url, timeout_s=60.0))
         with product.daemon() as daemon:
             wait_until(lambda: llm.requests, LIVE_S, "a request")
             assert daemon.stop() == 0

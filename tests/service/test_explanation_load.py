@@ -44,10 +44,24 @@ def alarm(at_ms: int) -> AlarmEvent:
     """Return the start of an alarm that is over, so that there may be many."""
     neighbours = tuple(Neighbour(number, 1.0, "healthy.wav", 0.0) for number in (1, 2, 3, 4))
     return AlarmEvent(
-        machine="pump", alarm_id=str(uuid.uuid4()), seq=0, kind=EventKind.START, at_s=0.0, at_ms=at_ms, since_ms=at_ms,
-        score=2.0, peak_score=2.0, peak_ratio=2.0, threshold=1.0, generation=1, level_dbfs=-30.0,
-        neighbours=neighbours, window_start_s=0.0, window_end_s=10.0, reason="a test",
-    )  # fmt: skip
+        machine="pump",
+        alarm_id=str(uuid.uuid4()),
+        seq=0,
+        kind=EventKind.START,
+        at_s=0.0,
+        at_ms=at_ms,
+        since_ms=at_ms,
+        score=2.0,
+        peak_score=2.0,
+        peak_ratio=2.0,
+        threshold=1.0,
+        generation=1,
+        level_dbfs=-30.0,
+        neighbours=neighbours,
+        window_start_s=0.0,
+        window_end_s=10.0,
+        reason="a test",
+    )
 
 
 def store(connection: sqlite3.Connection, event: AlarmEvent, methods: tuple[str, ...] = ("measured",)) -> None:

@@ -28,9 +28,18 @@ if TYPE_CHECKING:
     Seen = dict[str, Any]
 
 VOLATILE = {  # ids and times
-    "at", "at_ms", "since", "since_ms", "valid_until_ms", "started_ms", "uptime_s", "alerts_oldest_s", "clock_synced",
-    "alarm_id", "evidence",
-}  # fmt: skip
+    "at",
+    "at_ms",
+    "since",
+    "since_ms",
+    "valid_until_ms",
+    "started_ms",
+    "uptime_s",
+    "alerts_oldest_s",
+    "clock_synced",
+    "alarm_id",
+    "evidence",
+}
 MOMENTARY = {"score", "ratio", "text"}  # of a state, when it leaves: on a busy box a window later
 RAW = "This sound is \x1b[31mrough\u202e and\x00 loud.\r\n"
 SPENT = "no answer to 3 requests, which is the limit for one alarm; last: the LLM's server "
@@ -116,8 +125,10 @@ def test_whatever_the_llm_does_the_plant_sees_the_same_alarm(
     [alert] = unexplained["alerts"]
     assert alert["event"] == "start"
     assert [(each["state"], each["alarm"]) for each in unexplained["states"]] == [
-        ("starting", 0), ("normal", 0), ("alarm", 1),
-    ]  # fmt: skip
+        ("starting", 0),
+        ("normal", 0),
+        ("alarm", 1),
+    ]
     assert latency_s(scada) < 2.0
     assert (measured["seq"], measured["method"], measured["status"]) == (0, "measured", "ok")
     assert (worded["seq"], worded["method"]) == (1, "measured-worded")
@@ -187,7 +198,7 @@ def test_a_talking_bundle_has_its_captions_worded(tmp_path: Path) -> None:
     with Broker(tmp_path) as broker, Subscriber(broker.port) as scada, LlmServer(says(GOOD)) as llm:
         product = Product(
             tmp_path, FAILING, mqtt_port=broker.port, bundle="talking", extra=explain(tmp_path, llm.base_url)
-        )  # fmt: skip
+        )
         assert product.command("enroll", str(tmp_path / "healthy")).returncode == 0
         product.source = FAILING.replace('"rattle"', '"no-flow"')
         assert product.command("run").returncode == 0

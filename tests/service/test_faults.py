@@ -41,9 +41,11 @@ def test_a_window_that_fails_costs_itself(tmp_path: Path) -> None:
     for number, offset in enumerate((0.1, 0.1, 0.1, 0.1, -0.1, 0.1)):
         soundfile.write(tmp_path / f"clips/{number}.wav", noise[number] + offset, 8000)
     product = Product(
-        tmp_path, f'{{ kind = "recording", path = "{tmp_path / "clips"}", pace = "max" }}',
-        extra='[machine.running]\ngate = "off"', bundle="foreign",
-    )  # fmt: skip
+        tmp_path,
+        f'{{ kind = "recording", path = "{tmp_path / "clips"}", pace = "max" }}',
+        extra='[machine.running]\ngate = "off"',
+        bundle="foreign",
+    )
     assert product.command("enroll", *(str(tmp_path / f"clips/{number}.wav") for number in range(3))).returncode == 0
     with product.daemon() as daemon:
         assert daemon.process.wait(30) == 0

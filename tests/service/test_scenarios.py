@@ -56,9 +56,13 @@ def hear(known: Node, folder: Path, samples: Samples) -> list[Heard]:
     source = RecordingSource(kind="recording", path=path, pace="max")
     settings = MachineSettings(name="machine", source=source)
     pipeline = MachinePipeline(
-        settings, Encoder(known.bundle), hop_s=1.0, learnt=load_learnt(known, "machine"), restored=Restored(),
+        settings,
+        Encoder(known.bundle),
+        hop_s=1.0,
+        learnt=load_learnt(known, "machine"),
+        restored=Restored(),
         new_id=lambda: "alarm",
-    )  # fmt: skip
+    )
     return [heard for block in Recording("machine", source).items() for heard in pipeline.process(block, lambda: 0)]
 
 
@@ -154,9 +158,13 @@ def test_an_enrolment_hears_a_changed_gain_as_the_new_normal(pump_node: Node) ->
     """Learning at a gain turned down by 20 dB takes every window, though the old gate calls them standstill."""
     settings = MachineSettings(name="machine", source=RecordingSource(kind="recording", path=Path("-"), pace="max"))
     pipeline = MachinePipeline(
-        settings, Encoder(pump_node.bundle), hop_s=10.0, learnt=load_learnt(pump_node, "machine"), restored=Restored(),
+        settings,
+        Encoder(pump_node.bundle),
+        hop_s=10.0,
+        learnt=load_learnt(pump_node, "machine"),
+        restored=Restored(),
         new_id=str,
-    )  # fmt: skip
+    )
     pipeline.learning = True
     quiet = 0.1 * pump(40, take=3)
     heard = list(pipeline.process(AudioBlock("machine", quiet, 16_000, 0.0), lambda: 0))

@@ -56,8 +56,15 @@ def test_no_secret_is_in_the_bundle_and_a_helper_finds_what_counts(
     assert done.returncode == 0, done.stderr
     assert oct(file.stat().st_mode & 0o777) == "0o600"
     found = contents(file)
-    assert set(found) == {"about.json", "config.json", "doctor.json", "log.txt", "status.json", "database.json",
-                          "files.json"}  # fmt: skip
+    assert set(found) == {
+        "about.json",
+        "config.json",
+        "doctor.json",
+        "log.txt",
+        "status.json",
+        "database.json",
+        "files.json",
+    }
     for name, text in found.items():
         for canary in CANARIES:
             assert canary not in text, name

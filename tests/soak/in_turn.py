@@ -52,10 +52,8 @@ class Report:
         """Return how long the commits took that were under way during an operation, seconds."""
         began_s, ended_s = self.spans[name]
         return [
-            each.took_s
-            for each in self.stored
-            if each.decided_s < ended_s and each.decided_s + each.took_s > began_s
-        ]  # fmt: skip
+            each.took_s for each in self.stored if each.decided_s < ended_s and each.decided_s + each.took_s > began_s
+        ]
 
     def __str__(self) -> str:
         """Return the figures as a Markdown table."""

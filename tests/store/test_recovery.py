@@ -44,11 +44,16 @@ def test_ids_of_the_outbox_never_come_again_after_a_rebuild(stored: Path) -> Non
     spoil(stored, 0, 100)
     recovery.rebuild(stored)
     with closing(database.connect(stored)) as connection:
-        row = connection.execute("INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms)"
-                                 " VALUES ('t', x'00', 'b', 0, 0) RETURNING id").fetchone()  # fmt: skip
+        row = connection.execute(
+            "INSERT INTO outbox (topic, payload, alarm_id, seq, created_ms) VALUES ('t', x'00', 'b', 0, 0) RETURNING id"
+        ).fetchone()
     assert row["id"] == 51
     assert rows(stored, "SELECT name, value FROM counters WHERE name LIKE 'outbox!_%' ESCAPE '!' ORDER BY name") == [
-        ("outbox_bytes", 80_000), ("outbox_due", 40), ("outbox_due_explanations", 0), ("outbox_held", 0)]  # fmt: skip
+        ("outbox_bytes", 80_000),
+        ("outbox_due", 40),
+        ("outbox_due_explanations", 0),
+        ("outbox_held", 0),
+    ]
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -86,8 +91,9 @@ def test_normals_outlive_the_name_of_their_recording(stored: Path) -> None:
     assert {table: content(stored, table) for table in before} == before
     assert "recordings" in tally.incomplete
     assert {row[0] for row in rows(stored, "SELECT name FROM recordings WHERE id < 3")} == {
-        "recording 1, name lost", "recording 2, name lost",
-    }  # fmt: skip
+        "recording 1, name lost",
+        "recording 2, name lost",
+    }
 
 
 def test_rows_behind_an_unreadable_page_are_saved(stored: Path) -> None:

@@ -39,8 +39,12 @@ class Debian:
         clean = ("env", "-i", *(f"{key}={value}" for key, value in _ENVIRONMENT.items()))
         return subprocess.run(
             [*self.enter, *clean, *become, *command],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_LONGEST_S,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST_S,
+        )
 
     def do(self, *command: str, user: str = "root") -> str:
         """Run a command that must succeed, and return what it printed."""

@@ -20,9 +20,14 @@ def install(image: Path, *arguments: str, python: str = "python3") -> subprocess
     """Run the installer here, as a hardened root would, on an image."""
     return subprocess.run(
         [REPOSITORY / "deploy/install.sh", "--root", str(image), *arguments],
-        env={**os.environ, "PYTHON": python}, umask=0o077,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=200,
-    )  # fmt: skip
+        env={**os.environ, "PYTHON": python},
+        umask=0o077,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
 
 
 def files(image: Path) -> set[str]:

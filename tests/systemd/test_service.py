@@ -38,8 +38,12 @@ FAULT = ', fault = "bearing", fault_at_s = 0'
 BASE = "edge-monitor/v1/plant/edge"
 HEALTHY_S = 60.0  # until a service that was ended runs again: systemd's 5 s, a start, and a window
 ACCOUNTS = {  # what systemd-sysusers leaves beside the accounts that it makes
-    "etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-",
-}  # fmt: skip
+    "etc/.pwd.lock",
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+}
 INSTALL = ("/release/deploy/install.sh", "--wheels", "/wheels")
 PURGE = ("/release/deploy/install.sh", "--uninstall", "--purge")
 
@@ -108,8 +112,10 @@ def test_it_is_installed(debian: Debian) -> None:
     assert debian.run("systemctl", "is-active", "edge-monitor").stdout == "inactive\n"
     folder = debian.root / "etc/edge-monitor"
     assert [path.stat().st_mode & 0o777 for path in (folder, folder / "edge-monitor.toml", folder / "credentials")] == [
-        0o750, 0o640, 0o700,
-    ]  # fmt: skip
+        0o750,
+        0o640,
+        0o700,
+    ]
     assert [str(path) for path in (debian.root / "opt").rglob("*") if not path.lstat().st_mode & 0o004] == []
 
 

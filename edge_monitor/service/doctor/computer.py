@@ -55,8 +55,12 @@ def judge_memory(free_mb: int) -> Finding:
     """Return whether so much free memory, MB, is enough."""
     if free_mb >= _LOW_MB:
         return Finding("memory", "ok", f"{free_mb} MB available")
-    return Finding("memory", "fail" if free_mb < _LEAST_MB else "warn", f"only {free_mb} MB available",
-                   "end other programs, or use a box with more")  # fmt: skip
+    return Finding(
+        "memory",
+        "fail" if free_mb < _LEAST_MB else "warn",
+        f"only {free_mb} MB available",
+        "end other programs, or use a box with more",
+    )
 
 
 def look_at_unit() -> Iterator[Finding]:
@@ -82,10 +86,15 @@ def judge_unit(properties: Mapping[str, str]) -> Finding:
     if active not in {"active", "reloading"}:
         return Finding("unit", "warn", f"{UNIT} is {active}", "`systemctl start edge-monitor`")
     if not properties.get("UnitFileState", "").startswith("enabled"):
-        return Finding("unit", "warn", f"{UNIT} runs, but does not start with the box",
-                       "`systemctl enable edge-monitor`")  # fmt: skip
+        return Finding(
+            "unit", "warn", f"{UNIT} runs, but does not start with the box", "`systemctl enable edge-monitor`"
+        )
     restarts = properties.get("NRestarts", "0")
     if restarts != "0":
-        return Finding("unit", "warn", f"{UNIT} runs, after {restarts} restarts",
-                       "`journalctl -u edge-monitor -p warning` says why")  # fmt: skip
+        return Finding(
+            "unit",
+            "warn",
+            f"{UNIT} runs, after {restarts} restarts",
+            "`journalctl -u edge-monitor -p warning` says why",
+        )
     return Finding("unit", "ok", f"{UNIT} runs and starts with the box")

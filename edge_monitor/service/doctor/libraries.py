@@ -49,8 +49,12 @@ def judge_trial(library: str, code: int, said: str) -> Finding:
     if code == -signal.SIGILL:
         hint = _REBUILD if library == "hnswlib" else f"install a build of {library} for {platform.machine()}"
         return Finding("libraries", "fail", f"{library} was built for another processor (illegal instruction)", hint)
-    return Finding("libraries", "fail", f"{library} cannot be used: {said or f'exit code {code}'}",
-                   "install edge-monitor anew in its environment")  # fmt: skip
+    return Finding(
+        "libraries",
+        "fail",
+        f"{library} cannot be used: {said or f'exit code {code}'}",
+        "install edge-monitor anew in its environment",
+    )
 
 
 def processor() -> str:

@@ -131,19 +131,34 @@ def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | N
                 generation = active_generation(connection, name)
                 in_use = len(Normals(connection, name).ids())
     if generation is None:
-        yield Finding("normals", "fail", f"not enrolled: {counted(in_use, 'normal')}, no generation",
-                      "`edge-monitor enroll` while it is healthy", name)  # fmt: skip
+        yield Finding(
+            "normals",
+            "fail",
+            f"not enrolled: {counted(in_use, 'normal')}, no generation",
+            "`edge-monitor enroll` while it is healthy",
+            name,
+        )
         return
     if bundle_hash not in (None, generation.bundle_hash):
-        yield Finding("normals", "fail", f"generation {generation.number} was made by another bundle",
-                      "set model.bundle back, or enrol anew", name)  # fmt: skip
+        yield Finding(
+            "normals",
+            "fail",
+            f"generation {generation.number} was made by another bundle",
+            "set model.bundle back, or enrol anew",
+            name,
+        )
         return
     calibration, alarm = generation.calibration, machine.alarm
     told = f"generation {generation.number}, {len(generation.members)} normals, threshold {generation.threshold:.4g}"
     if alarm.threshold_generation not in (None, generation.number):
-        yield Finding("normals", "warn", f"the configured threshold is for generation {alarm.threshold_generation},"
-                      f" not {generation.number}: the calibrated one is used",
-                      'set machine.alarm.threshold anew, or back to "calibrated"', name)  # fmt: skip
+        yield Finding(
+            "normals",
+            "warn",
+            f"the configured threshold is for generation {alarm.threshold_generation},"
+            f" not {generation.number}: the calibrated one is used",
+            'set machine.alarm.threshold anew, or back to "calibrated"',
+            name,
+        )
     if caution := calibration.caution(name):
         yield Finding(
             "normals", "warn", f"{told}. {caution}", "enrol more healthy sound, or take out what was not", name

@@ -45,8 +45,12 @@ def look_at_broker(settings: Settings) -> Iterator[Finding]:
         probes = _ask_again(mqtt, client_id, probes)
     yield from _judge_topics(probes, probed, topics.base, mqtt.protocol)
     for topic, words in probes.unheard.items():
-        yield Finding("topics", "fail", f"{topic}: the broker does not let this node listen: {words}",
-                      f"allow this user to read {topic}")  # fmt: skip
+        yield Finding(
+            "topics",
+            "fail",
+            f"{topic}: the broker does not let this node listen: {words}",
+            f"allow this user to read {topic}",
+        )
 
 
 def _needed(topics: Topics, settings: Settings) -> Iterator[str]:
@@ -72,14 +76,22 @@ def _ask_again(mqtt: MqttSettings, client_id: str, before: Probes) -> Probes:
 def _judge_topics(probes: Probes, probed: dict[str, str], base: str, protocol: str) -> Iterator[Finding]:
     allow = f"allow this user to write {base}/#"
     for probe, words in sorted(probes.refused.items()):
-        yield Finding("topics", "fail", f"{probed[probe]}: the broker refuses it: {words}",
-                      f"{allow} (the probe was sent to {probe})")  # fmt: skip
+        yield Finding(
+            "topics",
+            "fail",
+            f"{probed[probe]}: the broker refuses it: {words}",
+            f"{allow} (the probe was sent to {probe})",
+        )
     for probe in sorted(probes.silent):
         if protocol == "5":
             yield Finding("topics", "fail", f"{probed[probe]}: not acknowledged", "is the broker overloaded?")
         else:
-            yield Finding("topics", "fail", f"{probed[probe]}: a probe beside it never came back",
-                          f"{allow}, and to read {probe}: MQTT 3.1.1 does not say what is denied")  # fmt: skip
+            yield Finding(
+                "topics",
+                "fail",
+                f"{probed[probe]}: a probe beside it never came back",
+                f"{allow}, and to read {probe}: MQTT 3.1.1 does not say what is denied",
+            )
     if len(probes.arrived) == len(probed):
         yield Finding("topics", "ok", f"{base}: all {len(probed)} topics can be written")
 
@@ -95,11 +107,19 @@ def look_at_llm(settings: Settings) -> Iterator[Finding]:
         return
     page = look_up_models(explain)
     if page.models and explain.model not in page.models:
-        yield Finding("llm", "warn", f"{page.host} answers, but does not list the model {explain.model}",
-                      f"explain.model; it lists {', '.join(page.models[:5])}")  # fmt: skip
+        yield Finding(
+            "llm",
+            "warn",
+            f"{page.host} answers, but does not list the model {explain.model}",
+            f"explain.model; it lists {', '.join(page.models[:5])}",
+        )
     elif page.models is None:
-        yield Finding("llm", "warn", f"{page.host} answers, but lists no models: the key could not be tried",
-                      "`edge-monitor explain` tries it in full")  # fmt: skip
+        yield Finding(
+            "llm",
+            "warn",
+            f"{page.host} answers, but lists no models: the key could not be tried",
+            "`edge-monitor explain` tries it in full",
+        )
     else:
         yield Finding(
             "llm", "ok", f"{page.host} answers, and takes the key" if page.with_key else f"{page.host} answers"
@@ -117,5 +137,9 @@ def find_credentials() -> bool:
 
 
 def _only_for_the_service(check: str, what: str) -> Finding:
-    return Finding(check, "skip", f"the {what} is a systemd credential, which is not at hand here",
-                   "run doctor as root while the service runs")  # fmt: skip
+    return Finding(
+        check,
+        "skip",
+        f"the {what} is a systemd credential, which is not at hand here",
+        "run doctor as root while the service runs",
+    )

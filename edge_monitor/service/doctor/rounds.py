@@ -62,11 +62,13 @@ def _examine_node(settings: Settings, config_path: Path, *, broken: bool) -> Ite
             bundle = item
     open_to_us = state_dir.path.is_dir() and may_enter(state_dir)
     if not state_dir.path.is_dir():
-        yield Finding("state", "warn", f"{state_dir.path}: there is none yet",
-                      "`edge-monitor enroll` or `run` makes it")  # fmt: skip
+        yield Finding(
+            "state", "warn", f"{state_dir.path}: there is none yet", "`edge-monitor enroll` or `run` makes it"
+        )
     elif not open_to_us:
-        yield Finding("state", "skip", f"{state_dir.path}: this user may not look into it",
-                      "run doctor as its owner or as root")  # fmt: skip
+        yield Finding(
+            "state", "skip", f"{state_dir.path}: this user may not look into it", "run doctor as its owner or as root"
+        )
     else:
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("disk", partial(look_at_disk, settings, state_dir)),

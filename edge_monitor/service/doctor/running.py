@@ -34,8 +34,11 @@ def ask_daemon(socket: Path, verb: str, arguments: dict[str, Any]) -> Generator[
         yield from control.ask(connection, verb, arguments)
     except ControlError as error:
         if isinstance(error.__cause__, TimeoutError):
-            raise ControlError(f"the daemon does not answer within {_PATIENCE_S:.0f} s", where=str(socket),
-                               hint="restart it; its log says more") from error  # fmt: skip
+            raise ControlError(
+                f"the daemon does not answer within {_PATIENCE_S:.0f} s",
+                where=str(socket),
+                hint="restart it; its log says more",
+            ) from error
         raise
 
 
@@ -48,12 +51,20 @@ def judge_status(status: Mapping[str, Any], *, window_s: float) -> Iterator[Find
     lost = [(status.get(key, 0), what) for key, what in (("dropped_frames", "frame"), ("dropped_windows", "window"))]
     if any(count for count, _ in lost):
         told = " and ".join(counted(count, what) for count, what in lost if count)
-        yield Finding("daemon", "warn", f"lost {told} of sound since its start",
-                      "is the processor busy? A longer model.hop_s takes less of it")  # fmt: skip
+        yield Finding(
+            "daemon",
+            "warn",
+            f"lost {told} of sound since its start",
+            "is the processor busy? A longer model.hop_s takes less of it",
+        )
     mqtt = status.get("mqtt")
     if mqtt is not None and not mqtt["connected"]:
-        yield Finding("daemon", "fail", f"is not connected to the broker: {mqtt['last_error']}; {mqtt['queued']} wait",
-                      "see the findings on the broker")  # fmt: skip
+        yield Finding(
+            "daemon",
+            "fail",
+            f"is not connected to the broker: {mqtt['last_error']}; {mqtt['queued']} wait",
+            "see the findings on the broker",
+        )
     for machine in status["machines"]:
         yield _judge_machine(machine, window_s)
 
@@ -65,8 +76,13 @@ def _judge_machine(machine: Mapping[str, Any], window_s: float) -> Finding:
         about = "disk and database" if state == "storage-fault" else "its sound"
         return Finding("scoring", "fail", told, f"see the findings on {about}", name)
     if state in _WAITING:
-        return Finding("scoring", "ok" if state == "not-running" else "warn", told,
-                       None if state == "not-running" else "nothing is scored until that ends", name)  # fmt: skip
+        return Finding(
+            "scoring",
+            "ok" if state == "not-running" else "warn",
+            told,
+            None if state == "not-running" else "nothing is scored until that ends",
+            name,
+        )
     if ago_s > window_s + _ALERT_PATIENCE_S:
         text = f"{state}, but the last window was judged {ago_s:.0f} s ago"
         return Finding(

@@ -92,16 +92,25 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
         except sqlite3.DatabaseError as error:
             wrong = str(error)
         if wrong:
-            yield Finding("database", "fail", f"{path}: damaged: {wrong}",
-                          "restart the daemon: it saves what can be read")  # fmt: skip
+            yield Finding(
+                "database", "fail", f"{path}: damaged: {wrong}", "restart the daemon: it saves what can be read"
+            )
             return
         if database.is_empty(connection):
-            yield Finding("database", "warn", f"{path}: empty, it has no tables yet",
-                          "the daemon makes them; `edge-monitor restore` brings back what was enrolled")  # fmt: skip
+            yield Finding(
+                "database",
+                "warn",
+                f"{path}: empty, it has no tables yet",
+                "the daemon makes them; `edge-monitor restore` brings back what was enrolled",
+            )
             return
         if version < database.SCHEMA_VERSION:
-            yield Finding("database", "warn", f"{path}: schema {version}, to be {database.SCHEMA_VERSION}",
-                          "the daemon brings it up to date when it starts")  # fmt: skip
+            yield Finding(
+                "database",
+                "warn",
+                f"{path}: schema {version}, to be {database.SCHEMA_VERSION}",
+                "the daemon brings it up to date when it starts",
+            )
             return
         counters = dict(connection.execute("SELECT name, value FROM counters WHERE value > 0").fetchall())
         lost = {name: value for name, value in counters.items() if name not in _NO_LOSS}
@@ -109,13 +118,21 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
         count, reason = parked.fetchone()
     size_mb = path.stat().st_size / 1e6
     if wrong is None:
-        yield Finding("database", "warn", f"{path}: not checked within {recovery.LIMIT_S:g} s, {size_mb:.1f} MB",
-                      "a busy or slow disk, or a large database: try again when the box is idle")  # fmt: skip
+        yield Finding(
+            "database",
+            "warn",
+            f"{path}: not checked within {recovery.LIMIT_S:g} s, {size_mb:.1f} MB",
+            "a busy or slow disk, or a large database: try again when the box is idle",
+        )
     else:
         yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")
     if count:
-        yield Finding("database", "warn", f"{counted(count, 'message')} parked, which the broker refused: {reason}",
-                      "see the findings on topics")  # fmt: skip
+        yield Finding(
+            "database",
+            "warn",
+            f"{counted(count, 'message')} parked, which the broker refused: {reason}",
+            "see the findings on topics",
+        )
     if lost:
         told = ", ".join(f"{name} {value}" for name, value in sorted(lost.items()))
         yield Finding("database", "warn", f"lost since the beginning: {told}", "docs/reliability.md says what counts")
@@ -127,12 +144,20 @@ def look_at_permissions(settings: Settings, state_dir: StateDir, config_path: Pa
     if wrong:
         yield Finding("permissions", "fail", f"others can read {_named(wrong)}", f"chmod 710 {state_dir.path}")
     if foreign:
-        yield Finding("permissions", "fail", f"not its owner's: {_named(foreign)}",
-                      f"chown -R --reference={state_dir.path} {state_dir.path} {state_dir.runtime}")  # fmt: skip
+        yield Finding(
+            "permissions",
+            "fail",
+            f"not its owner's: {_named(foreign)}",
+            f"chown -R --reference={state_dir.path} {state_dir.path} {state_dir.runtime}",
+        )
     readable = [str(path) for path in _secrets(settings, config_path) if _others_can_read(path)]
     if readable:
-        yield Finding("permissions", "fail", f"everybody can read a secret in {_named(readable)}",
-                      "chmod o-rwx, and change the secret")  # fmt: skip
+        yield Finding(
+            "permissions",
+            "fail",
+            f"everybody can read a secret in {_named(readable)}",
+            "chmod o-rwx, and change the secret",
+        )
     if not (wrong or foreign or readable):
         yield Finding("permissions", "ok", "state and secrets are closed to others")
 

@@ -132,8 +132,11 @@ def _wanted(node: Node, method: str | None, *, dry_run: bool) -> _Wanted:
     worded = node.briefing.method if method in {None, "auto"} else str(method)
     node.briefing.require(worded)
     if not configured and not dry_run:
-        raise ExplainError("no LLM is configured", where="explain.llm",
-                           hint="docs/explanations.md says how; --dry-run prints the prompt")  # fmt: skip
+        raise ExplainError(
+            "no LLM is configured",
+            where="explain.llm",
+            hint="docs/explanations.md says how; --dry-run prints the prompt",
+        )
     if method is None and not dry_run:
         return _Wanted(worded, **_abilities(node.bundle.manifest.abilities))
     return _Wanted(worded, measured=worded == "measured-worded", **_abilities(NEEDS[worded]))
@@ -235,9 +238,13 @@ def _ask(node: Node, prompt: str, alarm_id: str | None) -> Worded:
 
 def _debit(connection: sqlite3.Connection, limits: ExplainSettings, alarm_id: str | None, day: str) -> None:
     if alarm_id is not None and jobs.requests_for(connection, alarm_id) >= limits.requests_per_alarm:
-        raise BudgetSpentError(f"the alarm's {limits.requests_per_alarm} requests to the LLM are spent",
-                               hint="explain.requests_per_alarm sets how many there are")  # fmt: skip
+        raise BudgetSpentError(
+            f"the alarm's {limits.requests_per_alarm} requests to the LLM are spent",
+            hint="explain.requests_per_alarm sets how many there are",
+        )
     if jobs.requests_on(connection, day) >= limits.requests_per_day:
-        raise BudgetSpentError(f"the day's {limits.requests_per_day} requests to the LLM are spent",
-                               hint="explain.requests_per_day sets how many there are")  # fmt: skip
+        raise BudgetSpentError(
+            f"the day's {limits.requests_per_day} requests to the LLM are spent",
+            hint="explain.requests_per_day sets how many there are",
+        )
     jobs.debit_by_hand(connection, alarm_id, day)

@@ -222,8 +222,10 @@ def _change(node: Node, machine: str, recordings: list[str], *, dry_run: bool, r
         unfinished = not ids and not in_force(store, named)
         left = len(store.ids()) + (len(ids) if restoring else -len(ids))
         if left <= K:
-            raise NormalsError(f"would leave {counted(left, 'normal')}, at least {K + 1} are needed;"
-                               " nothing was changed", where=machine)  # fmt: skip
+            raise NormalsError(
+                f"would leave {counted(left, 'normal')}, at least {K + 1} are needed; nothing was changed",
+                where=machine,
+            )
     answer: dict[str, Any] = {
         "recordings": [each.name for each in found],
         "normals": len(ids),

@@ -82,8 +82,11 @@ def _hear(node: Node, machine: str, recordings: list[Recording], heard: list[New
     """Encode the kept sound of every recording in use into `heard`; yield progress."""
     kept = KeptAudio.of(node, machine)
     if not any(kept.has(recording.sha256) for recording in recordings):
-        raise NormalsError("no sound was kept to hear again", where=machine,
-                           hint="enrol recordings with `edge-monitor enroll --anew --keep-audio`")  # fmt: skip
+        raise NormalsError(
+            "no sound was kept to hear again",
+            where=machine,
+            hint="enrol recordings with `edge-monitor enroll --anew --keep-audio`",
+        )
     encoder = Encoder(node.bundle, node.settings.model.threads)
     for done, recording in enumerate(recordings, start=1):
         left_out = None
