@@ -9,7 +9,7 @@
 PYTHON ?= python3
 export PYTHON
 SOURCES = edge_monitor tests scripts $(wildcard bench)
-TORCH_TESTS = tests/export tests/service/test_msclap_bundle.py tests/evaluate/test_autoencoder.py
+TORCH_TESTS = tests/export tests/runtime/test_msclap_bundle.py tests/evaluate/test_autoencoder.py
 
 .PHONY: demo test test-export test-systemd soak lint format bench docs clean
 

@@ -17,11 +17,11 @@ import numpy as np
 from bench.pairs import Ratio
 from bench.part import need
 from bench.rows import Row, markdown
-from tests.service.sounds import pump, write_clips
 from tests.soak import operations
 from tests.soak.alarming import Disk, alarming, commits, make_state, told_from_memory, watched, write_turns
 from tests.soak.in_turn import TIDIES_S, Report, in_turn
 from tests.soak.operations import Sizes
+from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,7 +29,7 @@ from edge_monitor.capture import simulator_machine
 from edge_monitor.capture.simulator import RATE_HZ, band_power, render
 from edge_monitor.capture.simulator_faults import make_fault
 from edge_monitor.capture.simulator_machine import HealthyMachine
-from edge_monitor.config import SimulatorSource
+from edge_monitor.config.machine import SimulatorSource
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.evaluate.learnt import spec_of

@@ -14,7 +14,7 @@ import psutil
 import soundfile
 
 from edge_monitor.capture.resampling import resample
-from tests.service.sounds import pump, write_clips
+from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -23,7 +23,7 @@ from bench.node import ALERT
 from bench.pairs import in_turns
 from bench.part import need
 from bench.rows import Row, cost_row
-from edge_monitor.config import MqttSettings
+from edge_monitor.config.settings import MqttSettings
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics

@@ -17,7 +17,7 @@ from bench.node import command, configuration, enrol
 from bench.pairs import in_turns
 from bench.rows import Row, cost_row, markdown
 from tests.broker import free_port
-from tests.service.sounds import pump, write_clips
+from tests.sounds import pump, write_clips
 
 LIBRARIES = "import numpy, onnxruntime, hnswlib, paho.mqtt.client, pydantic, soundfile, soxr, structlog"
 SCORED = b"normal"

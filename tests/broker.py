@@ -14,7 +14,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge_monitor.config import TlsSettings
+from edge_monitor.config.settings import TlsSettings
 from edge_monitor.deliver.credentials import tls_context
 
 if TYPE_CHECKING:

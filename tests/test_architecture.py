@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,18 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "edge_monitor"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = ("capture", "encode", "memory", "alarm", "explain", "deliver")
-SHARED = {"records", "errors", "clock", "config", "durable", "credentials", "store"}
-OWN = {"config_file", "config_mistakes", "config_reference"}  # the configuration's own files, at the top level
+LAYERS = (
+    ("records", "errors", "clock", "durable", "counting"),
+    ("config",),
+    ("store",),
+    ("capture", "encode", "memory", "alarm", "explain", "deliver"),
+    ("pipeline",),
+    ("node",),
+    ("api",),
+    ("runtime", "doctor"),
+    ("cli",),
+)
+LEVELS = {each: level for level, layer in enumerate(LAYERS) for each in layer}
 MOST_LINES = 350
 IMPORT_NAMES = {"paho-mqtt": "paho", "pillow": "PIL", "prometheus-client": "prometheus_client"}
 TORCH_SIDE = {"torch", "msclap", "transformers"}
@@ -38,43 +48,57 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+def room(path: Path) -> str:
+    """Return the name of the folder, or of the file at the top level."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
 def named(path: Path) -> str:
     """Return a file's name for the report."""
     return str(path.relative_to(PACKAGE))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_what_rooms_share_and_itself(room: str) -> None:
-    """Values pass between rooms through `service/`, never by an import."""
-    allowed = SHARED | {room}
-    for path in (PACKAGE / room).rglob("*.py"):
-        for name in imports(path):
-            if name.startswith("edge_monitor."):
-                assert name.split(".")[1] in allowed, f"{named(path)} imports {name}"
+@pytest.mark.parametrize("path", [each for each in MODULES if room(each) in LEVELS], ids=named)
+def test_imports_go_downwards_only(path: Path) -> None:
+    """A room imports the shared ground and its own files; what stands above imports what is below it."""
+    own = room(path)
+    for name in imports(path):
+        other = name.split(".")[1] if name.startswith("edge_monitor.") else own
+        if other == own or other not in LEVELS:
+            continue
+        assert LEVELS[other] < LEVELS[own], f"{named(path)} imports {name}"
 
 
-def test_what_rooms_share_imports_no_room() -> None:
-    """Records, errors, clock, config and the store know nothing of the rooms above them."""
-    for path in (*PACKAGE.glob("*.py"), *(PACKAGE / "store").rglob("*.py")):
-        for name in imports(path):
-            if name.startswith("edge_monitor.") and path.name != "__main__.py":
-                assert name.split(".")[1] in SHARED | OWN, f"{named(path)} imports {name}"
+def test_only_the_command_that_starts_the_daemon_knows_it() -> None:
+    """Whatever else wants something of it asks through the API."""
+    for path in MODULES:
+        if room(path) != "runtime" and named(path) != "cli/run.py":
+            assert not [name for name in imports(path) if name.startswith("edge_monitor.runtime")], named(path)
 
 
-def test_the_service_does_not_know_the_commands() -> None:
-    """Commands call the service, not the other way round."""
-    for path in (PACKAGE / "service").rglob("*.py"):
-        assert not [name for name in imports(path) if name.startswith("edge_monitor.cli")], named(path)
+def test_no_circle_of_imports() -> None:
+    """No module imports itself by way of others: imports for types and inside functions count as well."""
+    modules = {".".join(("edge_monitor", *each.relative_to(PACKAGE).with_suffix("").parts)): each for each in MODULES}
+    graph = {
+        name: {found for each in imports(path) for found in (each, each.rpartition(".")[0]) if found in modules}
+        for name, path in modules.items()
+    }
+    TopologicalSorter(graph).prepare()
+
+
+def test_the_formatter_decides_the_layout() -> None:
+    """No line is kept from it."""
+    for path in MODULES:
+        assert "fmt: " + "skip" not in path.read_text("utf-8"), named(path)
 
 
 def test_the_node_does_not_know_what_measures_it() -> None:
-    """`evaluate/` may import every room, like `service/`; only commands import it, and it imports no command."""
+    """`evaluate/` may import every room; only commands import it, and it imports no command."""
     for path in MODULES:
-        room = path.relative_to(PACKAGE).parts[0]
         names = [name for name in imports(path) if name.startswith("edge_monitor.")]
-        if room == "evaluate":
+        if room(path) == "evaluate":
             assert not [name for name in names if name.startswith("edge_monitor.cli")], named(path)
-        elif room != "cli":
+        elif room(path) != "cli":
             assert not [name for name in names if name.startswith("edge_monitor.evaluate")], named(path)
 
 

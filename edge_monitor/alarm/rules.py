@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge_monitor.config import AlarmSettings
+    from edge_monitor.config.machine import AlarmSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
     from edge_monitor.capture.devices import Device
-    from edge_monitor.config import MicrophoneSource
+    from edge_monitor.config.machine import MicrophoneSource
 
 _STALL_S = 5.0  # an unplugged device may just go quiet: PortAudio has no disconnect callback
 _START_S = 10.0  # opening a device may take a while on a loaded box

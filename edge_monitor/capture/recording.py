@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge_monitor.config import RecordingSource
+    from edge_monitor.config.machine import RecordingSource
     from edge_monitor.records import Samples
 
 SUFFIXES = (".flac", ".wav")

@@ -15,7 +15,7 @@ from edge_monitor.records import AudioBlock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_monitor.config import SimulatorSource
+    from edge_monitor.config.machine import SimulatorSource
     from edge_monitor.records import Samples
 
 RATE_HZ = 16_000

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.capture.simulator_machine import Chunk
-    from edge_monitor.config import SimulatorSource
+    from edge_monitor.config.machine import SimulatorSource
     from edge_monitor.records import Samples
 
 

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_monitor.config import SimulatorSource
+    from edge_monitor.config.machine import SimulatorSource
     from edge_monitor.records import Samples
 
 CHUNK_S = 0.512  # load and speed are drawn this often and interpolated between

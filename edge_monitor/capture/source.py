@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from edge_monitor.config import MachineSettings, MicrophoneSource, RecordingSource, SimulatorSource
+from edge_monitor.config.machine import MachineSettings, MicrophoneSource, RecordingSource, SimulatorSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

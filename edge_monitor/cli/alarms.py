@@ -11,7 +11,7 @@ import click
 
 from edge_monitor.cli.answers import listed, summed_up
 from edge_monitor.cli.options import complete_machines, config_option, dry_run_option, json_option
-from edge_monitor.service.counting import counted
+from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 def listed(config_path: Path, verb: str, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON type
     """Return all items of the answer. Raises EdgeMonitorError."""
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import open_node
+    from edge_monitor.api.client import open_node
+    from edge_monitor.config.file import load_settings
 
     with open_node(load_settings(config_path)) as ask:
         return list(ask(verb, **arguments))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_monitor.cli.options import config_option, json_option
-from edge_monitor.service.counting import counted
+from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,10 @@ def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_
     Works while the daemon runs. Passwords that stand in the configuration are in FILE, too: only you can read it.
     Evidence pictures are not in it.
     """
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.api.client import open_node
+    from edge_monitor.config.file import load_settings
     from edge_monitor.errors import StorageError
-    from edge_monitor.service.backup_file import CONFIG, DATABASE, Manifest, audio_name, write_backup
-    from edge_monitor.service.client import open_node
+    from edge_monitor.node.backup_file import CONFIG, DATABASE, Manifest, audio_name, write_backup
 
     settings = load_settings(config_path)
     if file.exists() and not force:
@@ -69,7 +69,7 @@ def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_
 
 
 def _contents(answer: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    from edge_monitor.service.operations.wire import unpack_bytes
+    from edge_monitor.node.wire import unpack_bytes
 
     for item in answer:
         yield unpack_bytes(item["content"])

@@ -13,9 +13,9 @@ from edge_monitor.cli.options import config_option, dry_run_option, json_option,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_monitor.config import Settings
+    from edge_monitor.api.client import Ask
+    from edge_monitor.config.settings import Settings
     from edge_monitor.records import Vector
-    from edge_monitor.service.client import Ask
 
 
 @click.command("calibrate")
@@ -62,8 +62,8 @@ def command(
     It makes the next generation; `edge-monitor generations activate` goes back. With --labelled the threshold nearest
     to the ROC curve's corner is shown beside it, and taken with --use labelled only.
     """
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
+    from edge_monitor.api.client import last, open_node
+    from edge_monitor.config.file import load_settings
 
     if dataset is None and (use == "labelled" or wanted is not None):
         raise click.UsageError("--use labelled and --id need --labelled DATASET.")
@@ -91,8 +91,8 @@ def _labelled(
     from edge_monitor.errors import NormalsError
     from edge_monitor.evaluate.labelled import compare, find_individual, score
     from edge_monitor.evaluate.learnt import Ear
-    from edge_monitor.service.node import Node
-    from edge_monitor.service.operations.wire import pack_vector
+    from edge_monitor.node.node import Node
+    from edge_monitor.node.wire import pack_vector
 
     node = Node(settings)
     dataset, wanted, channel = source

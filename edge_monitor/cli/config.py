@@ -12,7 +12,7 @@ from edge_monitor.cli.options import config_option, json_option
 from edge_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edge_monitor.config import Settings
+    from edge_monitor.config.settings import Settings
 
 _STATE_DIR = Path("/var/lib/edge-monitor")  # the example's
 _OWN_STATE_DIR = '"state"'  # beside the configuration, for who may not write there
@@ -36,7 +36,7 @@ def init(path: Path, force: bool) -> None:
     """Write a commented example to start from; its state directory is one that this user may write."""
     from importlib.resources import files
 
-    example = files("edge_monitor").joinpath("example.toml").read_text("utf-8")
+    example = files("edge_monitor").joinpath("config/example.toml").read_text("utf-8")
     if not os.access(_STATE_DIR if _STATE_DIR.exists() else _STATE_DIR.parent, os.W_OK):
         example = example.replace(f'"{_STATE_DIR}"  ', f"{_OWN_STATE_DIR:<{len(str(_STATE_DIR)) + 4}}")
     try:
@@ -57,8 +57,8 @@ def check(config_path: Path) -> None:
 
     Every mistake comes with its line. Microphones and the broker are not tried: `edge-monitor doctor` does.
     """
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.preflight import require_named
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.node.preflight import require_named
 
     settings = load_settings(config_path)
     require_named(settings)
@@ -76,7 +76,7 @@ def _summary(settings: Settings) -> str:
 @json_option
 def show(config_path: Path, as_json: bool) -> None:
     """Show the settings in effect, defaults included and secrets masked."""
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
 
     settings = load_settings(config_path)
     if as_json:
@@ -102,7 +102,7 @@ def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     import json
 
-    from edge_monitor.config import Settings
+    from edge_monitor.config.settings import Settings
 
     click.echo(json.dumps(Settings.model_json_schema(), indent=2))
 
@@ -110,6 +110,6 @@ def schema() -> None:
 @command.command()
 def reference() -> None:
     """Print every table and key with its meaning, as Markdown."""
-    from edge_monitor.config_reference import reference as written
+    from edge_monitor.config.reference import reference as written
 
     click.echo(written(), nl=False)

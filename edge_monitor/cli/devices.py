@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from edge_monitor.cli.options import json_option
-from edge_monitor.service.counting import counted
+from edge_monitor.counting import counted
 
 
 @click.command("devices")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_monitor.cli.options import find_config, json_option
+from edge_monitor.counting import counted
 from edge_monitor.errors import ConfigError
-from edge_monitor.service.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_monitor.service.doctor.finding import Finding
+    from edge_monitor.doctor.finding import Finding
 
 
 @click.command("doctor")
@@ -44,8 +44,8 @@ def command(*, given: Path | None, as_json: bool) -> None:
 
 
 def _findings(given: Path | None) -> Iterator[Finding]:
-    from edge_monitor.service.doctor.finding import Finding
-    from edge_monitor.service.doctor.rounds import examine
+    from edge_monitor.doctor.finding import Finding
+    from edge_monitor.doctor.rounds import examine
 
     try:
         path = find_config(given)

@@ -12,10 +12,10 @@ import click
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
+    from edge_monitor.api.client import Ask
     from edge_monitor.console import Console
-    from edge_monitor.service.client import Ask
-    from edge_monitor.service.clips import Clip
-    from edge_monitor.service.node import Node
+    from edge_monitor.node.clips import Clip
+    from edge_monitor.node.node import Node
 
 _PART_BYTES = 16 * 1024 * 1024  # of a kept sound in one request
 
@@ -66,9 +66,9 @@ def command(
     adds to what was, and the daemon goes over to it by itself. Live, a window is passed over after each 30 s, so that
     the blocks are independent: ten minutes give 450 s of sound.
     """
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import last, open_node
-    from edge_monitor.service.node import Node
+    from edge_monitor.api.client import last, open_node
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.node.node import Node
 
     if bool(files) + bool(live_minutes) + re_embed != 1:
         raise click.UsageError("name recordings or folders of them, or give --live MINUTES, or --re-embed; one of them")
@@ -154,11 +154,11 @@ def _enroll_files(
 
     Return how many normals are new and how many files failed.
     """
+    from edge_monitor.api.client import last
     from edge_monitor.console import Progress
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
-    from edge_monitor.service.client import last
-    from edge_monitor.service.clips import encode_clip, sha256_of
+    from edge_monitor.node.clips import encode_clip, sha256_of
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
     added = failed = 0
@@ -187,10 +187,10 @@ def _enroll_files(
 
 def _keep(ask: Ask, machine: str, path: Path, channel: int, sha256: str) -> None:
     """Hand a recording's channel over to be kept, in parts that fit into a request."""
+    from edge_monitor.api.client import last
     from edge_monitor.capture.recording import read_clip
-    from edge_monitor.service.client import last
-    from edge_monitor.service.kept_audio import as_flac
-    from edge_monitor.service.operations.wire import pack_bytes
+    from edge_monitor.node.kept_audio import as_flac
+    from edge_monitor.node.wire import pack_bytes
 
     content = as_flac(*read_clip(path, channel))
     for offset in range(0, len(content), _PART_BYTES):
@@ -234,7 +234,7 @@ def _refuse_faulty(clip: Clip, console: Console) -> None:
 
 
 def _request(clip: Clip) -> dict[str, Any]:
-    from edge_monitor.service.operations.wire import pack_bytes, pack_vector
+    from edge_monitor.node.wire import pack_bytes, pack_vector
 
     return {
         "name": clip.path.name,

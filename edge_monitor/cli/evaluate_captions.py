@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_monitor.cli.options import json_option, optional_settings
-from edge_monitor.service.counting import counted
+from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
-    from edge_monitor.config import Settings
+    from edge_monitor.config.settings import Settings
     from edge_monitor.evaluate.opinion import Opinion, Tally
 
 
@@ -74,7 +74,7 @@ def _make(
     seed: int,
     as_json: bool,
 ) -> None:
-    from edge_monitor.config import ExplainSettings, ModelSettings
+    from edge_monitor.config.settings import ExplainSettings, ModelSettings
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.evaluate.captions import Captions

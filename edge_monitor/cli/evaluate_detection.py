@@ -75,7 +75,7 @@ def command(
     DATASET is a folder in a layout of the DCASE challenge's Task 2 or of MIMII. AUC and partial AUC of each machine id
     and on average, beside the paper's Table I. Embeddings are kept: after an interrupt the same command goes on.
     """
-    from edge_monitor.config import ModelSettings
+    from edge_monitor.config.settings import ModelSettings
     from edge_monitor.evaluate.account import Account
     from edge_monitor.evaluate.columns import choose
     from edge_monitor.evaluate.datasets import read_dataset

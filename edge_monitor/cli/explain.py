@@ -13,9 +13,9 @@ from edge_monitor.cli.options import complete_machines, config_option, json_opti
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_monitor.config import Settings
+    from edge_monitor.api.client import Ask
+    from edge_monitor.config.settings import Settings
     from edge_monitor.encode.encoder import Encoder
-    from edge_monitor.service.client import Ask
 
 METHODS = ("measured", "text-decoder", "zero-shot", "combination", "measured-worded", "auto")
 _SOUNDS = (".flac", ".wav")
@@ -40,9 +40,9 @@ def command(
     FILE: its window with the highest score is explained, by an LLM too if one is configured. Nothing is published.
     Methods: measured asks no LLM; the others have the captions, the similarities, both, or the figures put into words.
     """
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.api.client import open_node
+    from edge_monitor.config.file import load_settings
     from edge_monitor.errors import ExplainError
-    from edge_monitor.service.client import open_node
 
     if dry_run and method == "measured":
         raise click.UsageError("measured asks no LLM; leave --dry-run out")
@@ -73,9 +73,9 @@ def _explain_file(
     """Encode a file here, have each window scored, and ask for the highest one's explanation."""
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError, ExplainError
-    from edge_monitor.service.clips import encode_clip
-    from edge_monitor.service.node import Node
-    from edge_monitor.service.operations.wire import pack_vector
+    from edge_monitor.node.clips import encode_clip
+    from edge_monitor.node.node import Node
+    from edge_monitor.node.wire import pack_vector
 
     node = Node(settings)
     machine = machine or _only_machine(settings)

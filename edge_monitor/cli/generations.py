@@ -26,8 +26,8 @@ def command() -> None:
 def list_(*, config_path: Path, machine: str, as_json: bool) -> None:
     """List a machine's generations: the set of normals, the threshold and why each was built."""
     from edge_monitor.clock import rfc3339
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.node import Node
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.node.node import Node
 
     generations = listed(config_path, "generations.list", machine=machine)
     if as_json:

@@ -15,7 +15,7 @@ from edge_monitor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edge_monitor.config import ModelSettings
+    from edge_monitor.config.settings import ModelSettings
     from edge_monitor.encode.bundle import Bundle
     from edge_monitor.records import Embedding
 
@@ -75,8 +75,8 @@ def choose(bundle_name: str | None, config_path: Path | None) -> Trial:
 
     Raises ConfigError when neither is given nor found, BundleError when there is no such bundle.
     """
-    from edge_monitor.config import ModelSettings
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.config.settings import ModelSettings
     from edge_monitor.encode.bundle import find_bundle
 
     try:
@@ -102,8 +102,8 @@ def hear(
     from edge_monitor.cli.clips import find_files
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
+    from edge_monitor.node.clips import encode_clip
     from edge_monitor.records import Embedding
-    from edge_monitor.service.clips import encode_clip
 
     found = find_files(files, pattern)
     encoder = Encoder(trial.bundle, trial.model.threads)

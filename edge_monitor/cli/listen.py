@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.capture.meter import Meter
     from edge_monitor.capture.source import Source
-    from edge_monitor.config import MachineSettings
+    from edge_monitor.config.machine import MachineSettings
     from edge_monitor.records import AudioBlock, AudioLoss
 
 _READING_S = 0.5
@@ -71,12 +71,12 @@ def command(
 
 def _tap(config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] | None:
     """Return the readings of the running daemon; None when none runs."""
+    from edge_monitor.api import control
     from edge_monitor.capture.meter import Band, Meter
     from edge_monitor.cli.options import find_config
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
     from edge_monitor.records import AudioLoss
-    from edge_monitor.service import control
-    from edge_monitor.service.state_dir import StateDir
+    from edge_monitor.store.state_dir import StateDir
 
     settings = load_settings(find_config(config_path))
     connection = control.connect(StateDir.of(settings.node).control_socket)
@@ -95,7 +95,7 @@ def _tap(config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] 
 
 def _open(file: Path | None, config_path: Path | None, machine: str | None, device: str | None, channel: int) -> Source:
     from edge_monitor.capture.source import open_sources
-    from edge_monitor.config import MachineSettings, MicrophoneSource, RecordingSource
+    from edge_monitor.config.machine import MachineSettings, MicrophoneSource, RecordingSource
 
     if machine is not None:
         settings = _configured(config_path, machine)
@@ -112,7 +112,7 @@ def _open(file: Path | None, config_path: Path | None, machine: str | None, devi
 
 def _configured(config_path: Path | None, machine: str) -> MachineSettings:
     from edge_monitor.cli.options import find_config
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
     from edge_monitor.errors import ConfigError
 
     path = find_config(config_path)

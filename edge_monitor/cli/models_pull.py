@@ -154,7 +154,7 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
 def _make_state_dir(given: Path | None, out: Path | None) -> None:
     """Make the state directory that a bundle is built into, closed to others, if it is missing."""
     from edge_monitor.errors import BundleError
-    from edge_monitor.service.state_dir import make_state_dir
+    from edge_monitor.store.state_dir import make_state_dir
 
     node = node_state_dir(given)
     if out is not None or node is None:
@@ -168,7 +168,7 @@ def _make_state_dir(given: Path | None, out: Path | None) -> None:
 def node_state_dir(given: Path | None) -> Path | None:
     """Return the given state directory, the configuration's, or None when there is no configuration."""
     from edge_monitor.cli.options import find_config
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
     from edge_monitor.errors import ConfigError
 
     if given is not None:

@@ -10,7 +10,7 @@ import click
 
 from edge_monitor.cli.answers import listed, summed_up
 from edge_monitor.cli.options import config_option, dry_run_option, json_option, machine_option
-from edge_monitor.service.counting import counted
+from edge_monitor.counting import counted
 
 
 @click.group("normals")
@@ -95,7 +95,7 @@ def _change(
 def export(*, file: Path, config_path: Path, machine: str, force: bool, as_json: bool) -> None:
     """Write a machine's normals into one portable FILE, for another box with the same bundle."""
     from edge_monitor.errors import StorageError
-    from edge_monitor.service.operations.wire import unpack_bytes
+    from edge_monitor.node.wire import unpack_bytes
 
     if file.exists() and not force:
         raise StorageError("exists already", where=str(file), hint="--force overwrites it")
@@ -117,7 +117,7 @@ def export(*, file: Path, config_path: Path, machine: str, force: bool, as_json:
 @json_option
 def import_(*, file: Path, config_path: Path, machine: str, as_json: bool) -> None:
     """Take in the normals of an exported FILE and build the next generation."""
-    from edge_monitor.service.operations.wire import pack_bytes
+    from edge_monitor.node.wire import pack_bytes
 
     answer = summed_up(config_path, "normals.import", machine=machine, content=pack_bytes(file.read_bytes()))
     if as_json:

@@ -13,7 +13,7 @@ from edge_monitor.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_monitor.config import Settings
+    from edge_monitor.config.settings import Settings
 
 CONFIG_VARIABLE = "EDGE_MONITOR_CONFIG"
 CONFIG_PLACES = (Path("edge-monitor.toml"), Path("/etc/edge-monitor/edge-monitor.toml"))
@@ -42,7 +42,7 @@ def find_config(given: Path | None) -> Path:
 
 def optional_settings(given: Path | None) -> Settings | None:
     """Return the configuration that `find_config` finds; None when there is none. Raises ConfigError for mistakes."""
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
 
     try:
         path = find_config(given)
@@ -91,7 +91,7 @@ def machine_option(command: _Command) -> _Command:
 
 
 def _only_machine(context: click.Context, option: click.Parameter, given: str | None) -> str:
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
 
     if given is not None:
         return given

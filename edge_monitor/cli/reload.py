@@ -21,11 +21,11 @@ def command(*, config_path: Path, as_json: bool) -> None:
 
     Settings that are refused change nothing: the daemon goes on with those from before, and the exit code is not 0.
     """
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.api import control
+    from edge_monitor.api.client import last
+    from edge_monitor.config.file import load_settings
     from edge_monitor.errors import ControlError
-    from edge_monitor.service import control
-    from edge_monitor.service.client import last
-    from edge_monitor.service.state_dir import StateDir
+    from edge_monitor.store.state_dir import StateDir
 
     path = StateDir.of(load_settings(config_path).node).control_socket
     connection = control.connect(path)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
-from edge_monitor.service.counting import counted
+from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_monitor.config import Settings
-    from edge_monitor.service.backup_file import Backup
-    from edge_monitor.service.node import Node
-    from edge_monitor.service.restoring import Restored
+    from edge_monitor.config.settings import Settings
+    from edge_monitor.node.backup_file import Backup
+    from edge_monitor.node.node import Node
+    from edge_monitor.node.restoring import Restored
 
 
 @click.command("restore")
@@ -49,8 +49,8 @@ def command(
 
 
 def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dict[str, Any]:
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.backup_file import CONFIG, open_backup
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.node.backup_file import CONFIG, open_backup
 
     with open_backup(file) as backup:
         configuration = b"".join(backup.read(CONFIG))
@@ -65,15 +65,15 @@ def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dic
 
 def _planned(settings: Settings, backup: Backup) -> dict[str, Any]:
     """Say what would be done; a daemon may run."""
-    from edge_monitor.service.client import look_at_node
-    from edge_monitor.service.restoring import Restoring
+    from edge_monitor.api.client import look_at_node
+    from edge_monitor.node.restoring import Restoring
 
     with look_at_node(settings) as node, closing(Restoring(node, backup)) as restoring:
         return asdict(restoring.change())
 
 
 def _restored(settings: Settings, backup: Backup, *, force: bool) -> dict[str, Any]:
-    from edge_monitor.service.client import open_stopped
+    from edge_monitor.api.client import open_stopped
 
     with open_stopped(settings) as node:
         done = _restore(node, backup, force=force)
@@ -83,7 +83,7 @@ def _restored(settings: Settings, backup: Backup, *, force: bool) -> dict[str, A
 
 def _restore(node: Node, backup: Backup, *, force: bool) -> Restored:
     from edge_monitor.errors import StorageError
-    from edge_monitor.service.restoring import Restoring
+    from edge_monitor.node.restoring import Restoring
 
     with closing(Restoring(node, backup)) as restoring:
         change = restoring.change()
@@ -99,8 +99,8 @@ def _restore(node: Node, backup: Backup, *, force: bool) -> Restored:
 
 
 def _discard_old(config_path: Path) -> list[str]:
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service.client import look_at_node
+    from edge_monitor.api.client import look_at_node
+    from edge_monitor.config.file import load_settings
     from edge_monitor.store.exchange import discard_kept
 
     with look_at_node(load_settings(config_path)) as node:

@@ -25,8 +25,8 @@ def command(*, config_path: Path, verbose: bool) -> None:
 
     The log goes to standard error: readable on a terminal, JSON lines otherwise.
     """
-    from edge_monitor.service import logs
-    from edge_monitor.service.runner import Runner
+    from edge_monitor.runtime import logs
+    from edge_monitor.runtime.runner import Runner
 
     logs.configure(debug=verbose)
     _leave(Runner(config_path).run())

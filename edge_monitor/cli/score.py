@@ -11,7 +11,7 @@ import click
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
-    from edge_monitor.service.clips import Clip
+    from edge_monitor.node.clips import Clip
 
 
 @click.command("score")
@@ -28,14 +28,14 @@ def command(
 
     A file's score is the mean over its windows. With --json: one JSON object a line, a line a file.
     """
+    from edge_monitor.api.client import open_node
     from edge_monitor.cli.clips import find_files
-    from edge_monitor.config_file import load_settings
+    from edge_monitor.config.file import load_settings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
-    from edge_monitor.service.client import open_node
-    from edge_monitor.service.clips import encode_clip
-    from edge_monitor.service.node import Node
-    from edge_monitor.service.operations.wire import pack_vector
+    from edge_monitor.node.clips import encode_clip
+    from edge_monitor.node.node import Node
+    from edge_monitor.node.wire import pack_vector
 
     settings = load_settings(config_path)
     node = Node(settings)

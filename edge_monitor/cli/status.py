@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_monitor.cli.options import config_option, json_option
-from edge_monitor.service.counting import counted
+from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_monitor.service.node import Node
+    from edge_monitor.node.node import Node
 
 WATCH_S = 1.0
 
@@ -25,15 +25,15 @@ WATCH_S = 1.0
 @click.option("--watch", is_flag=True, help="Show it every second until Ctrl-C; with --json, one line each time.")
 def command(*, config_path: Path, as_json: bool, watch: bool) -> None:
     """Show what the daemon does: the state of each machine, the broker, what was lost. Exits with 3 when none runs."""
-    from edge_monitor.config_file import load_settings
-    from edge_monitor.service import control
-    from edge_monitor.service.client import last
-    from edge_monitor.service.node import Node
+    from edge_monitor.api import control
+    from edge_monitor.api.client import last
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.node.node import Node
 
     node = Node(load_settings(config_path))
     while True:
         connection = control.connect(node.state_dir.control_socket)
-        answer = last(control.ask(connection, "status", {})) if connection else node.status()
+        answer = last(control.ask(connection, "status", {})) if connection else node.running.status()
         if as_json:
             click.echo(json.dumps(answer))
         else:

@@ -19,7 +19,8 @@ from edge_monitor.deliver.payloads import (
 from edge_monitor.records import EventKind, MachineState
 
 if TYPE_CHECKING:
-    from edge_monitor.config import MachineSettings, NodeSettings
+    from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.config.settings import NodeSettings
     from edge_monitor.records import AlarmEvent, Explanation, Finding, Neighbour, Score
 
 _MAX_RATIO = 1e6  # beyond any meaning; keeps a quotient finite

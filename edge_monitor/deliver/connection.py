@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from edge_monitor.config import MqttSettings
+    from edge_monitor.config.settings import MqttSettings
 
 _MAX_PACKET_BYTES = 65_536  # from the broker to this node
 _TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge_monitor import credentials
+from edge_monitor.config import credentials
 from edge_monitor.errors import ConfigError, DeliveryError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_monitor.config import MqttSettings, TlsSettings
+    from edge_monitor.config.settings import MqttSettings, TlsSettings
 
 
 def new_client(settings: MqttSettings, client_id: str) -> Client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edge_monitor.store.database import add_to_counter
+from edge_monitor.store.counters import add_to_counter
 
 if TYPE_CHECKING:
     import sqlite3

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from edge_monitor.config import MqttSettings
+    from edge_monitor.config.settings import MqttSettings
 
 _REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
 _STEP_S = 0.05

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from edge_monitor.deliver.bell import Bell
 from edge_monitor.deliver.connection import CLOSED, Connection
 from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.deliver.health import PublisherHealth, Timing, Vitals
 from edge_monitor.deliver.mailbox import Mailbox
 from edge_monitor.deliver.traffic import Traffic
+from edge_monitor.deliver.waker import Waker
 from edge_monitor.errors import DeliveryError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edge_monitor.config import MqttSettings
+    from edge_monitor.config.settings import MqttSettings
     from edge_monitor.deliver.outbox import OutboxPort
     from edge_monitor.deliver.topics import Topics
 
@@ -74,7 +74,7 @@ class Publisher:
         self._stop_at: float | None = None  # monotonic time at which draining ends
         self._stopping = threading.Event()
         self._vitals = Vitals()
-        self._bell = Bell()
+        self._bell = Waker()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._traffic = Traffic(outbox, self._mailbox, self._vitals, on_cleared)
         self._traffic.set_value(topics.status, b"")  # the first of every connection; filled in when it is made

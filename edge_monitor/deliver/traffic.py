@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor import clock
-from edge_monitor.deliver.lanes import Lanes, Message
+from edge_monitor.deliver.hang_up_causes import STRIKES, HangUpCauses
 from edge_monitor.deliver.reader import PAGE_ROWS, Reader
-from edge_monitor.deliver.suspects import STRIKES, Suspects
+from edge_monitor.deliver.topic_queues import Message, TopicQueues
 from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ class Traffic:
         self._mailbox = mailbox
         self._vitals = vitals
         self._on_cleared = on_cleared
-        self._lanes = Lanes()
+        self._lanes = TopicQueues()
         self._reader = Reader(outbox)
-        self._suspects = Suspects()
+        self._suspects = HangUpCauses()
         self._in_flight: dict[int, tuple[Message, float]] = {}  # packet id -> message, monotonic time it was sent
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from edge_monitor.config import ScorerName
+from edge_monitor.config.settings import ScorerName
 from edge_monitor.encode.origin import Origin
 from edge_monitor.encode.table import FileName, Sha256, Table, tuple_of
 from edge_monitor.errors import BundleError, BundleMissingError

@@ -19,7 +19,7 @@ from edge_monitor.explain.wording import word
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_monitor.config import ExplainSettings, ModelSettings
+    from edge_monitor.config.settings import ExplainSettings, ModelSettings
     from edge_monitor.encode.bundle import Bundle
     from edge_monitor.explain.difference import Difference
     from edge_monitor.records import Embedding

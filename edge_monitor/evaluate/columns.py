@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from edge_monitor.config import ModelSettings
+    from edge_monitor.config.settings import ModelSettings
     from edge_monitor.evaluate.detector import Detector
     from edge_monitor.evaluate.embeddings import FeatureCache
     from edge_monitor.evaluate.progress import SplitProgress

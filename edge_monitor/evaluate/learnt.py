@@ -16,7 +16,7 @@ from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorers import fit
-from edge_monitor.service.clips import require_length
+from edge_monitor.node.clips import require_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

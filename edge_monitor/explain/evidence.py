@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from edge_monitor.config import RetentionSettings
+    from edge_monitor.config.settings import RetentionSettings
     from edge_monitor.records import AlarmEvent, Finding, Samples
 
 _log = structlog.get_logger()

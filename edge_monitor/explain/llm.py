@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from edge_monitor import credentials
+from edge_monitor.config import credentials
 from edge_monitor.errors import ConfigError, EdgeMonitorError, LlmError, UselessAnswerError
 from edge_monitor.explain.answer import one_line
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from edge_monitor.config import ExplainSettings
+    from edge_monitor.config.settings import ExplainSettings
 
 OPENAI_URL = "https://api.openai.com/v1"  # named here, so that no environment variable sends the key elsewhere
 MOST_BYTES = 65_536  # of an answer with all around it; 40 words and their JSON are below 2 kB

@@ -13,7 +13,7 @@ from edge_monitor.errors import LlmError
 from edge_monitor.explain.llm import OPENAI_URL, _read_key, _unreachable
 
 if TYPE_CHECKING:
-    from edge_monitor.config import ExplainSettings
+    from edge_monitor.config.settings import ExplainSettings
 
 _TIMEOUT_S = 10.0
 _REFUSING = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}

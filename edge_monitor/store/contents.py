@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_monitor.store.schema import version_of
 
 if TYPE_CHECKING:
-    import sqlite3
+    from pathlib import Path
 
 _COUNTS = (
     "AND NOT EXISTS (SELECT 1 FROM out_of_use o WHERE o.machine = normals.machine AND"
@@ -38,6 +40,12 @@ class Contents:
     def is_empty(self) -> bool:
         """Return whether nothing would be missed."""
         return not (self.machines or self.alarms or self.messages)
+
+
+def contents_of(path: Path) -> tuple[Contents, int]:
+    """Return what a copy of our own holds, and the version of its schema. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(path)) as connection:
+        return contents(connection), version_of(connection)
 
 
 def contents(connection: sqlite3.Connection) -> Contents:

@@ -141,17 +141,3 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:  # a failed COMMIT may have rolled back, or not
             connection.execute("ROLLBACK")
         raise
-
-
-def add_to_counter(connection: sqlite3.Connection, name: str, amount: int) -> None:
-    """Add to a counter that survives restarts, creating it at zero."""
-    connection.execute(
-        "INSERT INTO counters (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        (name, amount),
-    )
-
-
-def touch(connection: sqlite3.Connection) -> None:
-    """Write something, so that the disk must answer."""
-    connection.execute("INSERT OR REPLACE INTO counters (name, value) VALUES ('storage_tried', 1)")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from edge_monitor.config import ScorerName
+from edge_monitor.config.settings import ScorerName
 from edge_monitor.records import Neighbour
 
 if TYPE_CHECKING:

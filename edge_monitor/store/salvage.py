@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor import clock
 from edge_monitor.store import database
+from edge_monitor.store.counters import add_to_counter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +123,7 @@ def save(source: Readable, target: sqlite3.Connection) -> tuple[int, tuple[str, 
         if _mend(source.connection, target):
             incomplete.add("generations")
         rows = sum(target.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)  # noqa: S608 - the schema's own names
-        database.add_to_counter(target, "storage_rebuilt", 1)
+        add_to_counter(target, "storage_rebuilt", 1)
     database.prepare(target, "the rebuilt database")
     return rows, tuple(sorted(incomplete | source.unknown))
 

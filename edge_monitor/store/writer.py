@@ -12,7 +12,7 @@ import structlog
 
 from edge_monitor import clock
 from edge_monitor.errors import DamagedError, DiskError, StorageError
-from edge_monitor.store import database, recovery
+from edge_monitor.store import counters, database, recovery
 from edge_monitor.store.jobs import Job, Jobs, Priority
 from edge_monitor.store.log_file import PAGE_BYTES
 from edge_monitor.store.reserve import Reserve
@@ -135,7 +135,7 @@ class Writer:
 
     def _begin_log(self) -> None:
         """Have the log, all carried over, begin anew now: that takes an fsync, which no alarm is to wait for."""
-        self.submit(database.touch, Priority.WORK, durable=False)
+        self.submit(counters.touch, Priority.WORK, durable=False)
 
     def _commit(self, turn: Turn) -> None:
         try:

@@ -10,7 +10,7 @@ import pytest
 from edge_monitor.capture.gate import Running, RunningGate, learn_gate, parse_run_signal, quietest_dbfs
 from edge_monitor.capture.simulator import render
 from edge_monitor.capture.windowing import WindowCutter, cut
-from edge_monitor.config import SimulatorSource
+from edge_monitor.config.machine import SimulatorSource
 from edge_monitor.records import AudioBlock, Window
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import soundfile
 
 from edge_monitor.capture.devices import list_devices, resolve
 from edge_monitor.capture.microphone import Microphone, open_microphones
-from edge_monitor.config import MicrophoneSource
+from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.errors import ConfigError
 from edge_monitor.records import AudioBlock, AudioLoss
 from tests.sound_server import SoundServer, microphone_server_fixture
@@ -187,7 +187,7 @@ def test_the_capture_process_ends_with_its_parent(playing: SoundServer) -> None:
     del playing
     script = (
         "from edge_monitor.capture.microphone import Microphone\n"
-        "from edge_monitor.config import MicrophoneSource\n"
+        "from edge_monitor.config.settings import MicrophoneSource\n"
         "source = Microphone('default', {'p': MicrophoneSource(kind='microphone', device='default')})\n"
         "next(items := source.items())\n"
         "print(source.child_pid(), flush=True)\n"

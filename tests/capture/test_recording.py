@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from edge_monitor.capture.recording import Recording, list_recordings, read_clip
-from edge_monitor.config import RecordingSource
+from edge_monitor.config.machine import RecordingSource
 from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:

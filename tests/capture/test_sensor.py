@@ -12,9 +12,9 @@ from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.capture.resampling import resample
 from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
 from edge_monitor.explain.acoustics import measure, steady_noise_db
+from edge_monitor.pipeline.sensor_check import SensorWatch, sensor_change
 from edge_monitor.records import Window
-from edge_monitor.service.sensor import SensorWatch, sensor_change
-from tests.service.sounds import pump
+from tests.sounds import pump
 
 BANDS_HZ = (100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 # Level, then six bands, dBFS; each normal a little louder than the one before, its top band restless by 1 dB.

@@ -12,7 +12,7 @@ from edge_monitor.capture.quality import check, level_dbfs
 from edge_monitor.capture.simulator import Simulation, band_power, render
 from edge_monitor.capture.simulator_faults import make_fault
 from edge_monitor.capture.windowing import cut
-from edge_monitor.config import SimulatorSource
+from edge_monitor.config.machine import SimulatorSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

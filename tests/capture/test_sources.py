@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from edge_monitor.capture.source import open_sources
-from edge_monitor.config import MachineSettings
+from edge_monitor.config.machine import MachineSettings
 from edge_monitor.records import AudioBlock
 from tests.sound_server import sound_server
 

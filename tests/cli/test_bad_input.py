@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.service.product import Product
-from tests.service.sounds import pump, write_clips
+from tests.product import Product
 from tests.sound_server import SoundServer, microphone_server_fixture
+from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.console import Progress
-from tests.service.product import Product
-from tests.service.sounds import pump, write_clips
+from tests.product import Product
+from tests.sounds import pump, write_clips
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:

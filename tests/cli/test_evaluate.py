@@ -18,8 +18,8 @@ import pytest
 from edge_monitor.cli.evaluate import command
 from tests.encode.foreign import ForeignBundle
 from tests.evaluate.sets import noise, write
-from tests.service.conftest import IDLE
-from tests.service.product import Product
+from tests.product import Product
+from tests.runtime.conftest import IDLE
 
 REPOSITORY = Path(__file__).parent.parent.parent
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.encode import talking
 from tests.llm_server import GOOD, LlmServer, refuses, says
-from tests.service.product import Product
-from tests.service.sounds import pump, write_clips
+from tests.product import Product
+from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

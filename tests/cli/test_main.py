@@ -15,7 +15,7 @@ import pytest
 
 from edge_monitor.cli import config as config_command
 from edge_monitor.cli.main import COMMANDS
-from edge_monitor.config_file import load_settings
+from edge_monitor.config.file import load_settings
 
 REPOSITORY = Path(__file__).parent.parent.parent
 HEAVY = {"numpy", "onnxruntime", "pydantic", "sounddevice", "soundfile", "PIL", "paho", "hnswlib", "sqlite3"}

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from edge_monitor.config import MachineSettings, MqttSettings, NodeSettings
+from edge_monitor.config.machine import MachineSettings
+from edge_monitor.config.settings import MqttSettings, NodeSettings
 from edge_monitor.deliver.compose import status_payload
 from edge_monitor.deliver.health import Timing
 from edge_monitor.deliver.outbox import Outbox, OutboxCounts, OutboxRow

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor.config import MqttSettings, TlsSettings
+from edge_monitor.config.settings import MqttSettings, TlsSettings
 from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.errors import DeliveryError
 

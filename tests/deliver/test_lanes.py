@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from edge_monitor.deliver.lanes import Lanes
 from edge_monitor.deliver.outbox import OutboxRow
+from edge_monitor.deliver.topic_queues import TopicQueues
 
 
 def _row(number: int, topic: str) -> OutboxRow:
     return OutboxRow(number, topic, b"%d" % number, "a", number, 0)
 
 
-def _lanes(*rows: tuple[int, str]) -> Lanes:
-    lanes = Lanes()
+def _lanes(*rows: tuple[int, str]) -> TopicQueues:
+    lanes = TopicQueues()
     for number, topic in rows:
         lanes.add(_row(number, topic))
     return lanes
@@ -48,7 +48,7 @@ def test_a_lost_connection_puts_rows_back_in_front() -> None:
 
 def test_last_values_replace_each_other_and_return_after_a_loss() -> None:
     """Only the newest value is sent, once; after a loss it is sent again, in the order the topics were first set."""
-    lanes = Lanes()
+    lanes = TopicQueues()
     lanes.set_value("status", b"1")
     lanes.set_value("state", b"2")
     lanes.set_value("status", b"3")
@@ -64,7 +64,7 @@ def test_last_values_replace_each_other_and_return_after_a_loss() -> None:
 
 def test_a_value_set_while_its_topic_is_in_flight_follows() -> None:
     """A newer state is not lost behind the one on its way."""
-    lanes = Lanes()
+    lanes = TopicQueues()
     lanes.set_value("state", b"1")
     (flying,) = lanes.sendable(20)
     lanes.set_value("state", b"2")

@@ -17,7 +17,7 @@ import pytest
 
 from edge_monitor.demo.first_machine import first_machine, typed
 from tests.broker import wait_until
-from tests.service.sounds import pump, write_clips
+from tests.sounds import pump, write_clips
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.config import ExplainSettings, ModelSettings
+from edge_monitor.config.settings import ExplainSettings, ModelSettings
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.captioner import Captioner
 from edge_monitor.evaluate.captions import Captions, Question

@@ -15,9 +15,9 @@ import soundfile
 from tests.encode import talking
 from tests.evaluate.sets import write
 from tests.llm_server import LlmServer, refuses, says
-from tests.service.conftest import IDLE
-from tests.service.product import Product
-from tests.service.sounds import pump
+from tests.product import Product
+from tests.runtime.conftest import IDLE
+from tests.sounds import pump
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ import soundfile
 from PIL import Image
 from structlog.testing import capture_logs
 
-from edge_monitor.config import RetentionSettings
+from edge_monitor.config.settings import RetentionSettings
 from edge_monitor.errors import StorageError
 from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.explain.picture import Panel, draw

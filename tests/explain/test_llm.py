@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor.config import ExplainSettings
+from edge_monitor.config.settings import ExplainSettings
 from edge_monitor.errors import LlmError, UselessAnswerError
 from edge_monitor.explain.llm import LlmClient, Message, retry_after_s
 from tests import llm_server

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor.config import ExplainSettings
+from edge_monitor.config.settings import ExplainSettings
 from edge_monitor.errors import BudgetSpentError, LlmError
 from edge_monitor.explain import prompts
 from edge_monitor.explain.answer import Answer

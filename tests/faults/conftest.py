@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 from tests.faults.oracle import TURN_S, Plant
-from tests.service.conftest import enrolled_state, healthy_clips
-from tests.service.sounds import pump
+from tests.runtime.conftest import enrolled_state, healthy_clips
 from tests.sharing import made_once
+from tests.sounds import pump
 from tests.store.conftest import stored
 
 if TYPE_CHECKING:

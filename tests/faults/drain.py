@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from edge_monitor.config import MqttSettings
+from edge_monitor.config.settings import MqttSettings
+from edge_monitor.deliver.outbox_cursor import OutboxCursor
 from edge_monitor.deliver.publisher import Publisher
-from edge_monitor.service.outbox_port import StoredOutbox
 from edge_monitor.store.database import FILE_NAME
 from edge_monitor.store.store import Store
 from tests.deliver.node import TOPICS, status
@@ -29,7 +29,7 @@ def peak_mb() -> float:
 def main() -> None:
     """Drain, and print the figures."""
     storage = Store(Path(sys.argv[1]) / FILE_NAME)
-    outbox = StoredOutbox(storage)
+    outbox = OutboxCursor(storage)
     rows = outbox.counts().due
     before_mb = peak_mb()
     publisher = Publisher(MqttSettings(host="127.0.0.1", port=int(sys.argv[2])), TOPICS, outbox, status)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.broker import Broker, Subscriber, wait_until
 from tests.faults.certificates import Authority
 from tests.faults.ledger import keep_ledger, read_ledger
-from tests.service.product import Product
+from tests.product import Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.broker import Received
     from tests.faults.ledger import Committed
-    from tests.service.product import Daemon
+    from tests.product import Daemon
 
 BASE = "edge-monitor/v1/plant/edge"
 ALERT = f"{BASE}/pump/alert"

@@ -17,7 +17,7 @@ from edge_monitor.deliver.schemas import request_schema
 from edge_monitor.errors import ControlError
 from tests.broker import wait_until
 from tests.faults.oracle import BASE, Plant
-from tests.service.test_end_to_end import check_contract
+from tests.runtime.test_end_to_end import check_contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

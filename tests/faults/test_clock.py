@@ -15,8 +15,8 @@ import pytest
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
-from edge_monitor.config import RetentionSettings
-from edge_monitor.service.housekeeping import DAY_MS, tidy
+from edge_monitor.config.settings import RetentionSettings
+from edge_monitor.runtime.housekeeping import DAY_MS, tidy
 from edge_monitor.store import database
 from edge_monitor.store.store import Store
 from tests.broker import wait_until

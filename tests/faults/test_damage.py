@@ -13,12 +13,12 @@ import structlog
 
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.errors import StorageError
-from edge_monitor.store import database
+from edge_monitor.store import counters, database
 from edge_monitor.store.store import Store
 from tests.broker import wait_until
 from tests.faults.ledger import keep_ledger_anew
 from tests.faults.oracle import BASE, Plant
-from tests.service.product import Product
+from tests.product import Product
 from tests.store.damage import PAGE, rows, spoil, written_log
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def test_damage_that_shows_while_running_is_repaired(stored: Path) -> None:
     at = stored.read_bytes().index(bytes([20]) * 1000) // PAGE * PAGE
     spoil(stored, at, PAGE)
     with closing(database.connect(stored)) as other:  # makes the thread's connection read anew
-        database.add_to_counter(other, "c", 1)
+        counters.add_to_counter(other, "c", 1)
     reading = storage.submit(
         lambda connection: connection.execute("SELECT sum(length(payload)) FROM outbox").fetchall()
     )

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor.config_file import load_settings
+from edge_monitor.config.file import load_settings
+from edge_monitor.doctor.machine import look_at_memory_of
+from edge_monitor.doctor.running import judge_status
+from edge_monitor.doctor.storage import look_at_database, look_at_disk
 from edge_monitor.errors import StorageError
 from edge_monitor.memory.cache import IndexFile
 from edge_monitor.memory.index import HnswIndex
-from edge_monitor.service.doctor.machine import look_at_memory_of
-from edge_monitor.service.doctor.running import judge_status
-from edge_monitor.service.doctor.storage import look_at_database, look_at_disk
-from edge_monitor.service.kept_audio import KeptAudio
-from edge_monitor.service.state_dir import StateDir
+from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.store.database import FILE_NAME
 from edge_monitor.store.jobs import Priority
+from edge_monitor.store.state_dir import StateDir
 from edge_monitor.store.store import Store
 from tests.broker import wait_until
 from tests.faults.oracle import Plant
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from edge_monitor.service.doctor.finding import Finding
+    from edge_monitor.doctor.finding import Finding
 
     MakePlant = Callable[..., Plant]
 

@@ -15,7 +15,7 @@ import pytest
 from edge_monitor.store.database import FILE_NAME
 from tests.broker import wait_until
 from tests.faults.ledger import keep_ledger_anew
-from tests.service.sounds import pump, write_clips
+from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable

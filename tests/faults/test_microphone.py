@@ -16,9 +16,9 @@ from tests.broker import wait_until
 from tests.encode.foreign import ForeignBundle, thirds_model
 from tests.faults.oracle import BASE, Plant
 from tests.pipe_microphone import PipeMicrophone
-from tests.service.product import Product
-from tests.service.sounds import pump, write_clips
+from tests.product import Product
 from tests.sound_server import SoundServer, sound_server
+from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

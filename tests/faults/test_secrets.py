@@ -20,7 +20,7 @@ from tests.broker import wait_until
 from tests.faults.oracle import NODE_PASSWORD, NODE_USER, SCADA_PASSWORD, SCADA_USER
 from tests.faults.preload import preloaded
 from tests.llm_server import LlmServer, refuses, resets, says
-from tests.service.product import Product
+from tests.product import Product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.broker import wait_until
+from tests.product import Product
 from tests.reachable import program
-from tests.service.product import Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def configure(folder: Path, runtime_dir: str = "") -> Path:
 
 def argv(config: Path, user: int, *arguments: str) -> list[str]:
     """Return the command line that runs `edge-monitor` as a user."""
-    return [*program("service/as_user.py"), str(user), str(user), "--", *arguments, "--config", str(config)]
+    return [*program("as_user.py"), str(user), str(user), "--", *arguments, "--config", str(config)]
 
 
 def ask(config: Path, user: int, *arguments: str) -> subprocess.CompletedProcess[str]:

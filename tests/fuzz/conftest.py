@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.service.conftest import enrolled_state, healthy_clips
+from tests.runtime.conftest import enrolled_state, healthy_clips
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_monitor.capture.recording import Recording, read_clip
-from edge_monitor.config import RecordingSource
+from edge_monitor.config.machine import RecordingSource
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import AudioError
-from edge_monitor.service.clips import encode_clip
+from edge_monitor.node.clips import encode_clip
 from tests.fuzz.search import thoroughly
 
 if TYPE_CHECKING:

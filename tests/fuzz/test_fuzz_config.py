@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_monitor.config_file import load_settings
+from edge_monitor.config.file import load_settings
 from edge_monitor.encode.manifest import parse_manifest, read_manifest
 from edge_monitor.errors import BundleError, ConfigError
 from tests.fuzz.search import thoroughly
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
 ROOT = Path(__file__).parents[2]
-CONFIG = (ROOT / "edge_monitor/example.toml").read_text("utf-8")
+CONFIG = (ROOT / "edge_monitor/config/example.toml").read_text("utf-8")
 MANIFEST = (ROOT / "models/spectral/manifest.toml").read_text("utf-8")
 HOSTILE_NAMES = (
     "../../etc",

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge_monitor.service.operations.verbs import VERBS
+from edge_monitor.node.operations import VERBS
 from tests.fuzz.search import thoroughly
-from tests.service.product import Product
+from tests.product import Product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

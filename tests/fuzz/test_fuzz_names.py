@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_monitor.capture.gate import parse_run_signal
 from edge_monitor.deliver.topics import Topics
 from edge_monitor.errors import ConfigError, StorageError
-from edge_monitor.service.kept_audio import KeptAudio
+from edge_monitor.node.kept_audio import KeptAudio
 from tests.fuzz.search import thoroughly
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_monitor.config import ScorerName
+from edge_monitor.config.settings import ScorerName
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.covariance import oas, shrunk_covariance

@@ -19,8 +19,8 @@ from edge_monitor.capture.simulator import RATE_HZ
 from edge_monitor.store.database import FILE_NAME
 from tests.faults.oracle import Plant
 from tests.faults.preload import preloaded
-from tests.service.product import Product
-from tests.service.sounds import pump
+from tests.product import Product
+from tests.sounds import pump
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.service.conftest import enrolled_state, healthy_clips
-from tests.service.sounds import pump
+from tests.runtime.conftest import enrolled_state, healthy_clips
 from tests.sharing import made_once
 from tests.soak import alarming
+from tests.sounds import pump
 
 if TYPE_CHECKING:
     from pathlib import Path

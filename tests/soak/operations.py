@@ -19,7 +19,7 @@ from edge_monitor.store.database import FILE_NAME
 from tests.soak.alarming import QUIET, RETENTION_DAYS
 
 if TYPE_CHECKING:
-    from tests.service.product import Product
+    from tests.product import Product
 
 DAY_MS = 86_400_000
 DIMENSION = 256  # of the spectral bundle's vectors

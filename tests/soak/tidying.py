@@ -8,7 +8,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from edge_monitor.service import housekeeping
+from edge_monitor.runtime import housekeeping
 
 
 def main() -> None:

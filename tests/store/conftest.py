@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.store import database
-from tests.service.conftest import enrolled_state, healthy_clips
+from tests.runtime.conftest import enrolled_state, healthy_clips
 
 if TYPE_CHECKING:
     from pathlib import Path

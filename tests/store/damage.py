@@ -6,7 +6,7 @@ import random
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from edge_monitor.store import database
+from edge_monitor.store import counters, database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def written_log(path: Path, commits: int) -> bytes:
     log = path.with_name(f"{path.name}-wal")
     with closing(database.connect(path)) as connection:
         for number in range(commits):
-            database.add_to_counter(connection, f"c{number}", 1)
+            counters.add_to_counter(connection, f"c{number}", 1)
         content, file = log.read_bytes(), path.read_bytes()
     log.write_bytes(content)
     path.write_bytes(file)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_monitor.errors import DamagedError, DiskError
-from edge_monitor.store import database, recovery
+from edge_monitor.store import counters, database, recovery
 from tests.store.damage import PAGE, content, rows, spoil, written_log
 
 KILLED = """
@@ -149,10 +149,10 @@ def test_a_power_cut_while_the_log_begins_anew_is_no_loss(stored: Path) -> None:
     log = stored.with_name(f"{stored.name}-wal")
     with closing(database.connect(stored)) as connection:
         for number in range(5):
-            database.add_to_counter(connection, f"c{number}", 1)
+            counters.add_to_counter(connection, f"c{number}", 1)
         old = log.read_bytes()
         connection.execute("PRAGMA wal_checkpoint(RESTART)")
-        database.add_to_counter(connection, "c9", 1)
+        counters.add_to_counter(connection, "c9", 1)
         header, file = log.read_bytes()[:32], stored.read_bytes()
     assert header != old[:32]
     stored.write_bytes(file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.errors import DiskError
-from edge_monitor.store import database, recovery
+from edge_monitor.store import counters, database, recovery
 from tests.store.damage import PAGE, content, rows, spoil, written_log
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_no_rebuild_ends_empty_while_others_open_the_file(stored: Path) -> None:
             spoil(stored, 0, 100, number)
             recovery.rebuild(stored)
             with closing(database.connect(stored)) as connection:
-                database.add_to_counter(connection, f"c{number}", 1)
+                counters.add_to_counter(connection, f"c{number}", 1)
             assert rows(stored, "SELECT count(*) FROM outbox") == [(40,)]
             assert rows(stored, "SELECT count(*) FROM counters WHERE name GLOB 'c[0-9]*'") == [(number + 1,)]
 
@@ -155,7 +155,7 @@ def test_who_opened_the_damaged_file_just_before_cannot_take_the_new_log(stored:
         spoil(stored, 10 * PAGE, 100)
         recovery.rebuild(stored)
         with closing(database.connect(stored)) as connection:
-            database.add_to_counter(connection, "committed", 1)
+            counters.add_to_counter(connection, "committed", 1)
             told, _ = process.communicate(b"\n")
             assert stored.with_name(f"{stored.name}-wal").exists()
         assert told == b"database is locked\n"

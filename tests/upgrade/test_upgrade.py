@@ -26,8 +26,8 @@ from edge_monitor.store.database import FILE_NAME, SCHEMA_VERSION
 from tests.broker import Broker, Subscriber, wait_until
 from tests.faults.test_clock import FakeClock
 from tests.llm_server import GOOD, LlmServer, says
-from tests.service.product import Product
-from tests.service.test_end_to_end import check_contract
+from tests.product import Product
+from tests.runtime.test_end_to_end import check_contract
 from tests.upgrade.make_state import PORT, sound, write, write_scored
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What edge-monitor.toml may say, and what is wrong with it."""

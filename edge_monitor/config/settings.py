@@ -1,0 +1,221 @@
+"""edge-monitor.toml as validated, frozen settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from edge_monitor.config.machine import MachineSettings
+from edge_monitor.config.table import SEGMENT, NonNegative, Positive, Segment, Table
+from edge_monitor.errors import ConfigError
+
+_HOST = r"[^\s@/]+"  # neither user name nor path: addresses are shown, and must hold no secret
+# The ways to score a window; memory/scorers.py says what each is.
+ScorerName = Literal[
+    "euclidean",
+    "euclidean-unit",
+    "standardized-euclidean",
+    "local-density",
+    "mahalanobis",
+    "sub-band",
+    "sub-band-density",
+]
+
+
+class NodeSettings(Table):
+    """`[node]`: who this box is and where it keeps its state."""
+
+    site: Segment = Field(description="plant or site, the first own topic segment")
+    name: Segment = Field(description="this box, the second topic segment")
+    state_dir: Path = Field(
+        default=Path("/var/lib/edge-monitor"), strict=False, description="database, index, evidence"
+    )
+    runtime_dir: Path | None = Field(default=None, strict=False, description="control socket; default: state_dir/run")
+
+
+class ModelSettings(Table):
+    """`[model]`: which encoder listens."""
+
+    bundle: str = Field(default="spectral", min_length=1, description="a bundle's name, or a path to its folder")
+    scorer: ScorerName | None = Field(
+        default=None, description="how windows are compared with the normals; default: the bundle's own way"
+    )
+    hop_s: Annotated[float, Field(ge=0.1, le=60)] = Field(
+        default=1.0, description="seconds from one window to the next"
+    )
+    threads: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="encoder threads")
+    caption_idle_s: Positive = Field(
+        default=60.0, description="the caption decoder leaves memory after this long without a caption"
+    )
+    texts: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), strict=False, description="own texts that sounds are compared with, beside the bundle's"
+    )
+
+
+class TlsSettings(Table):
+    """`[mqtt.tls]`: encryption and, with a client certificate, identity."""
+
+    ca_file: Path | None = Field(default=None, strict=False, description="CA certificates (PEM); default: the system's")
+    cert_file: Path | None = Field(default=None, strict=False, description="client certificate (PEM)")
+    key_file: Path | None = Field(default=None, strict=False, description="the client certificate's key (PEM)")
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsSettings:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+class MqttSettings(Table):
+    """`[mqtt]`: the broker. Without this table alerts are kept and shown, not sent."""
+
+    host: str = Field(min_length=1, description="broker host name or address")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=1883, description="1883, with TLS usually 8883")
+    protocol: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version")
+    client_id: Annotated[str, Field(max_length=128)] | None = Field(
+        default=None, description="default: edge-monitor-{site}-{name}"
+    )
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = Field(default=30, description="seconds")
+    topic_prefix: str = Field(default="edge-monitor/v1", description="what precedes {site}/{node} in every topic")
+    username: str | None = Field(default=None, description="user name")
+    password: SecretStr | None = Field(default=None, description="better: password_file")
+    password_file: Path | None = Field(default=None, strict=False, description="file whose first line is the password")
+    password_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
+    tls: TlsSettings | None = Field(default=None, description="present = encrypted")
+    score_interval_s: NonNegative = Field(
+        default=10.0, description="at most one score message per machine in this time"
+    )
+    commands: tuple[Literal["inhibit", "resume", "learn"], ...] = Field(
+        default=(), strict=False, description="what the plant may ask for over MQTT; see docs/scada.md"
+    )
+    outbox_max_rows: Annotated[int, Field(ge=100)] = Field(default=100_000, description="oldest rows go first, counted")
+    outbox_max_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="as outbox_max_rows, in MB")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, text: str) -> str:
+        if not re.fullmatch(_HOST, text):
+            raise ValueError("give a host name or address alone, without user name, password, scheme, path or blanks")
+        return text
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _prefix(cls, text: str) -> str:
+        if not all(SEGMENT.fullmatch(part) for part in text.split("/")):
+            raise ValueError("use segments of A-Z a-z 0-9 _ - separated by /")
+        return text
+
+    @model_validator(mode="after")
+    def _one_password(self) -> MqttSettings:
+        given = [key for key in ("password", "password_file", "password_credential") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        if given and self.username is None:
+            raise ValueError(f"{given[0]} needs username")
+        return self
+
+
+class ExplainSettings(Table):
+    """`[explain]`: who words how an alarm's sound differs. What is measured is told without any of this."""
+
+    llm: Literal["off", "openai"] = Field(
+        default="off", description='"openai": any server that speaks that protocol; captions and figures leave the box'
+    )
+    method: Literal["auto", "text-decoder", "zero-shot", "combination", "measured-worded"] = Field(
+        default="auto", description='what the LLM is given; "auto": the most that the bundle can do'
+    )
+    model: str = Field(default="gpt-4o", min_length=1, description="the LLM's name at its server")
+    base_url: str | None = Field(default=None, description="default: OpenAI's; a server in the plant works as well")
+    api_key_file: Path | None = Field(default=None, strict=False, description="file whose first line is the key")
+    api_key_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
+    api_key_env: str | None = Field(default=None, description="environment variable that holds the key")
+    timeout_s: Annotated[float, Field(ge=1, le=600)] = Field(default=30.0, description="for one request")
+    deadline_s: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=120.0, description="for one attempt with its retries; the next one is made later"
+    )
+    requests_per_day: Annotated[int, Field(ge=0)] = Field(default=100, description="at most, UTC day")
+    requests_per_alarm: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=6, description="at most, retries and those by hand included"
+    )
+    expire_h: Positive = Field(default=336.0, description="after so many hours without an answer: unavailable")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> ExplainSettings:
+        given = [key for key in ("api_key_file", "api_key_credential", "api_key_env") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        if self.llm != "off" and not given and self.base_url is None:
+            raise ValueError('llm = "openai" needs api_key_file, api_key_credential or api_key_env, or a base_url')
+        return self
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(rf"https?://{_HOST}(/\S*)?", url):
+            raise ValueError("give http:// or https://, host and path, without user name or password")
+        return url
+
+
+class RetentionSettings(Table):
+    """`[retention]`: how much is kept; the oldest go first, and each deletion is counted in the log."""
+
+    evidence_max_mb: Annotated[int, Field(ge=1)] = Field(default=500, description="MB of evidence files")
+    evidence_days: Positive = Field(default=90.0, description="age of evidence files, days")
+    alarms_max_mb: Annotated[int, Field(ge=1)] = Field(default=500, description="MB of alarms with their windows")
+    alarm_days: Positive = Field(default=3650.0, description="age of ended alarms, days")
+    score_days: Positive = Field(default=90.0, description="age of the minute aggregates, days")
+    audio_max_mb: Annotated[int, Field(ge=1)] = Field(
+        default=2000, description="MB of sound kept with --keep-audio; beyond it, no more is kept"
+    )
+    free_mb: Annotated[int, Field(ge=0)] = Field(
+        default=100, description="evidence and kept sound stop below this free space, MB"
+    )
+
+
+class MetricsSettings(Table):
+    """`[metrics]`: figures for Prometheus over HTTP. Without this table none are served."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(description="TCP port, e.g. 9469")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="address to listen at; whoever reaches it reads the figures"
+    )
+
+
+class Settings(Table):
+    """The whole of edge-monitor.toml."""
+
+    node: NodeSettings
+    model: ModelSettings = ModelSettings()
+    mqtt: MqttSettings | None = None
+    machine: tuple[MachineSettings, ...] = Field(strict=False, min_length=1)
+    explain: ExplainSettings = ExplainSettings()
+    retention: RetentionSettings = RetentionSettings()
+    metrics: MetricsSettings | None = None
+
+    @field_validator("machine")
+    @classmethod
+    def _unique(cls, machines: tuple[MachineSettings, ...]) -> tuple[MachineSettings, ...]:
+        seen: set[str] = set()
+        for machine in machines:
+            if machine.name in seen:
+                raise ValueError(f"two machines are named {machine.name!r}")
+            seen.add(machine.name)
+        return machines
+
+    @model_validator(mode="after")
+    def _broker_for_topics(self) -> Settings:
+        for machine in self.machine:
+            if machine.running.topic is not None and self.mqtt is None:
+                raise ValueError(f"machine {machine.name!r} has running.topic, which needs an [mqtt] table")
+        return self
+
+    def named(self, name: str) -> MachineSettings:
+        """Return the settings of a machine. Raises ConfigError when none has that name."""
+        for machine in self.machine:
+            if machine.name == name:
+                return machine
+        known = ", ".join(machine.name for machine in self.machine)
+        raise ConfigError(f"no machine is named {name!r}", where="--machine", hint=f"the configuration has {known}")

@@ -1,0 +1,1 @@
+"""Checks, each of which says what to do."""

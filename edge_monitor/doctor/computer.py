@@ -1,0 +1,100 @@
+"""The doctor on the computer: its clock, its memory, and the service manager's unit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_monitor import clock
+from edge_monitor.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+UNIT = "edge-monitor.service"
+_PROPERTIES = "LoadState,UnitFileState,ActiveState,SubState,NRestarts,Result"
+_FIRST_YEAR, _LAST_YEAR = 2025, 2100  # a board without a clock begins in 1970 or on its image's birthday
+_SYNC_HINT = "`timedatectl set-ntp true`, or point systemd-timesyncd or chrony at a time server of the plant"
+_LOW_MB, _LEAST_MB = 300, 100  # the spectral bundle's daemon takes about 150 MB
+
+
+def look_at_clock() -> Iterator[Finding]:
+    """Yield whether the wall clock can be believed."""
+    yield judge_clock(clock.now().wall_ms, synchronized=clock.synchronized())
+
+
+def judge_clock(wall_ms: int, *, synchronized: bool | None) -> Finding:
+    """Return what a wall time, milliseconds since 1970-01-01 UTC, is worth; `synchronized` as the kernel says."""
+    moment = clock.rfc3339(wall_ms)
+    year = datetime.fromtimestamp(wall_ms / 1000, UTC).year
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return Finding("clock", "fail", f"says {moment}, which cannot be", _SYNC_HINT)
+    if synchronized is None:
+        return Finding("clock", "skip", f"{moment}; whether it is synchronized cannot be asked here")
+    if not synchronized:
+        text = f"{moment}, not synchronized: alarms may carry wrong times, none is lost by it"
+        return Finding("clock", "warn", text, _SYNC_HINT)
+    return Finding("clock", "ok", f"{moment}, synchronized")
+
+
+def look_at_memory() -> Iterator[Finding]:
+    """Yield whether there is memory left."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
+        free_mb = int(fields["MemAvailable"].split()[0]) // 1024
+    except (OSError, ValueError, KeyError):
+        yield Finding("memory", "skip", "the system does not say how much is free")
+        return
+    yield judge_memory(free_mb)
+
+
+def judge_memory(free_mb: int) -> Finding:
+    """Return whether so much free memory, MB, is enough."""
+    if free_mb >= _LOW_MB:
+        return Finding("memory", "ok", f"{free_mb} MB available")
+    return Finding(
+        "memory",
+        "fail" if free_mb < _LEAST_MB else "warn",
+        f"only {free_mb} MB available",
+        "end other programs, or use a box with more",
+    )
+
+
+def look_at_unit() -> Iterator[Finding]:
+    """Yield how the unit stands; skipped where systemd does not run."""
+    systemctl = shutil.which("systemctl")
+    if systemctl is None or not Path("/run/systemd/system").is_dir():
+        yield Finding("unit", "skip", "systemd does not run here")
+        return
+    done = subprocess.run(
+        [systemctl, "show", UNIT, f"--property={_PROPERTIES}"], capture_output=True, text=True, timeout=10, check=False
+    )
+    yield judge_unit(dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line))
+
+
+def judge_unit(properties: Mapping[str, str]) -> Finding:
+    """Return what `systemctl show` says of the unit."""
+    if properties.get("LoadState") != "loaded":
+        return Finding("unit", "warn", f"{UNIT} is not installed: nothing starts it with the box", "deploy/install.sh")
+    active = properties.get("ActiveState", "unknown")
+    if active == "failed":
+        text = f"{UNIT} has failed ({properties.get('Result', 'unknown')})"
+        return Finding("unit", "fail", text, "`journalctl -u edge-monitor -e` says why")
+    if active not in {"active", "reloading"}:
+        return Finding("unit", "warn", f"{UNIT} is {active}", "`systemctl start edge-monitor`")
+    if not properties.get("UnitFileState", "").startswith("enabled"):
+        return Finding(
+            "unit", "warn", f"{UNIT} runs, but does not start with the box", "`systemctl enable edge-monitor`"
+        )
+    restarts = properties.get("NRestarts", "0")
+    if restarts != "0":
+        return Finding(
+            "unit",
+            "warn",
+            f"{UNIT} runs, after {restarts} restarts",
+            "`journalctl -u edge-monitor -p warning` says why",
+        )
+    return Finding("unit", "ok", f"{UNIT} runs and starts with the box")

@@ -1,0 +1,169 @@
+"""The doctor on one machine: its sound, and what is known of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_monitor.capture.meter import meter
+from edge_monitor.capture.source import open_sources
+from edge_monitor.config.machine import MicrophoneSource
+from edge_monitor.counting import counted
+from edge_monitor.doctor.finding import Finding
+from edge_monitor.doctor.running import ask_daemon
+from edge_monitor.memory.generations import active_generation
+from edge_monitor.memory.normals import Normals
+from edge_monitor.records import AudioLoss
+from edge_monitor.store import database
+from edge_monitor.store.recovery import opened
+from edge_monitor.store.schema import version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.records import AudioBlock
+
+_HEARD_S = 1.0  # of sound, when no daemon runs
+_READINGS = 5  # of half a second, from the running daemon
+_LOSSES = 6  # told twice a second: a busy box may be late once
+_PATIENCE_S = 12.0  # a capture child has 10 s to start
+_SILENT_DBFS, _QUIET_DBFS = -100.0, -75.0  # 16 bits end at -98 dBFS; a microphone near a machine gives -60 and more
+_CLIPPED_SHARE = 0.001
+_SKEW = 0.25  # of readings that came over 2 s
+
+
+def look_at_sound(machine: MachineSettings, socket: Path, *, running: bool) -> Iterator[Finding]:
+    """Yield whether sound comes with a live level: through the daemon's tap when it runs, else from the source."""
+    yield _from_tap(machine, socket) if running else _from_source(machine)
+
+
+def _from_tap(machine: MachineSettings, socket: Path) -> Finding:
+    readings: list[dict[str, Any]] = []
+    began_s = ended_s = 0.0
+    losses = 0
+    with closing(ask_daemon(socket, "listen", {"machine": machine.name})) as answer:
+        for item in answer:
+            if "loss" in item:
+                losses += 1
+                if losses == _LOSSES:
+                    return Finding("sound", "fail", f"none: {item['loss']}", _hint(machine), machine.name)
+                continue
+            ended_s = time.monotonic()
+            began_s = began_s or ended_s
+            readings.append(item)
+            if len(readings) == _READINGS:
+                break
+    if len(readings) < _READINGS:
+        return Finding("sound", "fail", "the daemon ended meanwhile", "try again", machine.name)
+    level = max(float(reading["level_dbfs"]) for reading in readings)
+    clipped = max(float(reading["clipped_share"]) for reading in readings)
+    found = judge_level(machine, level, clipped)
+    took_s, heard_s = ended_s - began_s, 0.5 * (len(readings) - 1)
+    if found.result == "ok" and isinstance(machine.source, MicrophoneSource) and abs(took_s / heard_s - 1) > _SKEW:
+        hint = "the interface's sample rate or the box's clock is wrong, or the box is overloaded"
+        return Finding("sound", "warn", f"{heard_s:.1f} s of sound took {took_s:.1f} s to come", hint, machine.name)
+    return found
+
+
+def _from_source(machine: MachineSettings) -> Finding:
+    if isinstance(machine.source, MicrophoneSource):
+        from edge_monitor.capture.devices import list_devices, resolve
+
+        resolve(list_devices(), machine.source.device)  # raises what to do when it is not there
+    source = open_sources([machine])[0]
+    timer = threading.Timer(_PATIENCE_S, source.close)  # ends a source that gives nothing
+    timer.daemon = True
+    timer.start()
+    blocks: list[AudioBlock] = []
+    try:
+        for item in source.items():
+            if isinstance(item, AudioLoss):
+                return Finding("sound", "fail", f"none: {item.reason}", _hint(machine), machine.name)
+            blocks.append(item)
+            if item.end_s - blocks[0].start_s >= _HEARD_S:
+                break
+    finally:
+        timer.cancel()
+        with suppress(OSError):
+            source.close()
+    if not blocks:
+        return Finding("sound", "fail", f"none within {_PATIENCE_S:.0f} s", _hint(machine), machine.name)
+    reading = meter(np.concatenate([block.samples for block in blocks]), blocks[0].rate_hz)
+    return judge_level(machine, reading.level_dbfs, reading.clipped_share)
+
+
+def judge_level(machine: MachineSettings, level_dbfs: float, clipped_share: float) -> Finding:
+    """Return what a level, dBFS, and the share of clipped samples, 0 to 1, say."""
+    if level_dbfs < _SILENT_DBFS:
+        return Finding("sound", "fail", "digital silence", _hint(machine), machine.name)
+    if clipped_share > _CLIPPED_SHARE:
+        text = f"{level_dbfs:.1f} dBFS, {100 * clipped_share:.1f} % of the samples clipped"
+        return Finding("sound", "warn", text, "lower the gain: `edge-monitor listen` shows the level", machine.name)
+    if level_dbfs < _QUIET_DBFS:
+        hint = "raise the gain, unless the machine stands still: `edge-monitor listen`"
+        return Finding("sound", "warn", f"hardly any: {level_dbfs:.1f} dBFS", hint, machine.name)
+    return Finding("sound", "ok", f"{level_dbfs:.1f} dBFS", None, machine.name)
+
+
+def _hint(machine: MachineSettings) -> str:
+    if isinstance(machine.source, MicrophoneSource):
+        return "check plug, mute and gain; `edge-monitor devices` lists the inputs"
+    return "check the machine's source in the configuration"
+
+
+def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | None) -> Iterator[Finding]:
+    """Yield whether a machine is enrolled with this bundle (None: unknown), and what its threshold is worth."""
+    name = machine.name
+    generation, in_use = None, 0
+    if path.exists():
+        with closing(opened(path)) as connection:
+            version = version_of(connection)
+            if 0 < version < database.SCHEMA_VERSION:
+                yield Finding("normals", "warn", "the daemon brings the database up to date when it starts", None, name)
+                return
+            if version:
+                generation = active_generation(connection, name)
+                in_use = len(Normals(connection, name).ids())
+    if generation is None:
+        yield Finding(
+            "normals",
+            "fail",
+            f"not enrolled: {counted(in_use, 'normal')}, no generation",
+            "`edge-monitor enroll` while it is healthy",
+            name,
+        )
+        return
+    if bundle_hash not in (None, generation.bundle_hash):
+        yield Finding(
+            "normals",
+            "fail",
+            f"generation {generation.number} was made by another bundle",
+            "set model.bundle back, or enrol anew",
+            name,
+        )
+        return
+    calibration, alarm = generation.calibration, machine.alarm
+    told = f"generation {generation.number}, {len(generation.members)} normals, threshold {generation.threshold:.4g}"
+    if alarm.threshold_generation not in (None, generation.number):
+        yield Finding(
+            "normals",
+            "warn",
+            f"the configured threshold is for generation {alarm.threshold_generation},"
+            f" not {generation.number}: the calibrated one is used",
+            'set machine.alarm.threshold anew, or back to "calibrated"',
+            name,
+        )
+    if caution := calibration.caution(name):
+        yield Finding(
+            "normals", "warn", f"{told}. {caution}", "enrol more healthy sound, or take out what was not", name
+        )
+    elif not calibration.coverage.enough:
+        yield Finding("normals", "warn", f"{told}. {calibration.coverage.sentence}", "enrol more healthy sound", name)
+    else:
+        yield Finding("normals", "ok", told, None, name)

@@ -1,0 +1,128 @@
+"""Calibrating anew: the threshold from the normals in use and from what was heard in operation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.errors import NormalsError
+from edge_monitor.memory.calibration import calibrate as calibrated
+from edge_monitor.memory.evidence import in_operation
+from edge_monitor.memory.generations import active_generation, list_generations
+from edge_monitor.memory.normals import Normals
+from edge_monitor.memory.scorers import scorer_name
+from edge_monitor.node.learning import require_bundle
+from edge_monitor.node.normals import rebuild, settings_of
+from edge_monitor.pipeline.machine_pipeline import threshold_of
+from edge_monitor.pipeline.score_minutes import MINUTE_MS
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from edge_monitor.memory.evidence import Evidence
+    from edge_monitor.memory.generations import Generation
+    from edge_monitor.node.node import Node
+
+    Answer = Iterator[dict[str, Any]]
+
+_MONOTONE = frozenset({"euclidean", "euclidean-unit"})  # in other spaces, or by density, a new normal may raise scores
+
+
+def calibrate(
+    node: Node, *, machine: str, false_alarms_per_day: float | None, threshold: float | None, dry_run: bool
+) -> Answer:
+    """Find the threshold anew and build the next generation with it, unless `dry_run`; yield what came of it.
+
+    The wanted rate is the configuration's unless `false_alarms_per_day` is given; `threshold` is one that labelled
+    sound chose instead. Raises NormalsError when the machine is not enrolled, or for a rate or threshold not above 0.
+    """
+    alarm = node.machine(machine).alarm
+    with node.reading() as connection:
+        before = active_generation(connection, machine)
+        if before is None:
+            raise NormalsError(
+                "not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first"
+            )
+        require_bundle(node, machine, before.bundle_hash)
+        same_unit = before.scorer == scorer_name(node.metric)
+        if threshold is not None and not same_unit:
+            raise NormalsError(node.another_scorer(machine, before.scorer))
+        store = Normals(connection, machine)
+        members = store.ids()
+        settings = settings_of(
+            node,
+            machine,
+            false_alarms_per_day=false_alarms_per_day,
+            operation=operation(connection, before, frozenset(members)) if same_unit else (),
+            threshold=threshold,
+        )
+        vectors, layout = store.vectors(members), store.layout(members)
+    if dry_run:
+        found, number = calibrated(vectors, layout, node.metric, settings), None
+    else:
+        built = rebuild(node, machine, "calibrate", settings)
+        found, number = built.calibration, built.number
+    yield {
+        "machine": machine,
+        "dry_run": dry_run,
+        "generation": number,
+        "old_generation": before.number,
+        "old_threshold": threshold_of(alarm, before),
+        "threshold": found.threshold,
+        "method": found.method,
+        "wanted_per_day": found.wanted_per_day,
+        "configured_per_day": alarm.false_alarms_per_day,
+        "expected_per_day": found.expected_per_day,
+        "expected_low_per_day": found.expected_low_per_day,
+        "expected_high_per_day": found.expected_high_per_day,
+        "at_most_per_day": found.at_most_per_day,
+        "cannot_promise_below_per_day": found.cannot_promise_below_per_day,
+        "extrapolated": found.extrapolated,
+        "independent_blocks": found.independent_blocks,
+        "normal_days": found.seconds / 86_400,
+        "operation_days": found.operation_days,
+        "calibration": found.sentence(),
+        "enough": found.coverage.enough,
+        "coverage": found.coverage.sentence,
+        "caution": found.caution(machine),
+    }
+
+
+def operation(connection: sqlite3.Connection, active: Generation, members: frozenset[int]) -> tuple[Evidence, ...]:
+    """Return what the minutes judged live say of false alarms, for each threshold that judged them.
+
+    Those count that were judged by the active generation's scorer and the normals in use, or by fewer of them where
+    more can only lower scores, and not the time of alarms that nobody rejected: the machine may not have been healthy.
+    Alarms that a person rejected are the false ones.
+    """
+    alike = [
+        each
+        for each in list_generations(connection, active.machine)
+        if (members == set(each.members) or (active.scorer in _MONOTONE and members.issuperset(each.members)))
+        and (each.bundle_hash, each.scorer, each.k) == (active.bundle_hash, active.scorer, active.k)
+    ]
+    numbers = json.dumps([each.number for each in alike])
+    minutes = connection.execute(
+        "SELECT threshold, count(*), min(minute_ms) FROM score_minutes AS minute WHERE machine = ? AND windows > 0"
+        " AND threshold IN (SELECT threshold FROM generations WHERE machine = minute.machine"
+        "  AND number IN (SELECT value FROM json_each(?)))"
+        " AND NOT EXISTS (SELECT 1 FROM alarms WHERE machine = minute.machine AND rejected_ms IS NULL"
+        "  AND started_ms < minute_ms + ? AND (ended_ms IS NULL OR ended_ms >= minute_ms))"
+        " GROUP BY threshold ORDER BY threshold",
+        (active.machine, numbers, MINUTE_MS),
+    ).fetchall()
+    peaks = connection.execute(
+        "SELECT threshold, peak_score, started_ms FROM alarms WHERE machine = ? AND rejected_ms IS NOT NULL"
+        " AND generation IN (SELECT value FROM json_each(?))",
+        (active.machine, numbers),
+    ).fetchall()
+    return tuple(
+        in_operation(
+            # minutes are forgotten earlier than alarms
+            [peak for at, peak, started_ms in peaks if at == threshold and started_ms >= first_ms],
+            count * MINUTE_MS / 1000,
+            threshold,
+        )
+        for threshold, count, first_ms in minutes
+    )

@@ -1,0 +1,83 @@
+"""What a machine is scored with, loaded from its active generation, and only with the bundle that made it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_monitor.encode.bundle import list_bundles
+from edge_monitor.errors import BundleMismatchError
+from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.pipeline.machine_pipeline import Learnt, NotLearnt
+from edge_monitor.pipeline.sensor_check import load_sensor
+
+if TYPE_CHECKING:
+    from edge_monitor.node.node import Node
+
+log = structlog.get_logger()
+
+
+def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | NotLearnt:
+    """Return the active generation of `machine`, ready to score, or why there is none.
+
+    With `build` False a missing or damaged index is not waited for: exact search answers until one is built.
+    Raises BundleMismatchError for a generation of another bundle than the node's.
+    """
+    with node.reading() as connection:
+        scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
+        sensor = None if scorer is None else load_sensor(connection, scorer.generation)
+    if scorer is None:
+        return NotLearnt()
+    generation = scorer.generation
+    require_bundle(node, machine, generation.bundle_hash)
+    alarm = node.machine(machine).alarm
+    if alarm.threshold_generation not in (None, generation.number):
+        log.warning(
+            "memory.threshold_not_used",
+            machine=machine,
+            configured_for=alarm.threshold_generation,
+            generation=generation.number,
+            used="the calibrated threshold",
+        )
+    if text := node.another_scorer(machine, generation.scorer):
+        log.warning("memory.scorer_not_used", machine=machine, generation=generation.number, text=text)
+    log.info(
+        "memory.generation_loaded",
+        machine=machine,
+        generation=generation.number,
+        scorer=generation.scorer,
+        normals=len(generation.members),
+        threshold=round(generation.threshold, 3),
+        index=scorer.index_source,
+    )
+    return Learnt(scorer, generation.gate_dbfs, sensor)
+
+
+def require_bundle(node: Node, machine: str, enrolled_with: str | None) -> None:
+    """Check that what a machine was enrolled with (None: nothing) is the node's bundle: vectors of two never mix.
+
+    Raises BundleMismatchError, which names both and says how to go on.
+    """
+    if enrolled_with in (None, node.bundle.bundle_hash):
+        return
+    found = {each.bundle.bundle_hash: each.name for each in reversed(list_bundles(node.state_dir.path)) if each.bundle}
+    before, now = found.get(str(enrolled_with), "a bundle that is in none of the models folders"), node.bundle.name
+    if before == now:  # two versions of one bundle
+        before, now = f"{before} {str(enrolled_with)[:12]}", f"{now} {node.bundle.bundle_hash[:12]}"
+    raise BundleMismatchError(
+        f"enrolled with {before}, the configured bundle is {now}",
+        where=machine,
+        hint="set model.bundle back; or go over with `edge-monitor enroll --re-embed` where the sound was kept,"
+        " else with `edge-monitor enroll --anew RECORDINGS`",
+    )
+
+
+def require_same(node: Node, bundle_hash: str) -> None:
+    """Check that the asker has the node's bundle. Raises BundleMismatchError: the daemon runs with another."""
+    if bundle_hash != node.bundle.bundle_hash:
+        raise BundleMismatchError(
+            f"the daemon runs with the bundle {node.bundle.name} {node.bundle.bundle_hash[:12]}, the configuration"
+            f" now has {bundle_hash[:12]}",
+            hint="stop the daemon first",
+        )

@@ -1,0 +1,215 @@
+"""What needs the machine's sound as it comes: enrolling live, listening, and the daemon's status."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.alarm import history
+from edge_monitor.capture.gate import quietest_dbfs
+from edge_monitor.capture.meter import meter
+from edge_monitor.capture.quality import level_dbfs
+from edge_monitor.errors import AudioError, ControlError
+from edge_monitor.explain.spectrogram import compact
+from edge_monitor.memory import changes
+from edge_monitor.memory.leaveout import BLOCK_S, block_of
+from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.normals import Normals
+from edge_monitor.node.kept_audio import KeptAudio, as_flac
+from edge_monitor.node.learning import require_bundle, require_same
+from edge_monitor.node.normal_acoustics import acoustics_json
+from edge_monitor.node.normals import PART, normal_descriptors, vectors_sha256
+from edge_monitor.pipeline.machine_pipeline import WindowResult
+from edge_monitor.records import AudioBlock, AudioLoss, MachineState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_monitor.node.node import Node
+    from edge_monitor.records import Embedding, Samples, Window
+
+    Answer = Iterator[dict[str, Any]]
+
+log = structlog.get_logger()
+_TOLERANCE_S = 0.01  # of a live clock's corrections
+READING_S = 0.5  # of sound in each reading of the meter
+
+
+class _Session:
+    """Live sound on its way into the memory: every 30 s block is committed, so that little is lost with a crash."""
+
+    def __init__(self, node: Node, machine: str, *, keep_audio: bool) -> None:
+        self._node = node
+        self._machine = machine
+        self.name = f"live {clock.rfc3339(clock.now().wall_ms)}"
+        self._recordings: list[int] = []
+        self._kept = KeptAudio.of(node, machine) if keep_audio else None
+        self._sound: deque[AudioBlock] = deque()  # since the open block's start, at the source's own rate
+        self._free_from_s = 0.0  # windows do not overlap, and one window of guard lies between blocks
+        self._block: list[tuple[Window, Embedding]] = []
+        self.windows = 0
+        self._parts = 0
+
+    def take(self, heard: WindowResult) -> None:
+        """Take in a window unless it overlaps the last one taken."""
+        window, embedding = heard.window, heard.embedding
+        if self._kept and window is not None and embedding is None:
+            self.commit()  # what is not the machine's normal sound is not kept among it
+            self._free_from_s = max(self._free_from_s, window.end_s + self._node.window_s)
+        if window is None or embedding is None or window.start_s < self._free_from_s - 1e-6:
+            return
+        if self._kept and (not self._sound or window.start_s < self._sound[0].start_s - _TOLERANCE_S):
+            return  # it began before the tap was opened: its sound could not be kept whole
+        if self._block and window.end_s - self._block[0][0].start_s > BLOCK_S + 1e-6:
+            self.commit()
+            self._free_from_s += self._node.window_s
+            if window.start_s < self._free_from_s:
+                return
+        self._free_from_s = window.end_s
+        self._block.append((window, embedding))
+
+    def listen(self, block: AudioBlock) -> None:
+        """Take note of sound as it comes, if it is to be kept; a gap ends the open block."""
+        if self._kept is None:
+            return
+        if block.gap or (self._sound and _apart(self._sound[-1], block)):
+            self.commit()
+            self._sound.clear()
+        self._sound.append(block)
+        needed_from_s = self._block[0][0].start_s if self._block else block.end_s - 2 * self._node.window_s - BLOCK_S
+        while self._sound[0].end_s <= needed_from_s:
+            self._sound.popleft()
+
+    def commit(self) -> None:
+        """Commit the block that is open."""
+        if not self._block:
+            return
+        normals = [
+            NewNormal(
+                block=block_of(window.start_s - self._block[0][0].start_s),
+                start_s=window.start_s - self._block[0][0].start_s,
+                level_dbfs=level_dbfs(window.samples),
+                vector=embedding.vector,
+                spectrogram=compact(window.samples, window.rate_hz),
+                descriptors=normal_descriptors(
+                    quietest_dbfs(window.samples, window.rate_hz), acoustics_json(window.samples, window.rate_hz)
+                ),
+            )
+            for window, embedding in self._block
+        ]
+        sha256 = vectors_sha256([normal.vector.tobytes() for normal in normals])
+        if self._kept:
+            self._kept.write(sha256, as_flac(*self._heard()))
+        new = NewRecording(f"{self.name} {PART} {self._parts + 1}", sha256, len(normals) * self._node.window_s, normals)
+        added = changes.add(self._node.store, self._machine, new, bundle_hash=self._block[0][1].bundle_hash)
+        self._parts += 1
+        if not added.already:
+            self._recordings.append(added.recording_id)
+        self.windows += added.count
+        self._block = []
+
+    def _heard(self) -> tuple[Samples, int]:
+        """Return the open block's sound at the source's own rate, (frames,), and that rate, Hz."""
+        start_s, end_s = self._block[0][0].start_s, self._block[-1][0].end_s
+        rate_hz = self._sound[-1].rate_hz
+        sound = np.concatenate([block.samples for block in self._sound])
+        first = round((start_s - self._sound[0].start_s) * rate_hz)
+        return sound[max(0, first) : first + round((end_s - start_s) * rate_hz)], rate_hz
+
+    def progress(self, seconds: float, text: str) -> dict[str, Any]:
+        """Return how far it has come, as plain JSON types."""
+        return {"seconds": round(seconds, 1), "windows": self.windows, "text": text, "session": self.name}
+
+    def withdraw(self) -> None:
+        """Take what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
+        self._block = []
+        with self._node.reading() as connection:
+            in_use = Normals(connection, self._machine).normals()
+        found = [each.id for each in in_use if each.recording_id in self._recordings]
+        ids = changes.remove(self._node.store, self._machine, found)
+        log.warning("memory.enrolment_withdrawn", machine=self._machine, session=self.name, normals=len(ids))
+
+
+def _apart(before: AudioBlock, block: AudioBlock) -> bool:
+    """Return whether sound is missing between two blocks (a slow listener's tap drops some)."""
+    return block.rate_hz != before.rate_hz or abs(block.start_s - before.end_s) > _TOLERANCE_S
+
+
+def enroll_live(node: Node, *, machine: str, minutes: float, bundle_hash: str, keep_audio: bool = False) -> Answer:
+    """Enrol `minutes` of live sound; yield progress after each window. The generation is built by `build`.
+
+    When the asker goes away before the end, what was enrolled is taken out of use; `normals restore` brings it back.
+    Raises BundleMismatchError at once when the machine was enrolled with another bundle.
+    """
+    node.machine(machine)
+    require_same(node, bundle_hash)
+    with node.reading() as connection:
+        require_bundle(node, machine, Normals(connection, machine).bundle_hash())
+    session = _Session(node, machine, keep_audio=keep_audio)
+    began_s: float | None = None
+    node.running.set_learning(machine, learning=True)
+    try:
+        for item in node.running.hear(machine):
+            if isinstance(item, AudioBlock):
+                session.listen(item)
+            if not isinstance(item, WindowResult):
+                continue
+            if began_s is None:
+                _refuse_silence(item)
+            began_s = item.end_s - node.window_s if began_s is None else began_s
+            session.take(item)
+            heard_s = item.end_s - began_s
+            yield session.progress(min(heard_s, minutes * 60.0), item.text)
+            if heard_s >= minutes * 60.0:
+                break
+        session.commit()
+        yield session.progress(minutes * 60.0, "enrolled")
+    except BaseException:  # also when the command goes (GeneratorExit) or the daemon stops
+        session.withdraw()
+        raise
+    finally:
+        node.running.set_learning(machine, learning=False)
+
+
+def _refuse_silence(first: WindowResult) -> None:
+    """Refuse to wait for a source that has no sound: a person who asks now wants to know now."""
+    if first.state is MachineState.NO_AUDIO:
+        raise AudioError(first.text, where=first.machine, hint="`edge-monitor devices` lists the inputs")
+
+
+def listen(node: Node, *, machine: str) -> Answer:
+    """Yield a meter reading for each half second of the machine's sound, and every loss of it."""
+    node.machine(machine)
+    pending: list[AudioBlock] = []
+    for item in node.running.hear(machine):
+        if isinstance(item, AudioLoss):
+            yield {"loss": item.reason}
+        elif isinstance(item, AudioBlock):
+            if pending and pending[0].rate_hz != item.rate_hz:
+                pending = []
+            pending.append(item)
+            if pending[-1].end_s - pending[0].start_s >= READING_S:
+                samples = np.concatenate([block.samples for block in pending])
+                yield asdict(meter(samples, item.rate_hz))
+                pending = []
+
+
+def inhibit(node: Node, *, machine: str, seconds: float) -> Answer:
+    """Raise no new alarm of a machine for this long (0: raise them again); yield until when."""
+    node.machine(machine)
+    if not 0 <= seconds <= history.MAX_INHIBIT_S:
+        raise ControlError("an inhibition lasts 24 hours at the most", where=machine)
+    until_ms = clock.now().wall_ms + round(seconds * 1000) if seconds > 0 else None
+    node.commit(lambda connection: history.set_inhibition(connection, machine, until_ms, seconds))
+    node.running.inhibit(machine, seconds)
+    yield {"machine": machine, "until": None if until_ms is None else clock.rfc3339(until_ms)}
+
+
+def status(node: Node) -> Answer:
+    """Yield what the node does."""
+    yield node.running.status()

@@ -1,0 +1,77 @@
+"""One node's state, for whoever may change it: the daemon, or a command while no daemon runs."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from edge_monitor.encode.bundle import Bundle, find_bundle
+from edge_monitor.memory.scaler import MetricSpec
+from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
+from edge_monitor.node.prompt_maker import PromptMaker
+from edge_monitor.node.running import NotRunning
+from edge_monitor.store.state_dir import StateDir
+from edge_monitor.store.store import Store
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+    from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.config.settings import Settings
+    from edge_monitor.node.running import Running
+
+T = TypeVar("T")
+
+
+class Node:
+    """Settings, state directory and bundle of one node."""
+
+    def __init__(self, settings: Settings, *, writes: bool = True, running: Running | None = None) -> None:
+        self.settings = settings
+        self.state_dir = StateDir.of(settings.node)
+        self.store = Store(self.state_dir.database, writes=writes)
+        self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
+        if settings.model.scorer in SUB_BAND:  # said before anything is listened to
+            sub_bands(self.bundle.manifest.audio.dim, self.bundle.manifest.scorer.bands)
+        self.prompts = PromptMaker(settings, self.bundle, self.store, self.state_dir.path)
+        self.running = running or NotRunning(settings, self.bundle, self.store, self.state_dir.path)
+
+    def machine(self, name: str) -> MachineSettings:
+        """Return the settings of a machine. Raises ConfigError when none has that name."""
+        return self.settings.named(name)
+
+    @property
+    def window_s(self) -> float:
+        """Return the bundle's window length, seconds."""
+        return self.bundle.manifest.audio.window_s
+
+    @property
+    def metric(self) -> MetricSpec:
+        """Return how the bundle's vectors are compared, by the configured scorer or else the bundle's own."""
+        scoring, scorer = self.bundle.manifest.scoring, self.bundle.manifest.scorer
+        name = self.settings.model.scorer or scorer.name
+        return MetricSpec(scoring.metric, scoring.normalize, scoring.floor_of_each, scorer.bands, name)
+
+    def another_scorer(self, machine: str, used: str | None) -> str:
+        """Return one line when a machine's generation is scored with another scorer than the configured; else ''.
+
+        A generation keeps its scorer, for its threshold is in that scorer's unit.
+        """
+        wanted = scorer_name(self.metric)
+        if used in (None, wanted):
+            return ""
+        return (
+            f"{machine}: scored with {used}, as its generation was built; the configuration now says {wanted}:"
+            f" `edge-monitor generations build --machine {machine}` goes over to it"
+        )
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend a read-only connection for the body; see `Store.reading`."""
+        with self.store.reading() as connection:
+            yield connection
+
+    def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:
+        """Have the writer run `write` in a transaction of its own and return its result, once committed."""
+        return self.store.commit(write)

@@ -1,0 +1,1 @@
+"""One machine's way from blocks of audio to results."""

@@ -1,0 +1,295 @@
+"""One machine's way from blocks to events: resample, cut, check, gate, embed, score, decide."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edge_monitor.alarm.history import AnomalousWindow
+from edge_monitor.alarm.rules import AlarmRules
+from edge_monitor.alarm.state_machine import AlarmStateMachine
+from edge_monitor.capture.gate import Running, RunningGate
+from edge_monitor.capture.quality import check, level_dbfs
+from edge_monitor.capture.resampling import StreamResampler
+from edge_monitor.capture.windowing import WindowCutter
+from edge_monitor.pipeline.sensor_check import SensorWatch
+from edge_monitor.records import AudioLoss, Embedding, EventKind, MachineState, Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from edge_monitor.alarm.state_machine import Restored
+    from edge_monitor.capture.sensor import SensorProfile
+    from edge_monitor.config.machine import AlarmSettings, MachineSettings
+    from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.memory.generations import Generation
+    from edge_monitor.memory.scorer import Scorer
+    from edge_monitor.records import AlarmEvent, AudioBlock, Samples, Window
+
+# Sound kept from before the confirming windows, so that a person hears the change coming.
+PRE_ROLL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What scoring depends on, swapped as one: a generation's scorer, its gate and the microphone's profile."""
+
+    scorer: Scorer
+    gate_dbfs: float | None  # None: no gate was learnt
+    sensor: SensorProfile | None = None  # None: too few normals were measured to know the microphone by
+
+    @property
+    def generation(self) -> int:
+        """Return the generation's number."""
+        return self.scorer.generation.number
+
+
+@dataclass(frozen=True, slots=True)
+class NotLearnt:
+    """Why a machine is not scored."""
+
+    reason: str = "no normal sound is known"
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmAudio:
+    """What the start of an alarm rests on: the window that confirmed it, and the sound around it."""
+
+    samples: Samples  # (frames,) of that window, at the bundle's rate
+    rate_hz: int
+    windows: tuple[AnomalousWindow, ...]  # the disjoint windows that confirmed it, newest first
+    sound: tuple[AudioBlock, ...]  # at the native rate, with pre-roll; empty unless evidence = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResult:
+    """What one window, or the loss of sound, came to."""
+
+    machine: str
+    state: MachineState
+    end_s: float  # stream time, seconds
+    text: str  # one line for a person
+    level_dbfs: float | None = None
+    window: Window | None = None
+    embedding: Embedding | None = None
+    score: Score | None = None
+    event: AlarmEvent | None = None
+    proof: AlarmAudio | None = None  # with the start of an alarm
+    anomalous: AnomalousWindow | None = None  # during an alarm: another window above the threshold
+
+
+class MachinePipeline:
+    """Turns one machine's audio into what it means.
+
+    Belongs to one thread. What others ask for (`swap`, `inhibit`, `tell_running`) is done between two blocks.
+    """
+
+    def __init__(
+        self,
+        settings: MachineSettings,
+        encoder: Encoder,
+        *,
+        hop_s: float,
+        learnt: Learnt | NotLearnt,
+        restored: Restored,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.settings = settings
+        self.learning = False  # True: windows are being enrolled, none raises an alarm
+        self.learnt = learnt
+        self._orders: deque[Callable[[float], None]] = deque()  # each takes the stream time, seconds
+        self._skipped = 0
+        self._encoder = encoder
+        self._resampler = StreamResampler(encoder.sample_rate_hz)
+        self._cutter = WindowCutter(settings.name, encoder.sample_rate_hz, encoder.window_s, hop_s)
+        rules = AlarmRules.of(settings.alarm, window_s=encoder.window_s)
+        self.alarm = AlarmStateMachine(settings.name, rules, new_id, restored)
+        self._gate = RunningGate(self._gate_level(learnt), settings.running.settle_s)
+        self._sensor = SensorWatch()
+        self._suspects: deque[AnomalousWindow] = deque(maxlen=int((rules.raise_n + 1) * rules.window_s / hop_s) + 2)
+        self._clear_ratio = rules.clear_ratio
+        self._kept_until_s = 0.0
+        self._sound: deque[AudioBlock] = deque()
+        self._sound_s = PRE_ROLL_S + (rules.raise_n + 1) * rules.window_s
+
+    def swap(self, learnt: Learnt | NotLearnt) -> None:
+        """Score with this from the next block on."""
+
+        def change(_at_s: float) -> None:
+            self.learnt = learnt
+            self._gate.gate_dbfs = self._gate_level(learnt)
+
+        self._orders.append(change)
+
+    def inhibit(self, seconds: float) -> None:
+        """Raise no new alarm for so long from the next block on; 0: raise them again."""
+
+        def change(at_s: float) -> None:
+            if seconds > 0:
+                self.alarm.inhibit(at_s, seconds)
+            else:
+                self.alarm.resume()
+
+        self._orders.append(change)
+
+    def tell_running(self, running: bool | None) -> None:
+        """Take what the plant says of the machine (None: it cannot be heard), from the next block on."""
+
+        def change(_at_s: float) -> None:
+            self._gate.told = running
+
+        self._orders.append(change)
+
+    def take_skipped(self) -> int:
+        """Return how many windows were skipped since the last call."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped
+
+    def _gate_level(self, learnt: Learnt | NotLearnt) -> float | None:
+        gate = self.settings.running.gate
+        if gate == "learnt":
+            return learnt.gate_dbfs if isinstance(learnt, Learnt) else None
+        return None if gate == "off" else gate
+
+    def process(
+        self, item: AudioBlock | AudioLoss, wall_ms: Callable[[], int], *, skip: bool = False
+    ) -> Iterator[WindowResult]:
+        """Yield what each completed window, or a loss of sound, came to.
+
+        With `skip` completed windows are counted and not judged: scoring is behind the audio.
+        """
+        at_s = item.at_s if isinstance(item, AudioLoss) else item.end_s
+        self.alarm.tick(at_s)
+        while self._orders:
+            self._orders.popleft()(at_s)
+        if isinstance(item, AudioLoss):
+            self.alarm.on_audio_loss()
+            yield WindowResult(item.machine, MachineState.NO_AUDIO, item.at_s, item.reason)
+            return
+        if self.settings.evidence == "audio":
+            self._keep_sound(item)
+        block = self._resampler.feed(item)
+        if block is None:
+            return
+        self._gate.hear(block)
+        for window in self._cutter.feed(block):
+            if skip:
+                self._skipped += 1
+            else:
+                yield self._judge(window, wall_ms)
+
+    def _judge(self, window: Window, wall_ms: Callable[[], int]) -> WindowResult:
+        level = level_dbfs(window.samples)
+        unfit = self._unfit(window, level)
+        if unfit is not None:
+            return unfit
+        embedding = self._encoder.embed_window(window)
+        learnt = self.learnt
+        heard = WindowResult(
+            window.machine,
+            MachineState.NOT_ENROLLED,
+            window.end_s,
+            learnt.reason if isinstance(learnt, NotLearnt) else "",
+            level_dbfs=level,
+            window=window,
+            embedding=embedding,
+        )
+        if self.learning:
+            return replace(heard, state=MachineState.LEARNING, text="learning the normal sound")
+        if isinstance(learnt, NotLearnt):
+            return heard
+        score = self._score(learnt, window, embedding, level)
+        if score.exceeds:
+            changed = self._sensor_change(window, level)
+            if changed is not None:
+                return replace(heard, state=MachineState.SENSOR_CHANGED, text=changed, embedding=None)
+        event = self.alarm.on_score(score, wall_ms())
+        state, text = self._standing(score)
+        heard = replace(heard, state=state, text=text, score=score, event=event)
+        if not score.exceeds:
+            return heard
+        return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
+
+    def _unfit(self, window: Window, level_dbfs: float) -> WindowResult | None:
+        """Return what a window comes to that says nothing about the running machine; None when it is to be scored."""
+        fault = check(window)
+        if fault is not None:
+            return WindowResult(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
+        heard = WindowResult(
+            window.machine, MachineState.NOT_RUNNING, window.end_s, "", level_dbfs=level_dbfs, window=window
+        )
+        # Before the gate: a gain that was turned down must not pass for a machine that stands still.
+        changed = self._sensor_change(window, level_dbfs, unless_usual=True)
+        running = self._gate.judge(window)
+        if running is not Running.RUNNING and (changed is None or self._gate.told is False):
+            text = "the machine does not run" if running is Running.NOT_RUNNING else "the machine is starting"
+            return replace(heard, text=text)
+        if changed is not None and not self.learning:
+            return replace(heard, state=MachineState.SENSOR_CHANGED, text=changed)
+        return None
+
+    def _sensor_change(self, window: Window, level_dbfs: float, *, unless_usual: bool = False) -> str | None:
+        sensor = self.learnt.sensor if isinstance(self.learnt, Learnt) else None
+        if sensor is None or (unless_usual and sensor.usual(level_dbfs)):
+            return None
+        return self._sensor.change(sensor, window, level_dbfs)
+
+    def _standing(self, score: Score) -> tuple[MachineState, str]:
+        """Return the state and its text after a scored window."""
+        text = f"score {score.ratio:.2f} of the threshold"
+        if self.alarm.active is not None:
+            if score.exceeds:
+                return MachineState.ALARM, f"anomalous sound, {text}"
+            return MachineState.ALARM, f"{text}; the alarm ends below {self._clear_ratio:.2f}"
+        if self.alarm.inhibited(score.end_s):
+            return MachineState.INHIBITED, "alarms are inhibited"
+        return MachineState.NORMAL, text
+
+    def _score(self, learnt: Learnt, window: Window, embedding: Embedding, level_dbfs: float) -> Score:
+        scored = learnt.scorer.score(embedding)
+        return Score(
+            machine=window.machine,
+            value=scored.value,
+            threshold=threshold_of(self.settings.alarm, learnt.scorer.generation),
+            generation=learnt.scorer.generation.number,
+            neighbours=scored.neighbours,
+            start_s=window.start_s,
+            end_s=window.end_s,
+            level_dbfs=level_dbfs,
+        )
+
+    def _keep(self, heard: WindowResult, window: Window, suspect: AnomalousWindow) -> WindowResult:
+        """Attach what is kept with an alarm: at its start the confirming windows, then each further disjoint one."""
+        self._suspects.append(suspect)
+        if heard.event is not None and heard.event.kind is EventKind.START:
+            confirming = _disjoint(self._suspects)
+            self._kept_until_s = suspect.end_s
+            return replace(heard, proof=AlarmAudio(window.samples, window.rate_hz, confirming, tuple(self._sound)))
+        if self.alarm.active is not None and suspect.start_s >= self._kept_until_s:
+            self._kept_until_s = suspect.end_s
+            return replace(heard, anomalous=suspect)
+        return heard
+
+    def _keep_sound(self, block: AudioBlock) -> None:
+        if block.gap or (self._sound and self._sound[-1].rate_hz != block.rate_hz):
+            self._sound.clear()
+        self._sound.append(block)
+        while self._sound[-1].end_s - self._sound[0].end_s > self._sound_s:
+            self._sound.popleft()
+
+
+def _disjoint(windows: Iterable[AnomalousWindow]) -> tuple[AnomalousWindow, ...]:
+    """Return windows that share no sound, newest first."""
+    chosen: list[AnomalousWindow] = []
+    for window in sorted(windows, key=lambda each: each.end_s, reverse=True):
+        if not chosen or window.end_s <= chosen[-1].start_s:
+            chosen.append(window)
+    return tuple(chosen)
+
+
+def threshold_of(alarm: AlarmSettings, generation: Generation) -> float:
+    """Return the configured number while the generation it was chosen for is active, else the calibrated threshold."""
+    if alarm.threshold != "calibrated" and alarm.threshold_generation == generation.number:
+        return alarm.threshold
+    return generation.threshold

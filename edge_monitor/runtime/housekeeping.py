@@ -1,0 +1,117 @@
+"""What has become too old or too much goes, once an hour, with a tally; once a day the database is looked through."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.runtime.supervision import SupervisedThread
+from edge_monitor.store.counters import REMOVED_BY_AGE, REMOVED_BY_SIZE, add_to_counter
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from edge_monitor.config.settings import RetentionSettings
+    from edge_monitor.runtime.daemon import Daemon
+    from edge_monitor.store.store import Store
+
+log = structlog.get_logger()
+EVERY_S = 3600.0
+FIRST_S = 60.0  # after the start, so that a box that is restarted daily is tidied as well
+CHECK_EVERY_S = 86_400.0
+DAY_MS = 86_400_000
+_MEASURED = 100  # of the newest alarms, for what one takes
+_ALARM_BYTES = 2000  # an alarm's row and its explanations, without its windows
+
+
+class Housekeeping:
+    """Keeps the retention settings in a thread of its own, which waits for the writer like any other long work."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._stop = threading.Event()
+        self._checked_s = clock.now().monotonic_s
+        self._thread = SupervisedThread("housekeeping", self._run)
+        self.start = self._thread.start
+        self.health = self._thread.health
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._stop.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        wait_s = FIRST_S
+        while not self._stop.wait(wait_s):
+            wait_s = EVERY_S
+            self._daemon.explainer.tidy()
+            believed_ms = self._daemon.timekeeper.believed_ms()
+            if believed_ms >= clock.FIRST_CREDIBLE_MS:
+                tidy(self._daemon.store, self._daemon.settings.retention, believed_ms)
+            now_s = clock.now().monotonic_s
+            if now_s - self._checked_s >= CHECK_EVERY_S:
+                self._checked_s = now_s
+                self._daemon.store.look_for_damage(self._stop.is_set)
+
+
+def tidy(store: Store, retention: RetentionSettings, now_ms: int) -> None:
+    """Delete alarms that ended, and score aggregates, when they are too old or too many; count and log them.
+
+    What is labelled with a time before the first credible one tells no age and stays.
+    """
+    first_ms = clock.FIRST_CREDIBLE_MS
+    with store.reading() as connection:
+        old = _ids(
+            connection,
+            "SELECT alarm_id FROM alarms WHERE ended_ms >= ? AND ended_ms < ?",
+            first_ms,
+            now_ms - round(retention.alarm_days * DAY_MS),
+        )
+    _delete_alarms(store, old, REMOVED_BY_AGE)
+    with store.reading() as connection:
+        kept = retention.alarms_max_mb * 1_000_000 // _bytes_per_alarm(connection)
+        surplus = _ids(
+            connection,
+            "SELECT alarm_id FROM alarms WHERE ended_ms IS NOT NULL ORDER BY started_ms DESC, rowid DESC"
+            " LIMIT -1 OFFSET ?",
+            kept,
+        )
+        minutes = connection.execute(
+            "SELECT machine, minute_ms FROM score_minutes WHERE minute_ms >= ? AND minute_ms < ?",
+            (first_ms, now_ms - round(retention.score_days * DAY_MS)),
+        ).fetchall()
+    _delete_alarms(store, surplus[::-1], REMOVED_BY_SIZE)  # the oldest first
+    store.in_pieces(
+        [tuple(row) for row in minutes],
+        lambda connection, piece: connection.executemany(
+            "DELETE FROM score_minutes WHERE machine = ? AND minute_ms = ?", piece
+        ),
+    )
+    if old or surplus or minutes:
+        log.info("storage.tidied", alarms_too_old=len(old), alarms_too_many=len(surplus), score_minutes=len(minutes))
+
+
+def _delete_alarms(store: Store, ids: Sequence[str], counter: str) -> None:
+    def delete(connection: sqlite3.Connection, piece: Sequence[str]) -> None:
+        connection.executemany("DELETE FROM alarms WHERE alarm_id = ?", ((each,) for each in piece))
+        add_to_counter(connection, counter, len(piece))
+
+    store.in_pieces(ids, delete)
+
+
+def _bytes_per_alarm(connection: sqlite3.Connection) -> int:
+    """Return what one of the newest alarms takes with its windows, on average, bytes."""
+    row = connection.execute(
+        "SELECT coalesce(avg(size), 0) FROM (SELECT (SELECT coalesce(sum(length(vector)), 0) FROM alarm_windows w"
+        " WHERE w.alarm_id = alarms.alarm_id) AS size FROM alarms ORDER BY started_ms DESC LIMIT ?)",
+        (_MEASURED,),
+    ).fetchone()
+    return _ALARM_BYTES + int(row[0])
+
+
+def _ids(connection: sqlite3.Connection, query: str, *values: int) -> list[str]:
+    return [row[0] for row in connection.execute(query, values)]

@@ -1,0 +1,197 @@
+"""What each machine's state is, as the plant sees it: published when it changes and every minute."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.deliver.compose import state_payload
+from edge_monitor.records import MachineState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.config.settings import NodeSettings
+    from edge_monitor.memory.generations import Generation
+    from edge_monitor.pipeline.machine_pipeline import WindowResult
+    from edge_monitor.records import Score
+
+log = structlog.get_logger()
+# The text of these says more than a score does.
+_EXPLAINED = {
+    MachineState.NOT_ENROLLED,
+    MachineState.NO_AUDIO,
+    MachineState.SIGNAL_FAULT,
+    MachineState.SENSOR_CHANGED,
+    MachineState.STORAGE_FAULT,
+    MachineState.NOT_RUNNING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The state of one machine."""
+
+    state: MachineState = MachineState.STARTING
+    since_ms: int = 0  # wall clock, milliseconds
+    heard_s: float = 0.0  # monotonic time of the last judged window, seconds
+    text: str = "waiting for the first window"
+    alarm_id: str | None = None  # of the active alarm, once it is committed
+    generation: int | None = None
+    scorer: str | None = None  # of that generation
+    score: Score | None = None
+    level_dbfs: float | None = None
+    windows: int = 0
+    lag_s: float | None = None  # from the end of the last scored sound to its score, seconds; None: not live
+
+
+class MachineStates:
+    """The states of all machines. Thread-safe; `publish(machine, payload)` is called with the lock held."""
+
+    def __init__(
+        self, node: NodeSettings, machines: tuple[MachineSettings, ...], publish: Callable[[str, bytes], None]
+    ) -> None:
+        self._node = node
+        self._settings = {machine.name: machine for machine in machines}
+        self._publish = publish
+        self._lock = threading.Lock()
+        self._storage_fault = ""
+        moment = clock.now()
+        self._views = {name: View(since_ms=moment.wall_ms, heard_s=moment.monotonic_s) for name in self._settings}
+
+    def heard(self, heard: WindowResult, *, live: bool = False) -> None:
+        """Take in what a window came to. An alarm shows only once it is committed, see `committed`.
+
+        `live`: its stream time is the monotonic clock's, so that it is known how far scoring is behind.
+        """
+        moment = clock.now()
+        with self._lock:
+            view = self._views[heard.machine]
+            judged = heard.window is not None
+            self._change(
+                heard.machine,
+                replace(
+                    view,
+                    state=_shown(heard.state, view.alarm_id),
+                    text=heard.text,
+                    heard_s=moment.monotonic_s if judged else view.heard_s,
+                    score=heard.score,
+                    level_dbfs=heard.level_dbfs,
+                    windows=view.windows + judged,
+                    generation=heard.score.generation if heard.score else view.generation,
+                    lag_s=max(moment.monotonic_s - heard.end_s, 0.0) if live and heard.score else view.lag_s,
+                ),
+            )
+
+    def committed(self, machine: str, alarm_id: str | None) -> None:
+        """Take note that the machine's alarm (None: no alarm any more) is on disk, so that everybody may know."""
+        with self._lock:
+            view = self._views[machine]
+            self._change(machine, replace(view, alarm_id=alarm_id, state=_shown(view.state, alarm_id)))
+
+    def set_generation(self, machine: str, generation: Generation | None) -> None:
+        """Take note of what the machine is scored with."""
+        number, scorer = (generation.number, generation.scorer) if generation else (None, None)
+        with self._lock:
+            self._change(machine, replace(self._views[machine], generation=number, scorer=scorer))
+
+    def deaf(self, machine: str, text: str) -> None:
+        """Take note that no window has come for too long."""
+        with self._lock:
+            view = self._views[machine]
+            if view.state is not MachineState.NO_AUDIO:  # else the source has said why, which is worth more
+                self._change(machine, replace(view, state=MachineState.NO_AUDIO, text=text, score=None))
+
+    def storage_fault(self, reason: str) -> None:
+        """Take note that the disk fails (or, with an empty reason, works again)."""
+        with self._lock:
+            if self._storage_fault != reason:
+                self._storage_fault = reason
+                self._publish_all()
+
+    @property
+    def faulty(self) -> bool:
+        """Return whether the disk fails."""
+        return bool(self._storage_fault)
+
+    def republish(self) -> None:
+        """Publish every state again, so that its validity goes on."""
+        with self._lock:
+            self._publish_all()
+
+    def silent_for_s(self, machine: str) -> float:
+        """Return how long ago the last window was judged, seconds."""
+        with self._lock:
+            return clock.now().monotonic_s - self._views[machine].heard_s
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return every machine's state as plain JSON types."""
+        with self._lock:
+            return [self._describe(name, view) for name, view in self._views.items()]
+
+    def _change(self, machine: str, view: View) -> None:
+        before = self._views[machine]
+        changed = (before.state, before.alarm_id, before.generation) != (view.state, view.alarm_id, view.generation)
+        if before.state is not view.state:
+            view = replace(view, since_ms=clock.now().wall_ms)
+        self._views[machine] = view
+        if before.state is not view.state:
+            log.info("machine.state_changed", machine=machine, state=view.state.label, text=view.text)
+        if changed:
+            self._publish_one(machine)
+
+    def _publish_all(self) -> None:
+        for machine in self._views:
+            self._publish_one(machine)
+
+    def _publish_one(self, machine: str) -> None:
+        view = self._views[machine]
+        state, text = self._told(view)
+        payload = state_payload(
+            self._node,
+            self._settings[machine],
+            state=state,
+            since_ms=view.since_ms,
+            at_ms=clock.now().wall_ms,
+            clock_synced=clock.synchronized(),
+            alarm_id=view.alarm_id,
+            score=view.score,
+            generation=view.generation,
+            detail=text if state in _EXPLAINED else "",
+        )
+        self._publish(machine, payload.encode())
+
+    def _told(self, view: View) -> tuple[MachineState, str]:
+        return (MachineState.STORAGE_FAULT, self._storage_fault) if self._storage_fault else (view.state, view.text)
+
+    def _describe(self, name: str, view: View) -> dict[str, Any]:
+        state, text = self._told(view)
+        return {
+            "machine": name,
+            "state": state.label,
+            "state_code": int(state),
+            "since": clock.rfc3339(view.since_ms),
+            "text": text,
+            "alarm_id": view.alarm_id,
+            "generation": view.generation,
+            "scorer": view.scorer,
+            "score": view.score.value if view.score else None,
+            "threshold": view.score.threshold if view.score else None,
+            "ratio": view.score.ratio if view.score else None,
+            "level_dbfs": view.level_dbfs,
+            "windows": view.windows,
+            "lag_s": view.lag_s,
+            "heard_ago_s": round(clock.now().monotonic_s - view.heard_s, 1),
+        }
+
+
+def _shown(state: MachineState, alarm_id: str | None) -> MachineState:
+    """Return the state to show while `alarm_id` is (not) committed."""
+    if alarm_id is None:
+        return MachineState.NORMAL if state is MachineState.ALARM else state
+    return MachineState.ALARM if state in {MachineState.NORMAL, MachineState.INHIBITED} else state

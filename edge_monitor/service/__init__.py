@@ -1,1 +1,0 @@
-"""Runs: wires the rooms, the threads and the control socket."""

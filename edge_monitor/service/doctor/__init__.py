@@ -1,1 +1,0 @@
-"""The doctor: looks at everything a node needs and says what to do."""

@@ -1,0 +1,360 @@
+"""The configuration is either right, or every mistake in it is told with its line and remedy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge_monitor.cli.config import command
+from edge_monitor.config.file import load_settings
+from edge_monitor.config.machine import RecordingSource
+from edge_monitor.config.reference import reference
+from edge_monitor.config.settings import Settings
+from edge_monitor.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLE = REPOSITORY / "edge_monitor/config/example.toml"
+
+GOOD = """\
+[node]
+site = "plant-7"
+name = "edge-01"
+
+[[machine]]
+name = "pump-3"
+source = { kind = "microphone", device = "USB Audio", channel = 1 }
+"""
+
+
+def refusal(folder: Path, text: str) -> list[str]:
+    """Return the lines of the refusal of `text`, without the file's path."""
+    path = folder / "edge-monitor.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    return str(caught.value).replace(f"{path}:", "").splitlines()
+
+
+def test_keys_left_out_have_their_defaults(tmp_path: Path) -> None:
+    """The smallest configuration is enough."""
+    path = tmp_path / "edge-monitor.toml"
+    path.write_text(GOOD)
+    loaded = load_settings(path)
+    assert loaded.model.bundle == "spectral"
+    assert loaded.mqtt is None
+    assert loaded.machine[0].alarm.raise_ == (3, 5)
+
+
+def test_relative_paths_mean_the_folder_of_the_file(tmp_path: Path) -> None:
+    """A configuration can be moved with its files, and the current folder does not matter."""
+    path = tmp_path / "edge-monitor.toml"
+    path.write_text("""\
+[node]
+site = "s"
+name = "n"
+state_dir = "state"
+[model]
+bundle = "./models/own"
+[mqtt]
+host = "h"
+username = "u"
+password_file = "secret"
+tls = { ca_file = "/etc/ca.pem" }
+[[machine]]
+name = "a"
+source = { kind = "recording", path = "clips/" }
+""")
+    loaded = load_settings(path)
+    assert loaded.node.state_dir == tmp_path / "state"
+    assert loaded.model.bundle == str(tmp_path / "models/own")
+    assert loaded.mqtt is not None
+    assert loaded.mqtt.password_file == tmp_path / "secret"
+    assert loaded.mqtt.tls is not None
+    assert loaded.mqtt.tls.ca_file == Path("/etc/ca.pem")
+    source = loaded.machine[0].source
+    assert isinstance(source, RecordingSource)
+    assert source.path == tmp_path / "clips"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("channel = 1", "channel = 0", "7: machine[1].source.channel: must be >= 1, not 0 (counted from 1)"),
+        (
+            "channel = 1",
+            'channel = "1"',
+            '7: machine[1].source.channel: must be a whole number, not "1" (counted from 1)',
+        ),
+        (
+            'site = "plant-7"',
+            'site = "plant 7"',
+            "2: node.site: use 1 to 64 of A-Z a-z 0-9 _ - (it becomes a topic segment)",
+        ),
+        ('site = "plant-7"\n', "", "1: node.site: is missing (plant or site, the first own topic segment)"),
+        ('name = "pump-3"\n', "", "5: machine[1].name: is missing (topic segment)"),
+        (
+            "[[machine]]",
+            "[model]\nhop_ms = 1000\n[[machine]]",
+            "6: model.hop_ms: unknown key (did you mean hop_s: seconds from one window to the next)",
+        ),
+        (
+            "[[machine]]",
+            '[model]\nhop_s = "1 s"\n[[machine]]',
+            (
+                '6: model.hop_s: must be a number, not "1 s"'
+                " (a number without unit or quotes; seconds from one window to the next)"
+            ),
+        ),
+        (
+            'name = "pump-3"',
+            'name = "pump-3"\nthreshold = 2.0',
+            "7: machine[1].threshold: unknown key (it belongs in [machine.alarm])",
+        ),
+        *(
+            (
+                "[[machine]]",
+                f"[mqtt]\nhost = '{host}'\n[[machine]]",
+                (
+                    "6: mqtt.host: give a host name or address alone, without user name, password, scheme, path or"
+                    " blanks"
+                ),
+            )
+            for host in ("user:secret@broker", "mqtt://broker", "broker/path", "bro ker")
+        ),
+        (
+            "[[machine]]",
+            "[machine]",
+            "5: machine: must be a list of tables (write [[machine]], with two brackets)",
+        ),
+        (
+            'kind = "microphone"',
+            'kind = "mic"',
+            '7: machine[1].source: kind must be "microphone", "recording", "simulator"',
+        ),
+        (
+            "channel = 1",
+            'rate_hz = "44.1 kHz"',
+            (
+                '7: machine[1].source.rate_hz: must be a whole number, not "44.1 kHz"'
+                " (a number without unit or quotes; default: the device's own rate)"
+            ),
+        ),
+        (
+            "channel = 1 }",
+            "channel = 1 }\n[machine.alarm]\n\nraise = [6, 5]",
+            "8: machine[1].alarm: raise = [m, n] needs 1 <= m <= n <= 100",
+        ),
+        (
+            "channel = 1 }",
+            "channel = 1 }\n[machine.alarm]\n\npriority = 9",
+            "10: machine[1].alarm.priority: must be <= 4, not 9 (1 = critical … 4 = low)",
+        ),
+        (
+            'name = "edge-01"',
+            'name = "edge-01"\nstate_dir = "~/state"',
+            "4: node.state_dir: ~ is not expanded (write the whole path)",
+        ),
+        (
+            'name = "edge-01"',
+            'name = "edge-01"\nstate_dir = "a\\u0000b"',
+            (
+                "4: node.state_dir: has a character that cannot be printed"
+                " (in TOML, \\ in double quotes starts an escape)"
+            ),
+        ),
+        (
+            'name = "pump-3"',
+            'name = "pump-3"\nwhere = """hall\n\n7"""',
+            "7: machine[1].where: unknown key (known here: name, display_name, kind, source, evidence, alarm, running)",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_with_line_key_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """Every kind of mistake says where it is, what is wrong and what to do."""
+    assert old in GOOD
+    assert refusal(tmp_path, GOOD.replace(old, new)) == [expected]
+
+
+def test_every_mistake_is_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """A person can repair a file in one go."""
+    text = GOOD.replace("plant-7", "").replace("channel = 1", "channel = 999").replace('name = "edge-01"', "name = 1")
+    assert [line.partition(":")[0] for line in refusal(tmp_path, text)] == ["2", "3", "7"]
+
+
+def test_a_thousand_mistakes_are_told_in_a_moment_by_the_first_of_them(tmp_path: Path) -> None:
+    """A large file that is wrong throughout gives a list one can read."""
+    machine = GOOD.partition("\n\n")[2].replace("channel = 1", "channel = 0")
+    machines = "".join(machine.replace("pump-3", f"pump-{number}") for number in range(200))
+    lines = refusal(tmp_path, GOOD.partition("\n\n")[0] + "\n\n" + machines)
+    assert len(lines) == 26
+    assert lines[24].startswith("79: machine[25].source.channel: must be >= 1, not 0")
+    assert lines[25].endswith(" and 175 more")
+
+
+def test_two_machines_of_one_name_are_refused_at_the_second(tmp_path: Path) -> None:
+    """Two machines cannot share a topic."""
+    twice = GOOD + GOOD.partition("\n\n")[2]
+    assert refusal(tmp_path, twice) == ["9: machine[2].name: two machines are named 'pump-3'"]
+
+
+def test_a_value_over_several_lines_is_found_at_its_first(tmp_path: Path) -> None:
+    """The line of a list over several lines is that of its key."""
+    text = GOOD + "[machine.alarm]\n# m of n\nraise = [\n  1,\n  'two',\n]\n"
+    assert refusal(tmp_path, text)[0].startswith("10: machine[1].alarm.raise[2]: must be a whole number")
+
+
+def test_a_secret_is_never_repeated(tmp_path: Path) -> None:
+    """Neither a refusal nor the settings in effect show a password."""
+    text = GOOD.replace("[[machine]]", "[mqtt]\nhost = 'h'\npassword = 4711\nusername = 'u'\n[[machine]]")
+    assert refusal(tmp_path, text) == ["7: mqtt.password: must be text in quotes (better: password_file)"]
+    path = tmp_path / "edge-monitor.toml"
+    path.write_text(text.replace("4711", "'4711'"))
+    loaded = load_settings(path)
+    assert "4711" not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"[node]\nsite = plant-7\n", "2: not TOML: Invalid value (text needs quotes, and {"),
+        (b"[node]\nsite = 'Werk K\xf6ln'\n", "2: is not UTF-8 (save the file as UTF-8)"),
+        (b"a = " + b"[" * 5000, " is nested too deeply"),
+        (b"a = " + b"9" * 5000, " not TOML: Exceeds the limit"),
+        (b"#" * 2_000_000, " is larger than 1 MB (is it a configuration?)"),
+        (b"", "1: machine: is missing (describe at least one machine in a [[machine]] table)"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+    """Whatever lies at the path, the refusal is one clear line."""
+    path = tmp_path / "edge-monitor.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    assert str(caught.value).startswith(f"{path}:{expected}")
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    """The remedy fits what lies at the path."""
+    with pytest.raises(ConfigError, match="no such file \\(`edge-monitor config init` writes one\\)"):
+        load_settings(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="is a folder, not a file"):
+        load_settings(tmp_path)
+
+
+def test_a_windows_file_is_read_and_its_lines_counted(tmp_path: Path) -> None:
+    """A byte order mark and CRLF line ends change nothing."""
+    path = tmp_path / "edge-monitor.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert load_settings(path).node.site == "plant-7"
+    path.write_bytes(GOOD.replace("channel = 1", "channel = 0").replace("\n", "\r\n").encode())
+    with pytest.raises(ConfigError, match="toml:7: machine"):
+        load_settings(path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200))
+def test_any_bytes_give_settings_or_a_refusal(tmp_path: Path, content: bytes) -> None:
+    """No content of the file can make anything else happen."""
+    path = tmp_path / "edge-monitor.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        load_settings(path)
+
+
+WORDS = st.sampled_from(
+    [
+        "[node]",
+        "[model]",
+        "[mqtt]",
+        "[mqtt.tls]",
+        "[[machine]]",
+        "[machine.alarm]",
+        "[machine.running]",
+        "[retention]",
+        'site = "a"',
+        'name = "a"',
+        "name = 1",
+        'host = "h"',
+        "port = 99999",
+        "raise = [1, 2, 3]",
+        "raise = 1",
+        'source = { kind = "microphone", device = "d" }',
+        'source = { kind = "recording", path = "\\u0000" }',
+        "source = 1",
+        'source.kind = "simulator"',
+        "source = []",
+        "hop_s = nan",
+        "hop_s = 1979-05-27",
+        'gate = "x"',
+        "threshold = -1",
+        "machine = []",
+        "machine = [1]",
+        "node = 1",
+        '"" = 1',
+        '"a.b" = 1',
+        "x = '''\n[node]\n'''",
+        "evidence = true",
+        "\r",
+        "tls = {}",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.lists(WORDS, max_size=14))
+def test_any_arrangement_of_keys_gives_settings_or_a_refusal_with_lines(tmp_path: Path, lines: list[str]) -> None:
+    """Real keys in the wrong places never crash, and every line told exists."""
+    path = tmp_path / "edge-monitor.toml"
+    path.write_text("\n".join(lines), "utf-8", newline="")
+    try:
+        loaded = load_settings(path)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            number = line.removeprefix(f"{path}:").partition(":")[0]
+            assert 1 <= int(number) <= "\n".join(lines).count("\n") + 1
+    else:
+        assert isinstance(loaded, Settings)
+
+
+def test_the_example_is_sound_and_the_deployed_one_is_the_same() -> None:
+    """What `config init` writes passes `config check`, and so does what systemd is given."""
+    assert load_settings(EXAMPLE).machine[0].name == "pump-3"
+    assert (REPOSITORY / "deploy/systemd/edge-monitor.toml").read_text() == EXAMPLE.read_text()
+
+
+def test_what_the_example_has_in_comments_is_sound_too(tmp_path: Path) -> None:
+    """A key a user uncomments works, whichever it is."""
+    path = tmp_path / "edge-monitor.toml"
+    keys = re.compile(r"^# (?=(username|password_file|\[mqtt|ca_file|cert_file|key_file))", re.MULTILINE)
+    with_tls = keys.sub("", EXAMPLE.read_text())
+    path.write_text(with_tls)
+    loaded = load_settings(path)
+    assert loaded.mqtt is not None
+    assert loaded.mqtt.tls is not None
+    for kind in ("recording", "simulator"):
+        source = re.compile(rf'^source = .*\n((?:# source.*\n)*)# (source = {{ kind = "{kind}".*)', re.MULTILINE)
+        path.write_text(source.sub(r"\1\2", with_tls))
+        assert load_settings(path).machine[0].source.kind == kind
+
+
+def test_the_reference_is_what_the_settings_say() -> None:
+    """docs/configuration.md is written by `edge-monitor config reference`."""
+    assert (REPOSITORY / "docs/configuration.md").read_text() == reference()
+
+
+def test_check_finds_what_would_stop_the_daemon(tmp_path: Path) -> None:
+    """A recording that is no sound, and a state directory that is a file, are told before anything runs."""
+    text = tmp_path / "sound.wav"
+    text.write_text("just text, renamed")
+    config = tmp_path / "edge-monitor.toml"
+    config.write_text(GOOD.replace('"microphone", device = "USB Audio", channel = 1', f'"recording", path = "{text}"'))
+    result = CliRunner().invoke(command, ["check", "--config", str(config)])
+    assert str(result.exception) == f"{text}: not a sound file that can be read (use WAV or FLAC)"
+    config.write_text(GOOD.replace('name = "edge-01"', f'name = "edge-01"\nstate_dir = "{text}"'))
+    result = CliRunner().invoke(command, ["check", "--config", str(config)])
+    assert str(result.exception) == f"{text}: is not a folder (node.state_dir names one)"
