@@ -12,10 +12,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.api import control
-from edge_monitor.api.client import last
+from edge_monitor.api.client import daemon_at, gone
 from edge_monitor.config.file import load_settings
 from edge_monitor.errors import ControlError
+from edge_monitor.node.operation import Nothing
+from edge_monitor.node.operations import STATUS
 from edge_monitor.store.state_dir import StateDir
 from tests.broker import wait_until
 
@@ -138,10 +139,10 @@ class Product:
 
         Raises ControlError when none answers.
         """
-        connection = control.connect(StateDir.of(load_settings(self.config).node).control_socket)
-        if connection is None:
-            raise control.gone()
-        return last(control.ask(connection, "status", {}))
+        with daemon_at(StateDir.of(load_settings(self.config).node).control_socket) as daemon:
+            if daemon is None:
+                raise gone()
+            return daemon.call(STATUS, Nothing()).model_dump(mode="json")
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query on the state database."""

@@ -191,12 +191,13 @@ def listed(
     since_ms: int = 0,
     active_only: bool = False,
     limit: int = 100,
+    offset: int = 0,
 ) -> list[AlarmRow]:
-    """Return alarms, newest first."""
+    """Return alarms, newest first, but for the first `offset`."""
     rows = connection.execute(
         f"{_ROWS} WHERE (? IS NULL OR machine = ?) AND started_ms >= ? AND (NOT ? OR ended_ms IS NULL)"
-        " ORDER BY started_ms DESC, rowid DESC LIMIT ?",
-        (machine, machine, since_ms, active_only, limit),
+        " ORDER BY started_ms DESC, rowid DESC LIMIT ? OFFSET ?",
+        (machine, machine, since_ms, active_only, limit, offset),
     )
     return [_row(row) for row in rows]
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_monitor.cli.answers import listed, summed_up
+from edge_monitor.cli.answers import answered, echo_json, list_as_json
 from edge_monitor.cli.options import complete_machines, config_option, dry_run_option, json_option
 from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_monitor.node.alarms import Alarm, Alarms, ListAlarms
 
 _MUCH_HIGHER = 1.5  # threshold after a rejection over the one before
 _COLUMNS = (
@@ -47,26 +48,44 @@ def command() -> None:
 @json_option
 def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: int, as_json: bool) -> None:
     """List alarms, newest first."""
-    alarms = listed(config_path, "alarms.list", machine=machine, since_ms=0, active_only=active_only, limit=limit)
-    in_memory = summed_up(config_path, "alarms.in_memory")["alarms"]
-    if in_memory:
+    from edge_monitor.node.alarms import ListAlarms
+
+    answer, alarms = _alarms(config_path, ListAlarms(machine=machine, active_only=active_only), limit)
+    if answer.in_memory:
         click.echo(
-            f"edge-monitor: {in_memory} more wait in memory: the disk does not take them"
+            f"edge-monitor: {answer.in_memory} more wait in memory: the disk does not take them"
             " (`edge-monitor status` says why)",
             err=True,
         )
     if as_json:
-        click.echo(json.dumps(alarms))
+        click.echo(list_as_json(alarms))
         return
     if not alarms:
         click.echo("no alarm")
     for alarm in alarms:
-        end = "ACTIVE" if alarm["active"] else f"to {alarm['ended']}"
-        rejected = "  rejected" if alarm["rejected"] else ""
+        end = "ACTIVE" if alarm.active else f"to {alarm.ended}"
+        rejected = "  rejected" if alarm.rejected else ""
         click.echo(
-            f"{alarm['alarm_id']}  {alarm['machine']}  {alarm['started']} {end}"
-            f"  peak {alarm['ratio']:.2f} of the threshold{rejected}"
+            f"{alarm.alarm_id}  {alarm.machine}  {alarm.started} {end}"
+            f"  peak {alarm.ratio:.2f} of the threshold{rejected}"
         )
+
+
+def _alarms(config_path: Path, request: ListAlarms, limit: int) -> tuple[Alarms, list[Alarm]]:
+    """Return the last answer, and up to `limit` alarms, asked for a thousand at a time."""
+    from edge_monitor.api.client import open_node
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.node.alarms import MOST
+    from edge_monitor.node.operations import LIST_ALARMS
+
+    found: list[Alarm] = []
+    with open_node(load_settings(config_path)) as client:
+        while True:
+            piece = request.model_copy(update={"offset": len(found), "limit": min(limit - len(found), MOST)})
+            answer = client.call(LIST_ALARMS, piece)
+            found += answer.alarms
+            if len(answer.alarms) < piece.limit or len(found) == limit:
+                return answer, found
 
 
 @command.command("show")
@@ -76,28 +95,28 @@ def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: i
 def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
     """Show one alarm and what explains it; the first characters of its id are enough."""
     from edge_monitor.cli.explanation import print_explanation
+    from edge_monitor.node.alarms import ShowAlarm
+    from edge_monitor.node.operations import SHOW_ALARM
 
-    alarm = summed_up(config_path, "alarms.show", alarm_id=alarm_id)
+    alarm = answered(config_path, SHOW_ALARM, ShowAlarm(alarm_id=alarm_id))
     if as_json:
-        click.echo(json.dumps(alarm))
+        echo_json(alarm)
         return
-    click.echo(f"alarm {alarm['alarm_id']} of {alarm['machine']}")
-    click.echo(f"  from {alarm['started']} to {alarm['ended'] or 'now: it is active'}")
-    click.echo(
-        f"  peak score {alarm['peak_score']:.4g}, {alarm['ratio']:.2f} of the threshold {alarm['threshold']:.4g}"
-    )
-    click.echo(f"  generation {alarm['generation']}, level {alarm['level_dbfs']:.1f} dBFS, {alarm['events']} events")
-    for neighbour in alarm["neighbours"]:
+    click.echo(f"alarm {alarm.alarm_id} of {alarm.machine}")
+    click.echo(f"  from {alarm.started} to {alarm.ended or 'now: it is active'}")
+    click.echo(f"  peak score {alarm.peak_score:.4g}, {alarm.ratio:.2f} of the threshold {alarm.threshold:.4g}")
+    click.echo(f"  generation {alarm.generation}, level {alarm.level_dbfs:.1f} dBFS, {alarm.events} events")
+    for neighbour in alarm.neighbours:
         click.echo(
-            f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
-            f" distance {neighbour['distance']:.4g}"
+            f"  nearest normal: {neighbour.recording} at {neighbour.recording_start_s:.0f} s,"
+            f" distance {neighbour.distance:.4g}"
         )
-    for explanation in alarm["explanations"]:
+    for explanation in alarm.explanations:
         print_explanation(explanation)
-    for kind, path in alarm["evidence"].items():
+    for kind, path in alarm.evidence.items():
         click.echo(f"  {kind}: {path}")
-    if alarm["rejected"]:
-        click.echo(f"  rejected {alarm['rejected']}")
+    if alarm.rejected:
+        click.echo(f"  rejected {alarm.rejected}")
 
 
 @command.command("export")
@@ -109,15 +128,17 @@ def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool)
     """Write all alarms to standard output as CSV (with --json: JSON lines), newest first."""
     from datetime import UTC
 
+    from edge_monitor.node.alarms import ListAlarms
+
     since_ms = int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else 0
-    alarms = listed(config_path, "alarms.list", machine=machine, since_ms=since_ms, active_only=False, limit=_FOREVER)
+    _, alarms = _alarms(config_path, ListAlarms(machine=machine, since_ms=since_ms), _FOREVER)
     if as_json:
         for alarm in alarms:
-            click.echo(json.dumps(alarm))
+            echo_json(alarm)
         return
     writer = csv.DictWriter(sys.stdout, _COLUMNS, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(alarms)
+    writer.writerows(alarm.model_dump() for alarm in alarms)
 
 
 @command.command("reject")
@@ -131,30 +152,26 @@ def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dr
     """Say that an alarm was a false one; the first characters of its id are enough."""
     if add_normal and undo:
         raise click.UsageError("--undo takes back whatever the rejection did; leave --add-normal out")
-    answer = summed_up(
-        config_path, "alarms.reject", alarm_id=alarm_id, add_normal=add_normal, undo=undo, dry_run=dry_run
-    )
+    from edge_monitor.node.alarms import RejectAlarm
+    from edge_monitor.node.operations import REJECT_ALARM
+
+    request = RejectAlarm(alarm_id=alarm_id, add_normal=add_normal, undo=undo, dry_run=dry_run)
+    answer = answered(config_path, REJECT_ALARM, request)
+    normals = f"{counted(answer.normals, 'normal', '+d')} ({answer.seconds:.0f} s"
     if as_json:
-        click.echo(json.dumps(answer))
-        return
-    if dry_run:
-        click.echo(
-            f"alarm {answer['alarm_id']}: would change {counted(answer['normals'], 'normal', '+d')}"
-            f" ({answer['seconds']:.0f} s)"
-        )
-        return
-    already = answer["was_rejected"] is not undo
-    click.echo(
-        f"alarm {answer['alarm_id']}: {'' if not already else 'was already '}{'not rejected' if undo else 'rejected'}"
-    )
-    if answer["generation"]:
-        click.echo(
-            f"  {counted(answer['normals'], 'normal', '+d')} ({answer['seconds']:.0f} s of its sound);"
-            f" generation {answer['generation']} of {answer['machine']} is active,"
-            f" threshold {answer['threshold_before']:.4g} -> {answer['threshold']:.4g}"
-        )
-        if answer["threshold"] > _MUCH_HIGHER * answer["threshold_before"]:
+        echo_json(answer)
+    elif dry_run:
+        click.echo(f"alarm {answer.alarm_id}: would change {normals})")
+    else:
+        already = "" if answer.was_rejected is undo else "was already "
+        click.echo(f"alarm {answer.alarm_id}: {already}{'not rejected' if undo else 'rejected'}")
+        if answer.generation is not None and answer.threshold is not None:
             click.echo(
-                "  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
-                " normal, --undo takes it back; hours of normal sound make the threshold lower."
+                f"  {normals} of its sound); generation {answer.generation} of {answer.machine} is active,"
+                f" threshold {answer.threshold_before:.4g} -> {answer.threshold:.4g}"
             )
+            if answer.threshold > _MUCH_HIGHER * answer.threshold_before:
+                click.echo(
+                    "  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
+                    " normal, --undo takes it back; hours of normal sound make the threshold lower."
+                )

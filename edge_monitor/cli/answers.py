@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from edge_monitor.node.operation import LongOperation, Message
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from edge_monitor.node.operation import Operation
 
-def listed(config_path: Path, verb: str, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON type
-    """Return all items of the answer. Raises EdgeMonitorError."""
-    from edge_monitor.api.client import open_node
+Q = TypeVar("Q", bound=Message)
+P = TypeVar("P", bound=Message)
+A = TypeVar("A", bound=Message)
+
+
+def answered(config_path: Path, operation: Operation[Q, A] | LongOperation[Q, P, A], request: Q) -> A:
+    """Return the answer of the configuration's node, or of its daemon. Raises EdgeMonitorError."""
+    from edge_monitor.api.client import finish, open_node
     from edge_monitor.config.file import load_settings
 
-    with open_node(load_settings(config_path)) as ask:
-        return list(ask(verb, **arguments))
+    with open_node(load_settings(config_path)) as client:
+        if isinstance(operation, LongOperation):
+            return finish(client, operation, request)
+        return client.call(operation, request)
 
 
-def summed_up(config_path: Path, verb: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
-    """Return the last item of the answer, which sums it up. Raises EdgeMonitorError."""
-    return (listed(config_path, verb, **arguments) or [{}])[-1]
+def as_json(answer: Message) -> str:
+    """Return an answer as one line of JSON, with the fields that it has."""
+    return answer.model_dump_json(exclude_unset=True)
+
+
+def list_as_json(answers: Iterable[Message]) -> str:
+    """Return answers as one line with a JSON list."""
+    return json.dumps([each.model_dump(mode="json", exclude_unset=True) for each in answers])
+
+
+def echo_json(answer: Message) -> None:
+    """Print an answer for a script."""
+    click.echo(as_json(answer))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from edge_monitor.node.stored_explanations import StoredExplanation
 
-def print_explanation(explanation: dict[str, Any]) -> None:
+
+def print_explanation(explanation: StoredExplanation) -> None:
     """Print a stored explanation, or that it is not there, and when that was."""
-    method = explanation["method"]
-    if explanation["status"] == "waiting":
+    method = explanation.method
+    if explanation.status == "waiting":
         click.echo(f"  {method}: not yet")
-    elif explanation["status"] == "unavailable":
-        click.echo(f"  {method} ({explanation['at']}): unavailable: {explanation['reason']}")
+    elif explanation.status == "unavailable":
+        click.echo(f"  {method} ({explanation.at}): unavailable: {explanation.reason}")
     else:
-        click.echo(f"  {method} ({explanation['at']}{_by(explanation)}): {explanation['text']}")
+        form = "" if explanation.format_ok in (None, True) else ", not in the form it was asked for"
+        by = (f", {explanation.model}" if explanation.model else "") + form
+        click.echo(f"  {method} ({explanation.at}{by}): {explanation.text}")
 
 
 def print_findings(findings: list[dict[str, Any]]) -> None:
@@ -52,11 +57,6 @@ def print_worded(worded: dict[str, Any]) -> None:
     click.echo(f"\n{worded['model']}, {worded['method']}: {worded['text']}")
     if not worded["format_ok"]:
         click.echo("  (not in the form it was asked for)")
-
-
-def _by(explanation: dict[str, Any]) -> str:
-    form = "" if explanation["format_ok"] in (None, True) else ", not in the form it was asked for"
-    return (f", {explanation['model']}" if explanation["model"] else "") + form
 
 
 def _figure(value: float | None) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.answers import summed_up
+from edge_monitor.cli.answers import answered, echo_json
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
@@ -24,8 +23,11 @@ def command(*, config_path: Path, machine: str, minutes: float | None, resume: b
     """Raise no new alarm of a machine for a while, e.g. during maintenance; survives a restart, ends by itself."""
     if (minutes is None) != resume:
         raise click.UsageError("give --minutes N or --resume")
-    answer = summed_up(config_path, "inhibit", machine=machine, seconds=(minutes or 0.0) * 60.0)
+    from edge_monitor.node.live import Inhibit
+    from edge_monitor.node.operations import INHIBIT
+
+    answer = answered(config_path, INHIBIT, Inhibit(machine=machine, seconds=(minutes or 0.0) * 60.0))
     if as_json:
-        click.echo(json.dumps(answer))
+        echo_json(answer)
     else:
-        click.echo(f"{machine}: {'alarms are raised again' if resume else 'no new alarm until ' + answer['until']}")
+        click.echo(f"{machine}: {'alarms are raised again' if resume else f'no new alarm until {answer.until}'}")

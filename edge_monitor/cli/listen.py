@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +52,7 @@ def command(
         raise click.UsageError("--config goes with --machine")
     stack = ExitStack()
     try:
-        tapped = None if machine is None else _tap(config_path, machine)
+        tapped = None if machine is None else _tap(stack, config_path, machine)
         if tapped is None:
             source = _open(file, config_path, machine, device, channel)
             stack.callback(source.close)
@@ -69,28 +69,22 @@ def command(
             _end_line()
 
 
-def _tap(config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] | None:
+def _tap(stack: ExitStack, config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] | None:
     """Return the readings of the running daemon; None when none runs."""
-    from edge_monitor.api import control
-    from edge_monitor.capture.meter import Band, Meter
+    from edge_monitor.api.client import daemon_at
     from edge_monitor.cli.options import find_config
     from edge_monitor.config.file import load_settings
+    from edge_monitor.node.operation import OfMachine
+    from edge_monitor.node.operations import LISTEN
     from edge_monitor.records import AudioLoss
     from edge_monitor.store.state_dir import StateDir
 
-    settings = load_settings(find_config(config_path))
-    connection = control.connect(StateDir.of(settings.node).control_socket)
-    if connection is None:
+    socket = StateDir.of(load_settings(find_config(config_path)).node).control_socket
+    daemon = stack.enter_context(daemon_at(socket))
+    if daemon is None:
         return None
-
-    def readings() -> Iterator[Meter | AudioLoss]:
-        for item in control.ask(connection, "listen", {"machine": machine}):
-            if "loss" in item:
-                yield AudioLoss(machine, 0.0, item["loss"])
-            else:
-                yield Meter(**{**item, "bands": tuple(Band(**band) for band in item["bands"])})
-
-    return readings()
+    readings = stack.enter_context(closing(daemon.follow(LISTEN, OfMachine(machine=machine))))
+    return (each.meter or AudioLoss(machine, 0.0, each.loss or "") for each in readings)
 
 
 def _open(file: Path | None, config_path: Path | None, machine: str | None, device: str | None, channel: int) -> Source:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge_monitor.cli.answers import listed
+from edge_monitor.cli.answers import answered, list_as_json
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from edge_monitor.node.operation import Operation
+    from edge_monitor.node.outbox import ChooseMessages, ParkedMessages
 
 _Command = TypeVar("_Command", bound="Callable[..., object]")
 
@@ -30,12 +32,15 @@ def command() -> None:
 @json_option
 def list_(*, config_path: Path, as_json: bool) -> None:
     """List the refused messages and why each was refused, oldest first."""
-    messages = listed(config_path, "outbox.parked")
+    from edge_monitor.node.operation import Nothing
+    from edge_monitor.node.operations import LIST_PARKED
+
+    messages = answered(config_path, LIST_PARKED, Nothing()).messages
     if as_json:
-        click.echo(json.dumps(messages))
+        click.echo(list_as_json(messages))
         return
     for each in messages:
-        click.echo(f"{each['id']}  {each['created']}  {each['topic']}  {each['bytes']} bytes  {each['reason']}")
+        click.echo(f"{each.id}  {each.created}  {each.topic}  {each.bytes} bytes  {each.reason}")
     if not messages:
         click.echo("the broker has refused nothing that is still kept")
 
@@ -52,26 +57,39 @@ def _changing(change: _Command) -> _Command:
 @_changing
 def retry(**chosen: Any) -> None:  # noqa: ANN401 - of `_changing`, as `_change` takes it
     """Send refused messages again, once the broker's permissions or limits are right."""
-    _change("outbox.retry", "sent again", **chosen)
+    from edge_monitor.node.operations import RETRY_PARKED
+
+    _change(RETRY_PARKED, "sent again", **chosen)
 
 
 @command.command("discard")
 @_changing
 def discard(**chosen: Any) -> None:  # noqa: ANN401 - as above
     """Delete refused messages for good; they stay counted in `alerts_parked`."""
-    _change("outbox.discard", "discarded", **chosen)
+    from edge_monitor.node.operations import DISCARD_PARKED
+
+    _change(DISCARD_PARKED, "discarded", **chosen)
 
 
 def _change(
-    verb: str, done: str, *, ids: tuple[int, ...], everything: bool, config_path: Path, dry_run: bool, as_json: bool
+    operation: Operation[ChooseMessages, ParkedMessages],
+    done: str,
+    *,
+    ids: tuple[int, ...],
+    everything: bool,
+    config_path: Path,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
+    from edge_monitor.node.outbox import ChooseMessages
+
     if bool(ids) == everything:
         raise click.UsageError("give numbers from `edge-monitor outbox list`, or --all")
-    messages = listed(config_path, verb, ids=ids, dry_run=dry_run)
+    messages = answered(config_path, operation, ChooseMessages(ids=ids, dry_run=dry_run)).messages
     if as_json:
-        click.echo(json.dumps(messages))
+        click.echo(list_as_json(messages))
         return
     for each in messages:
-        click.echo(f"{each['id']}  {each['topic']}  {'would be ' if dry_run else ''}{done}")
+        click.echo(f"{each.id}  {each.topic}  {'would be ' if dry_run else ''}{done}")
     if not messages:
         click.echo("nothing to do")

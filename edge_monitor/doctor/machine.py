@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, closing, suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.capture.meter import meter
+from edge_monitor.api.client import daemon_at
+from edge_monitor.capture.meter import Meter, meter
 from edge_monitor.capture.source import open_sources
 from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.counting import counted
 from edge_monitor.doctor.finding import Finding
-from edge_monitor.doctor.running import ask_daemon
+from edge_monitor.doctor.running import PATIENCE_S
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normals import Normals
+from edge_monitor.node.operation import OfMachine
+from edge_monitor.node.operations import LISTEN
 from edge_monitor.records import AudioLoss
 from edge_monitor.store import database
 from edge_monitor.store.recovery import opened
@@ -44,25 +47,27 @@ def look_at_sound(machine: MachineSettings, socket: Path, *, running: bool) -> I
 
 
 def _from_tap(machine: MachineSettings, socket: Path) -> Finding:
-    readings: list[dict[str, Any]] = []
+    readings: list[Meter] = []
     began_s = ended_s = 0.0
     losses = 0
-    with closing(ask_daemon(socket, "listen", {"machine": machine.name})) as answer:
-        for item in answer:
-            if "loss" in item:
+    with ExitStack() as stack:
+        daemon = stack.enter_context(daemon_at(socket, patience_s=PATIENCE_S))
+        heard = daemon.follow(LISTEN, OfMachine(machine=machine.name)) if daemon else None
+        for item in () if heard is None else stack.enter_context(closing(heard)):
+            if item.meter is None:
                 losses += 1
                 if losses == _LOSSES:
-                    return Finding("sound", "fail", f"none: {item['loss']}", _hint(machine), machine.name)
+                    return Finding("sound", "fail", f"none: {item.loss}", _hint(machine), machine.name)
                 continue
             ended_s = time.monotonic()
             began_s = began_s or ended_s
-            readings.append(item)
+            readings.append(item.meter)
             if len(readings) == _READINGS:
                 break
     if len(readings) < _READINGS:
         return Finding("sound", "fail", "the daemon ended meanwhile", "try again", machine.name)
-    level = max(float(reading["level_dbfs"]) for reading in readings)
-    clipped = max(float(reading["clipped_share"]) for reading in readings)
+    level = max(reading.level_dbfs for reading in readings)
+    clipped = max(reading.clipped_share for reading in readings)
     found = judge_level(machine, level, clipped)
     took_s, heard_s = ended_s - began_s, 0.5 * (len(readings) - 1)
     if found.result == "ok" and isinstance(machine.source, MicrophoneSource) and abs(took_s / heard_s - 1) > _SKEW:

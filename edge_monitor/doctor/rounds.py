@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_monitor.config.file import load_settings
 from edge_monitor.counting import counted
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.config.settings import Settings
     from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.node.status import NodeStatus
 
 _DEFAULT_WINDOW_S = 10.0
 
@@ -131,7 +132,7 @@ def _look_at_bundle(settings: Settings) -> Iterator[Finding | Bundle]:
         yield Finding("bundle", "ok", f"{bundle.name} {bundle.bundle_hash[:12]}: {files} with the right hash")
 
 
-def _look_at_daemon(state_dir: StateDir, bundle: Bundle | None) -> Iterator[Finding | dict[str, Any]]:
+def _look_at_daemon(state_dir: StateDir, bundle: Bundle | None) -> Iterator[Finding | NodeStatus]:
     """Yield what the running daemon says, and its status if there is one."""
     try:
         status = ask_status(state_dir.control_socket)

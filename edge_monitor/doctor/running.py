@@ -2,53 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_monitor.api import control
+from edge_monitor.api.client import daemon_at
 from edge_monitor.counting import counted
 from edge_monitor.doctor.finding import Finding
-from edge_monitor.errors import ControlError
+from edge_monitor.node.operation import Nothing
+from edge_monitor.node.operations import STATUS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-_PATIENCE_S = 5.0
+    from edge_monitor.node.status import MachineStatus, NodeStatus
+
+PATIENCE_S = 5.0
 _ALERT_PATIENCE_S = 10.0  # beyond a window: docs/reliability.md, deafness shows within this time
 _DEAF = {"no-audio", "signal-fault", "sensor-changed", "storage-fault"}
 _WAITING = {"not-enrolled", "not-running", "learning", "inhibited"}
 
 
-def ask_status(socket: Path) -> dict[str, Any] | None:
+def ask_status(socket: Path) -> NodeStatus | None:
     """Return what the daemon says of itself; None when none runs. Raises ControlError when it hangs or refuses."""
-    return next(ask_daemon(socket, "status", {}), None)
+    with daemon_at(socket, patience_s=PATIENCE_S) as daemon:
+        return None if daemon is None else daemon.call(STATUS, Nothing())
 
 
-def ask_daemon(socket: Path, verb: str, arguments: dict[str, Any]) -> Generator[dict[str, Any]]:
-    """Yield the daemon's answer, nothing when none runs. Raises as `ask_status`; no item takes over 5 s."""
-    connection = control.connect(socket)
-    if connection is None:
-        return
-    connection.settimeout(_PATIENCE_S)
-    try:
-        yield from control.ask(connection, verb, arguments)
-    except ControlError as error:
-        if isinstance(error.__cause__, TimeoutError):
-            raise ControlError(
-                f"the daemon does not answer within {_PATIENCE_S:.0f} s",
-                where=str(socket),
-                hint="restart it; its log says more",
-            ) from error
-        raise
-
-
-def judge_status(status: Mapping[str, Any], *, window_s: float) -> Iterator[Finding]:
+def judge_status(status: NodeStatus, *, window_s: float) -> Iterator[Finding]:
     """Yield what the daemon's own status means; `window_s` is the bundle's window, seconds."""
-    yield Finding("daemon", "ok", f"runs since {status['started']} with the bundle {status['bundle']}")
-    for thread in status.get("threads", ()):
-        if not thread["alive"]:
-            yield Finding("daemon", "fail", f"its {thread['name']} thread has ended", "restart it; its log says why")
-    lost = [(status.get(key, 0), what) for key, what in (("dropped_frames", "frame"), ("dropped_windows", "window"))]
+    yield Finding("daemon", "ok", f"runs since {status.started} with the bundle {status.bundle}")
+    for thread in status.threads:
+        if not thread.alive:
+            yield Finding("daemon", "fail", f"its {thread.name} thread has ended", "restart it; its log says why")
+    lost = [(count, what) for count, what in ((status.dropped_frames, "frame"), (status.dropped_windows, "window"))]
     if any(count for count, _ in lost):
         told = " and ".join(counted(count, what) for count, what in lost if count)
         yield Finding(
@@ -57,21 +43,21 @@ def judge_status(status: Mapping[str, Any], *, window_s: float) -> Iterator[Find
             f"lost {told} of sound since its start",
             "is the processor busy? A longer model.hop_s takes less of it",
         )
-    mqtt = status.get("mqtt")
-    if mqtt is not None and not mqtt["connected"]:
+    mqtt = status.mqtt
+    if mqtt is not None and not mqtt.connected:
         yield Finding(
             "daemon",
             "fail",
-            f"is not connected to the broker: {mqtt['last_error']}; {mqtt['queued']} wait",
+            f"is not connected to the broker: {mqtt.last_error}; {mqtt.queued} wait",
             "see the findings on the broker",
         )
-    for machine in status["machines"]:
+    for machine in status.machines:
         yield _judge_machine(machine, window_s)
 
 
-def _judge_machine(machine: Mapping[str, Any], window_s: float) -> Finding:
-    name, state, ago_s = machine["machine"], machine["state"], machine["heard_ago_s"]
-    told = f"{state}: {machine['text']}" if machine["text"] else str(state)
+def _judge_machine(machine: MachineStatus, window_s: float) -> Finding:
+    name, state, ago_s = machine.machine, machine.state, machine.heard_ago_s
+    told = f"{state}: {machine.text}" if machine.text else state
     if state in _DEAF:
         about = "disk and database" if state == "storage-fault" else "its sound"
         return Finding("scoring", "fail", told, f"see the findings on {about}", name)

@@ -54,11 +54,16 @@ def collect(config_path: Path, findings: Iterable[Finding]) -> dict[str, bytes]:
     }
     if settings is not None:
         state_dir = StateDir.of(settings.node)
-        files["status.json"] = _json(_or_why(lambda: ask_status(state_dir.control_socket) or {"running": False}))
+        files["status.json"] = _json(_or_why(lambda: _status(state_dir)))
         files["database.json"] = _json(_or_why(lambda: _as_owner(state_dir, lambda: _database(state_dir))))
         files["files.json"] = _json(_or_why(lambda: _as_owner(state_dir, lambda: list(_files(state_dir)))))
     secrets = Secrets(settings, config_path)
     return {name: secrets.strike(text).encode() for name, text in files.items()}
+
+
+def _status(state_dir: StateDir) -> dict[str, Any]:
+    status = ask_status(state_dir.control_socket)
+    return {"running": False} if status is None else status.model_dump(mode="json", exclude_unset=True)
 
 
 def _about() -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
@@ -12,43 +13,118 @@ from edge_monitor.memory import changes
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.node.normals import in_force, rebuild
-from edge_monitor.node.stored_explanations import stored_explanations
+from edge_monitor.node.operation import Message
+from edge_monitor.node.stored_explanations import StoredExplanation, stored_explanations
+from edge_monitor.records import Neighbour
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from edge_monitor.alarm.history import AlarmRow
     from edge_monitor.memory.generations import Generation
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operation import Cancelled, Nothing
     from edge_monitor.records import Embedding
 
-    Answer = Iterator[dict[str, Any]]
+MOST = 1000  # alarms in one answer
 
 
-def listed(node: Node, *, machine: str | None, since_ms: int, active_only: bool, limit: int) -> Answer:
-    """Yield alarms, newest first."""
-    if machine is not None:
-        node.machine(machine)
+class Alarm(Message):
+    """One alarm, from its start to its end."""
+
+    alarm_id: str
+    machine: str
+    started: str  # RFC 3339
+    started_ms: int
+    ended: str | None
+    ended_ms: int | None
+    end_reason: str | None
+    active: bool
+    peak_score: float
+    threshold: float
+    ratio: float
+    generation: int
+    level_dbfs: float
+    events: int
+    windows: int
+    neighbours: tuple[Neighbour, ...]
+    evidence: dict[str, str]  # file by its kind
+    rejected: str | None
+
+
+class ExplainedAlarm(Alarm):
+    """An alarm with its explanations."""
+
+    explanations: tuple[StoredExplanation, ...]
+
+
+class ListAlarms(Message):
+    """Which alarms; the newest come first."""
+
+    machine: str | None = None
+    since_ms: Annotated[int, Field(ge=0, lt=1 << 53)] = 0
+    active_only: bool = False
+    limit: Annotated[int, Field(ge=1, le=MOST)] = 20
+    offset: Annotated[int, Field(ge=0, lt=1 << 53)] = 0  # so many of the newest are left out
+
+
+class Alarms(Message):
+    """Alarms, newest first."""
+
+    alarms: tuple[Alarm, ...]
+    in_memory: int  # further ones that the disk does not take
+
+
+class ShowAlarm(Message):
+    """The alarm whose id begins so."""
+
+    alarm_id: str
+
+
+class RejectAlarm(ShowAlarm):
+    """An alarm was a false one; with `add_normal` its sound becomes normal, `undo` takes both back."""
+
+    add_normal: bool = False
+    undo: bool = False
+    dry_run: bool = False
+
+
+class Rejected(Message):
+    """What a rejection has changed, or would."""
+
+    alarm_id: str
+    machine: str
+    was_rejected: bool
+    normals: int  # that came into use; negative: that went
+    seconds: float
+    dry_run: bool
+    generation: int | None
+    threshold_before: float
+    threshold: float | None
+
+
+def list_alarms(node: Node, request: ListAlarms) -> Alarms:
+    """Return alarms, newest first."""
+    if request.machine is not None:
+        node.machine(request.machine)
     with node.reading() as connection:
-        rows = history.listed(connection, machine=machine, since_ms=since_ms, active_only=active_only, limit=limit)
-    for row in rows:
-        yield describe(node, row)
+        rows = history.listed(connection, **request.model_dump())
+    return Alarms(
+        alarms=tuple(Alarm.model_validate(described(node, row)) for row in rows),
+        in_memory=node.running.alarms_in_memory(),
+    )
 
 
-def in_memory(node: Node) -> Answer:
-    """Yield how many alarms are known that `listed` does not yet see, because the disk fails."""
-    yield {"alarms": node.running.alarms_in_memory()}
-
-
-def show(node: Node, *, alarm_id: str) -> Answer:
-    """Yield the alarm whose id begins with `alarm_id`, with its explanations."""
+def show_alarm(node: Node, request: ShowAlarm) -> ExplainedAlarm:
+    """Return one alarm with its explanations."""
     with node.reading() as connection:
-        row = history.find(connection, alarm_id)
-        yield {**describe(node, row), "explanations": stored_explanations(connection, row.alarm_id)}
+        row = history.find(connection, request.alarm_id)
+        explanations = stored_explanations(connection, row.alarm_id)
+    return ExplainedAlarm.model_validate({**described(node, row), "explanations": explanations})
 
 
-def describe(node: Node, row: AlarmRow) -> dict[str, Any]:
-    """Return an alarm as plain JSON types."""
+def described(node: Node, row: AlarmRow) -> dict[str, object]:
+    """Return the fields of an `Alarm`."""
     return {
         "alarm_id": row.alarm_id,
         "machine": row.machine,
@@ -65,16 +141,17 @@ def describe(node: Node, row: AlarmRow) -> dict[str, Any]:
         "level_dbfs": row.level_dbfs,
         "events": row.last_seq + 1,
         "windows": row.windows,
-        "neighbours": [asdict(neighbour) for neighbour in row.neighbours],
+        "neighbours": row.neighbours,
         "evidence": {kind: str(node.state_dir.evidence / name) for kind, name in row.evidence.items()},
         "rejected": None if row.rejected_ms is None else clock.rfc3339(row.rejected_ms),
     }
 
 
-def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool, dry_run: bool) -> Answer:
-    """Mark an alarm as false; with `add_normal` its sound becomes normal. `undo` takes both back."""
+def reject_alarm(node: Node, request: RejectAlarm, _cancelled: Cancelled) -> Generator[Nothing, None, Rejected]:
+    """Mark an alarm as false, or take that back."""
+    yield from ()
     with node.reading() as connection:
-        row = history.find(connection, alarm_id)
+        row = history.find(connection, request.alarm_id)
         node.machine(row.machine)
         name = f"rejected alarm {row.alarm_id}"
         normals = Normals(connection, row.machine)
@@ -82,30 +159,27 @@ def reject(node: Node, *, alarm_id: str, add_normal: bool, undo: bool, dry_run: 
         learnt = sum(each.normals for each in known)
         cut_off = not in_force(normals, {each.id for each in known})
         windows = history.windows_of(connection, row.alarm_id)
-    answer: dict[str, Any] = {
-        "alarm_id": row.alarm_id,
-        "machine": row.machine,
-        "was_rejected": row.rejected_ms is not None,
-        "normals": (-learnt if undo else row.windows if add_normal and not learnt else 0),
-        "seconds": abs(learnt if undo else row.windows) * node.window_s,
-        "dry_run": dry_run,
-        "generation": None,
-        "threshold_before": row.threshold,
-        "threshold": None,
-    }
-    if not dry_run:
-        built = None
-        if undo and (learnt or cut_off):
+    built = None
+    if not request.dry_run:
+        if request.undo and (learnt or cut_off):
             ids = changes.remove_recording(node.store, row.machine, name)
             built = _rebuilt(node, row, "undo reject", lambda: changes.restore(node.store, row.machine, ids))
-        elif add_normal and not undo and (not learnt or cut_off):
+        elif request.add_normal and not request.undo and (not learnt or cut_off):
             _learn(node, row, name, windows)
             built = _rebuilt(node, row, "reject", lambda: changes.remove_recording(node.store, row.machine, name))
-        if built is not None:
-            answer |= {"generation": built.number, "threshold": built.threshold}
-        wall_ms = None if undo else clock.now().wall_ms
+        wall_ms = None if request.undo else clock.now().wall_ms
         node.commit(lambda connection: history.mark_rejected(connection, row.alarm_id, wall_ms))
-    yield answer
+    return Rejected(
+        alarm_id=row.alarm_id,
+        machine=row.machine,
+        was_rejected=row.rejected_ms is not None,
+        normals=-learnt if request.undo else row.windows if request.add_normal and not learnt else 0,
+        seconds=abs(learnt if request.undo else row.windows) * node.window_s,
+        dry_run=request.dry_run,
+        generation=None if built is None else built.number,
+        threshold_before=row.threshold,
+        threshold=None if built is None else built.threshold,
+    )
 
 
 def _learn(node: Node, row: AlarmRow, name: str, windows: list[tuple[float, Embedding]]) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import structlog
+from pydantic import Field
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.capture.gate import quietest_dbfs
-from edge_monitor.capture.meter import meter
+from edge_monitor.capture.meter import Meter, meter
 from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.errors import AudioError, ControlError
 from edge_monitor.explain.spectrogram import compact
@@ -24,20 +24,57 @@ from edge_monitor.node.kept_audio import KeptAudio, as_flac
 from edge_monitor.node.learning import require_bundle, require_same
 from edge_monitor.node.normal_acoustics import acoustics_json
 from edge_monitor.node.normals import PART, normal_descriptors, vectors_sha256
+from edge_monitor.node.operation import Message, Nothing, OfMachine
 from edge_monitor.pipeline.machine_pipeline import WindowResult
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operation import Cancelled
     from edge_monitor.records import Embedding, Samples, Window
-
-    Answer = Iterator[dict[str, Any]]
 
 log = structlog.get_logger()
 _TOLERANCE_S = 0.01  # of a live clock's corrections
 READING_S = 0.5  # of sound in each reading of the meter
+
+
+class EnrollLive(OfMachine):
+    """How long to listen to what sound."""
+
+    minutes: Annotated[float, Field(gt=0, le=60 * 24 * 31)]
+    bundle_hash: str
+    keep_audio: bool = False
+
+
+class EnrolmentProgress(Message):
+    """How far an enrolment of live sound has come."""
+
+    seconds: float
+    windows: int
+    text: str
+    session: str
+
+
+class Reading(Message):
+    """What half a second of sound measures, or why there is none."""
+
+    meter: Meter | None = None
+    loss: str | None = None
+
+
+class Inhibit(OfMachine):
+    """For how long no new alarm is to be raised; 0: they are raised again."""
+
+    seconds: Annotated[float, Field(ge=0, le=history.MAX_INHIBIT_S)]
+
+
+class Inhibited(Message):
+    """Until when."""
+
+    machine: str
+    until: str | None  # RFC 3339
 
 
 class _Session:
@@ -121,9 +158,9 @@ class _Session:
         first = round((start_s - self._sound[0].start_s) * rate_hz)
         return sound[max(0, first) : first + round((end_s - start_s) * rate_hz)], rate_hz
 
-    def progress(self, seconds: float, text: str) -> dict[str, Any]:
-        """Return how far it has come, as plain JSON types."""
-        return {"seconds": round(seconds, 1), "windows": self.windows, "text": text, "session": self.name}
+    def progress(self, seconds: float, text: str) -> EnrolmentProgress:
+        """Return how far it has come."""
+        return EnrolmentProgress(seconds=round(seconds, 1), windows=self.windows, text=text, session=self.name)
 
     def withdraw(self) -> None:
         """Take what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
@@ -140,21 +177,25 @@ def _apart(before: AudioBlock, block: AudioBlock) -> bool:
     return block.rate_hz != before.rate_hz or abs(block.start_s - before.end_s) > _TOLERANCE_S
 
 
-def enroll_live(node: Node, *, machine: str, minutes: float, bundle_hash: str, keep_audio: bool = False) -> Answer:
-    """Enrol `minutes` of live sound; yield progress after each window. The generation is built by `build`.
+def enroll_live(
+    node: Node, request: EnrollLive, cancelled: Cancelled
+) -> Generator[EnrolmentProgress, None, EnrolmentProgress]:
+    """Enrol live sound; yields progress after each window. The generation is built by `generations.build`.
 
-    When the asker goes away before the end, what was enrolled is taken out of use; `normals restore` brings it back.
+    When nobody waits for the end, what was enrolled is taken out of use; `normals restore` brings it back.
     Raises BundleMismatchError at once when the machine was enrolled with another bundle.
     """
+    machine, wanted_s = request.machine, request.minutes * 60.0
     node.machine(machine)
-    require_same(node, bundle_hash)
+    require_same(node, request.bundle_hash)
     with node.reading() as connection:
         require_bundle(node, machine, Normals(connection, machine).bundle_hash())
-    session = _Session(node, machine, keep_audio=keep_audio)
+    session = _Session(node, machine, keep_audio=request.keep_audio)
     began_s: float | None = None
     node.running.set_learning(machine, learning=True)
     try:
         for item in node.running.hear(machine):
+            _go_on_unless(cancelled, machine)
             if isinstance(item, AudioBlock):
                 session.listen(item)
             if not isinstance(item, WindowResult):
@@ -164,16 +205,21 @@ def enroll_live(node: Node, *, machine: str, minutes: float, bundle_hash: str, k
             began_s = item.end_s - node.window_s if began_s is None else began_s
             session.take(item)
             heard_s = item.end_s - began_s
-            yield session.progress(min(heard_s, minutes * 60.0), item.text)
-            if heard_s >= minutes * 60.0:
+            yield session.progress(min(heard_s, wanted_s), item.text)
+            if heard_s >= wanted_s:
                 break
         session.commit()
-        yield session.progress(minutes * 60.0, "enrolled")
-    except BaseException:  # also when the command goes (GeneratorExit) or the daemon stops
+        return session.progress(wanted_s, "enrolled")
+    except BaseException:  # also when nobody waits any more (GeneratorExit), or the daemon stops
         session.withdraw()
         raise
     finally:
         node.running.set_learning(machine, learning=False)
+
+
+def _go_on_unless(cancelled: Cancelled, machine: str) -> None:
+    if cancelled():
+        raise ControlError("the enrolment was cancelled", where=machine)
 
 
 def _refuse_silence(first: WindowResult) -> None:
@@ -182,34 +228,31 @@ def _refuse_silence(first: WindowResult) -> None:
         raise AudioError(first.text, where=first.machine, hint="`edge-monitor devices` lists the inputs")
 
 
-def listen(node: Node, *, machine: str) -> Answer:
-    """Yield a meter reading for each half second of the machine's sound, and every loss of it."""
-    node.machine(machine)
+def listen(node: Node, request: OfMachine, cancelled: Cancelled) -> Generator[Reading, None, Nothing]:
+    """Yield a meter reading for each half second of the machine's sound, and every loss of it, for ever."""
+    node.machine(request.machine)
     pending: list[AudioBlock] = []
-    for item in node.running.hear(machine):
+    for item in node.running.hear(request.machine):
+        if cancelled():
+            break
         if isinstance(item, AudioLoss):
-            yield {"loss": item.reason}
+            yield Reading(loss=item.reason)
         elif isinstance(item, AudioBlock):
             if pending and pending[0].rate_hz != item.rate_hz:
                 pending = []
             pending.append(item)
             if pending[-1].end_s - pending[0].start_s >= READING_S:
                 samples = np.concatenate([block.samples for block in pending])
-                yield asdict(meter(samples, item.rate_hz))
+                yield Reading(meter=meter(samples, item.rate_hz))
                 pending = []
+    return Nothing()
 
 
-def inhibit(node: Node, *, machine: str, seconds: float) -> Answer:
-    """Raise no new alarm of a machine for this long (0: raise them again); yield until when."""
+def inhibit(node: Node, request: Inhibit) -> Inhibited:
+    """Raise no new alarm of a machine for a while; return until when."""
+    machine, seconds = request.machine, request.seconds
     node.machine(machine)
-    if not 0 <= seconds <= history.MAX_INHIBIT_S:
-        raise ControlError("an inhibition lasts 24 hours at the most", where=machine)
     until_ms = clock.now().wall_ms + round(seconds * 1000) if seconds > 0 else None
     node.commit(lambda connection: history.set_inhibition(connection, machine, until_ms, seconds))
     node.running.inhibit(machine, seconds)
-    yield {"machine": machine, "until": None if until_ms is None else clock.rfc3339(until_ms)}
-
-
-def status(node: Node) -> Answer:
-    """Yield what the node does."""
-    yield node.running.status()
+    return Inhibited(machine=machine, until=None if until_ms is None else clock.rfc3339(until_ms))

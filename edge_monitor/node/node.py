@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_monitor.encode.bundle import Bundle, find_bundle
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
+from edge_monitor.node.files import Files
 from edge_monitor.node.prompt_maker import PromptMaker
 from edge_monitor.node.running import NotRunning
 from edge_monitor.store.state_dir import StateDir
@@ -34,6 +35,7 @@ class Node:
         self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
         if settings.model.scorer in SUB_BAND:  # said before anything is listened to
             sub_bands(self.bundle.manifest.audio.dim, self.bundle.manifest.scorer.bands)
+        self.files = Files(self.state_dir.path)
         self.prompts = PromptMaker(settings, self.bundle, self.store, self.state_dir.path)
         self.running = running or NotRunning(settings, self.bundle, self.store, self.state_dir.path)
 

@@ -1,73 +1,38 @@
-"""The verbs of the control socket, and the operation behind each."""
+"""Everything a node can be asked: routes, their document, roles and calls without a daemon come from this table."""
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edge_monitor.errors import ControlError
-from edge_monitor.node import (
-    alarms,
-    backup,
-    bundle_change,
-    calibrating,
-    explaining,
-    live,
-    normals,
-    outbox,
-    reloading,
-    scoring,
-    transfer,
+from edge_monitor.node import alarms, live, outbox, reloading, status
+from edge_monitor.node.operation import Kind, LongOperation, Nothing, OfMachine, Operation, Role
+
+_READ, _WRITE = Kind.READ, Kind.WRITE
+_LOOK, _OPERATE, _ADMIN = Role.LOOK, Role.OPERATE, Role.ADMIN
+
+STATUS = Operation("status", status.status, Nothing, status.NodeStatus, _READ, _LOOK)
+RELOAD = LongOperation("reload", reloading.reload, Nothing, Nothing, reloading.Reloaded, _ADMIN)
+
+LIST_ALARMS = Operation("alarms.list", alarms.list_alarms, alarms.ListAlarms, alarms.Alarms, _READ, _LOOK)
+SHOW_ALARM = Operation("alarms.show", alarms.show_alarm, alarms.ShowAlarm, alarms.ExplainedAlarm, _READ, _LOOK)
+REJECT_ALARM = LongOperation(
+    "alarms.reject", alarms.reject_alarm, alarms.RejectAlarm, Nothing, alarms.Rejected, _OPERATE
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+INHIBIT = Operation("inhibit", live.inhibit, live.Inhibit, live.Inhibited, _WRITE, _OPERATE)
+LISTEN = LongOperation("listen", live.listen, OfMachine, live.Reading, Nothing, _LOOK)
+ENROLL_LIVE = LongOperation(
+    "enroll.live", live.enroll_live, live.EnrollLive, live.EnrolmentProgress, live.EnrolmentProgress, _ADMIN
+)
 
-    from edge_monitor.node.node import Node
+LIST_PARKED = Operation("outbox.parked", outbox.list_parked, Nothing, outbox.ParkedMessages, _READ, _LOOK)
+RETRY_PARKED = Operation(
+    "outbox.retry", outbox.retry_parked, outbox.ChooseMessages, outbox.ParkedMessages, _WRITE, _ADMIN
+)
+DISCARD_PARKED = Operation(
+    "outbox.discard", outbox.discard_parked, outbox.ChooseMessages, outbox.ParkedMessages, _WRITE, _ADMIN
+)
 
-VERBS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
-    "alarms.in_memory": alarms.in_memory,
-    "alarms.list": alarms.listed,
-    "alarms.reject": alarms.reject,
-    "alarms.show": alarms.show,
-    "backup.audio": backup.audio,
-    "backup.memory": backup.memory,
-    "backup.sound": backup.sound,
-    "calibrate": calibrating.calibrate,
-    "enroll.live": live.enroll_live,
-    "explain.alarm": explaining.alarm,
-    "explain.sound": explaining.sound,
-    "generations.activate": normals.activate_generation,
-    "generations.build": normals.build,
-    "generations.list": normals.generations,
-    "inhibit": live.inhibit,
-    "listen": live.listen,
-    "normals.add": normals.add,
-    "normals.export": transfer.export,
-    "normals.import": transfer.import_,
-    "normals.keep": bundle_change.keep,
-    "normals.known": normals.known,
-    "normals.leave_behind": bundle_change.leave_behind,
-    "normals.list": normals.listed,
-    "normals.reembed": bundle_change.reembed,
-    "normals.remove": normals.remove,
-    "normals.restore": normals.restore,
-    "outbox.discard": outbox.discard,
-    "outbox.parked": outbox.parked,
-    "outbox.retry": outbox.retry,
-    "reload": reloading.reload,
-    "score": scoring.score,
-    "status": live.status,
-}
-
-
-def answer(node: Node, verb: str, arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run the operation behind `verb`. Raises ControlError when there is none, or it takes other arguments."""
-    operation = VERBS.get(verb)
-    if operation is None:
-        raise ControlError(f"unknown verb {verb!r}", hint="is the daemon of the same version?")
-    try:
-        inspect.signature(operation).bind(node, **arguments)
-    except TypeError as error:
-        raise ControlError(f"{verb}: {error}", hint="is the daemon of the same version?") from error
-    yield from operation(node, **arguments)
+OPERATIONS: tuple[Operation[Any, Any] | LongOperation[Any, Any, Any], ...] = tuple(
+    each for each in list(globals().values()) if isinstance(each, (Operation, LongOperation))
+)

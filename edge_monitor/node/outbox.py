@@ -2,63 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from edge_monitor import clock
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
+from edge_monitor.node.operation import Message, Nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from edge_monitor.deliver.outbox import ParkedRow
     from edge_monitor.node.node import Node
 
-    Answer = Iterator[dict[str, Any]]
+
+class ParkedMessage(Message):
+    """A message that was set aside."""
+
+    id: int
+    topic: str
+    alarm_id: str
+    seq: int
+    created: str  # RFC 3339
+    bytes: int
+    reason: str
 
 
-def parked(node: Node) -> Answer:
-    """Yield what was set aside, oldest first."""
+class ParkedMessages(Message):
+    """Messages that were set aside, oldest first."""
+
+    messages: tuple[ParkedMessage, ...]
+
+
+class ChooseMessages(Message):
+    """Which of them."""
+
+    ids: tuple[Annotated[int, Field(ge=1, lt=1 << 63)], ...]  # none: all
+    dry_run: bool = False
+
+
+def list_parked(node: Node, _request: Nothing) -> ParkedMessages:
+    """Return what was set aside, oldest first."""
     with node.reading() as connection:
         rows = Outbox(connection).parked()
-    for row in rows:
-        yield _describe(row)
+    return ParkedMessages(
+        messages=tuple(
+            ParkedMessage(
+                id=each.row.id,
+                topic=each.row.topic,
+                alarm_id=each.row.alarm_id,
+                seq=each.row.seq,
+                created=clock.rfc3339(each.row.created_ms),
+                bytes=len(each.row.payload),
+                reason=each.reason,
+            )
+            for each in rows
+        )
+    )
 
 
-def retry(node: Node, *, ids: Sequence[int], dry_run: bool) -> Answer:
-    """Queue parked messages again (no ids: all of them), with their bytes; yield each. Raises StorageError."""
-    chosen = list(_chosen(node, ids))
-    yield from chosen
-    if not dry_run:
-        node.store.in_pieces([each["id"] for each in chosen], lambda to, piece: Outbox(to).retry(piece))
+def retry_parked(node: Node, request: ChooseMessages) -> ParkedMessages:
+    """Queue parked messages again, with their bytes; return them."""
+    chosen = _chosen(node, request)
+    if not request.dry_run:
+        node.store.in_pieces([each.id for each in chosen.messages], lambda to, piece: Outbox(to).retry(piece))
         node.running.outbox_changed()
+    return chosen
 
 
-def discard(node: Node, *, ids: Sequence[int], dry_run: bool) -> Answer:
-    """Delete parked messages (no ids: all of them); yield each. Raises StorageError."""
-    chosen = list(_chosen(node, ids))
-    yield from chosen
-    if not dry_run:
-        node.store.in_pieces([each["id"] for each in chosen], lambda to, piece: Outbox(to).discard(piece))
+def discard_parked(node: Node, request: ChooseMessages) -> ParkedMessages:
+    """Delete parked messages; return them."""
+    chosen = _chosen(node, request)
+    if not request.dry_run:
+        node.store.in_pieces([each.id for each in chosen.messages], lambda to, piece: Outbox(to).discard(piece))
+    return chosen
 
 
-def _chosen(node: Node, ids: Sequence[int]) -> Answer:
-    known = {each["id"]: each for each in parked(node)}
-    if unknown := sorted(set(ids) - set(known)):
+def _chosen(node: Node, request: ChooseMessages) -> ParkedMessages:
+    parked = list_parked(node, Nothing())
+    if unknown := sorted(set(request.ids) - {each.id for each in parked.messages}):
         raise StorageError(
             f"no parked message has the number {unknown[0]}", hint="`edge-monitor outbox list` shows them"
         )
-    yield from (known[number] for number in ids or known)
-
-
-def _describe(parked_row: ParkedRow) -> dict[str, Any]:
-    row = parked_row.row
-    return {
-        "id": row.id,
-        "topic": row.topic,
-        "alarm_id": row.alarm_id,
-        "seq": row.seq,
-        "created": clock.rfc3339(row.created_ms),
-        "bytes": len(row.payload),
-        "reason": parked_row.reason,
-    }
+    return ParkedMessages(messages=tuple(each for each in parked.messages if not request.ids or each.id in request.ids))

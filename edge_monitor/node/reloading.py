@@ -1,19 +1,28 @@
-"""Operation on the running daemon: its configuration loaded again."""
+"""The running daemon's configuration, loaded again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edge_monitor.node.operation import Message, Nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operation import Cancelled
 
 
-def reload(node: Node) -> Iterator[dict[str, Any]]:
-    """Load the configuration again; yield the keys that changed once the new settings are in force.
+class Reloaded(Message):
+    """The keys that changed."""
 
-    The daemon ends and begins anew meanwhile, and this connection outlives that: only its listening socket is closed.
-    Raises ReloadError when the settings from before are in force.
+    changed: tuple[str, ...]
+
+
+def reload(node: Node, _request: Nothing, _cancelled: Cancelled) -> Generator[Nothing, None, Reloaded]:
+    """Load the configuration again; return once the new settings are in force.
+
+    The daemon ends and begins anew meanwhile. Raises ReloadError when the settings from before are in force.
     """
-    yield {"changed": list(node.running.reload())}
+    yield Nothing()
+    return Reloaded(changed=node.running.reload())

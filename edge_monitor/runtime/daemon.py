@@ -14,13 +14,13 @@ import structlog
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
-from edge_monitor.api.control import ControlServer
+from edge_monitor.api.jobs import Jobs
+from edge_monitor.api.server import ApiServer
 from edge_monitor.capture.source import open_sources
 from edge_monitor.errors import ControlError
 from edge_monitor.explain.jobs import MEASURED
 from edge_monitor.node.learning import load_learnt
 from edge_monitor.node.node import Node
-from edge_monitor.node.operations import answer
 from edge_monitor.pipeline.machine_pipeline import Learnt, MachinePipeline
 from edge_monitor.pipeline.timed_encoder import TimedEncoder
 from edge_monitor.records import AudioLoss
@@ -70,6 +70,7 @@ class Daemon(Node):
     def __init__(self, settings: Settings, notifier: Notifier, runner: Reloading | None = None) -> None:
         super().__init__(settings, running=self)
         self._runner = runner
+        self._jobs = Jobs() if runner is None else runner.jobs
         self.taps = Taps()
         self.notifier = notifier
         self.feed = AudioQueue()
@@ -171,7 +172,7 @@ class Daemon(Node):
         self.housekeeping.start()
         stack.callback(self.housekeeping.close)
         # Last: whoever gets an answer finds the rest open.
-        server = ControlServer(self.state_dir.control_socket, lambda verb, asked: answer(self, verb, asked))
+        server = ApiServer(self.state_dir.control_socket, self, self._jobs)
         stack.callback(server.close)
 
     def _pipeline(self, name: str, encoder: Encoder) -> MachinePipeline:

@@ -124,10 +124,10 @@ class PlantCommands:
     def _do(self, request: Request) -> tuple[Result, str]:
         match request:
             case InhibitRequest():
-                [answer] = live.inhibit(self._daemon, machine=request.machine, seconds=request.duration_s)
-                return "done", f"no new alarm until {answer['until']}"
+                wanted = live.Inhibit(machine=request.machine, seconds=request.duration_s)
+                return "done", f"no new alarm until {live.inhibit(self._daemon, wanted).until}"
             case ResumeRequest():
-                list(live.inhibit(self._daemon, machine=request.machine, seconds=0.0))
+                live.inhibit(self._daemon, live.Inhibit(machine=request.machine, seconds=0.0))
                 return "done", "alarms are raised again"
             case LearnRequest():
                 return self._begin_to_learn(request)
@@ -145,18 +145,16 @@ class PlantCommands:
         """Learn; what was learnt until the node stops, or the sound fails, is taken out of use again."""
         result: Result = "failed"
         try:
-            enrolment = live.enroll_live(
-                self._daemon,
+            wanted = live.EnrollLive(
                 machine=request.machine,
                 minutes=request.duration_s / 60.0,
                 bundle_hash=self._daemon.bundle.bundle_hash,
             )
             windows = 0
-            for progress in enrolment:
-                windows = progress["windows"]
-                if self._daemon.stopping:
-                    enrolment.close()  # type: ignore[attr-defined]  # it is a generator
-                    return
+            for progress in live.enroll_live(self._daemon, wanted, lambda: self._daemon.stopping):
+                windows = progress.windows
+            if self._daemon.stopping:
+                return
             [built] = normals.build(self._daemon, machine=request.machine, reason=f"command {request.request_id}")
             result, text = "done", f"{windows} windows are learnt; generation {built['generation']} is active"
         except (EdgeMonitorError, sqlite3.Error) as error:

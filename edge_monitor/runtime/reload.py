@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge_monitor.api.jobs import Jobs
     from edge_monitor.config.settings import Settings
 
 
 class Reloading(Protocol):
     """Who runs a daemon and can have another one, with other settings, take its place."""
+
+    jobs: Jobs  # long operations, which outlive a daemon
 
     def started(self) -> None:
         """Hear that the daemon runs; called once, in the main thread."""

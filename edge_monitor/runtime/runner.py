@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_monitor.api.jobs import Jobs
 from edge_monitor.config.file import load_settings
 from edge_monitor.errors import ConfigError, EdgeMonitorError, ReloadError
 from edge_monitor.memory.generations import list_generations
@@ -36,6 +37,7 @@ class Runner:
 
     def __init__(self, config_path: Path) -> None:
         self._path = config_path
+        self.jobs = Jobs()
         self._notifier = Notifier()
         self._settings = load_settings(config_path)
         self._next: Settings | None = None  # what to go on with once the running daemon has ended

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from edge_monitor.node.wire import pack_bytes, pack_vector
 
 from edge_monitor.api.client import last, open_node
 from edge_monitor.config.file import load_settings
 from edge_monitor.encode.bundle import find_bundle
-from edge_monitor.node.wire import pack_bytes, pack_vector
 
 WINDOW_S = 10.0
 PICTURE_BYTES, ACOUSTICS_BYTES = 5000, 1900  # of a window of the simulated pump

@@ -1,0 +1,168 @@
+"""The HTTP API under /v1, made from the table of operations."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Body, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from edge_monitor import __version__
+from edge_monitor.api.messages import FileCreated, JobStarted, JobState, Problem
+from edge_monitor.errors import ControlError, EdgeMonitorError, StorageError
+from edge_monitor.node.files import PIECE_BYTES
+from edge_monitor.node.operation import Kind, LongOperation, Nothing, Operation
+from edge_monitor.node.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_monitor.api.jobs import Jobs
+    from edge_monitor.node.node import Node
+
+POLL_S = 3.0  # a poll waits so long for something to tell
+_REFUSED, _INVALID, _NO_STORAGE = 400, 422, 503
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (_REFUSED, _INVALID, _NO_STORAGE)
+}
+
+
+def make_app(node: Node, jobs: Jobs) -> FastAPI:
+    """Return the API of a node; its documentation is a file of its own, see api/document.py."""
+    app = FastAPI(
+        title="edge-monitor", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, responses=_RESPONSES
+    )
+    app.add_exception_handler(EdgeMonitorError, _refused)
+    app.add_exception_handler(sqlite3.Error, _failed)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    for operation in OPERATIONS:
+        path = f"/v1/{operation.name.replace('.', '/')}"
+        if isinstance(operation, LongOperation):
+            app.add_api_route(
+                path,
+                _starting(node, jobs, operation),
+                methods=["POST"],
+                status_code=202,
+                response_model=JobStarted,
+                operation_id=operation.name,
+                description=operation.run.__doc__,
+            )
+        else:
+            app.add_api_route(
+                path,
+                _answering(node, operation),
+                methods=["GET" if operation.kind is Kind.READ else "POST"],
+                response_model=operation.answer,
+                response_model_exclude_unset=True,
+                operation_id=operation.name,
+                description=operation.run.__doc__,
+            )
+    _add_jobs(app, jobs)
+    _add_files(app, node)
+    return app
+
+
+def _answering(node: Node, operation: Operation[Any, Any]) -> Callable[..., Any]:
+    def answer(request: Any) -> Any:  # noqa: ANN401 - the operation's own models
+        return operation.run(node, request)
+
+    place = Query() if operation.kind is Kind.READ else Body()
+    answer.__annotations__ = {"request": Annotated[operation.request, place], "return": operation.answer}
+    return answer
+
+
+def _starting(node: Node, jobs: Jobs, operation: LongOperation[Any, Any, Any]) -> Callable[..., Any]:
+    def start(request: Any, detached_s: Any = None) -> JobStarted:  # noqa: ANN401 - as above
+        return JobStarted(job=jobs.start(node, operation, request, detached_s))
+
+    start.__annotations__ = {
+        "request": Annotated[operation.request, Body()],
+        "detached_s": Annotated[float | None, Query(gt=0, allow_inf_nan=False)],
+        "return": JobStarted,
+    }
+    return start
+
+
+def _add_jobs(app: FastAPI, jobs: Jobs) -> None:
+    @app.get("/v1/jobs/{job}", operation_id="jobs.state")
+    async def state(job: str, after: Annotated[int, Query(ge=0)] = 0) -> JobState:
+        """Return what has become of a long operation, as soon as there is news after `after`; renews its lease."""
+        found = jobs.find(job)
+        news = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        undo = found.listen(lambda: loop.call_soon_threadsafe(news.set))
+        try:
+            now = found.state(after)
+            if not (now.progress or now.ended):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), POLL_S)
+                now = found.state(after)
+        finally:
+            undo()
+        return now
+
+    @app.delete("/v1/jobs/{job}", operation_id="jobs.cancel")
+    async def cancel(job: str) -> Nothing:
+        """Cancel a long operation: it leaves nothing half done."""
+        jobs.find(job).cancel()
+        return Nothing()
+
+
+def _add_files(app: FastAPI, node: Node) -> None:
+    binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "maxLength": PIECE_BYTES}}}
+
+    @app.post("/v1/files", operation_id="files.create")
+    def create() -> FileCreated:
+        """Make an empty file for a large part of a request."""
+        return FileCreated(file=node.files.create())
+
+    @app.put(
+        "/v1/files/{file}",
+        operation_id="files.append",
+        openapi_extra={"requestBody": {"required": True, "content": binary}},
+    )
+    async def append(file: str, request: Request, offset: Annotated[int, Query(ge=0)]) -> Nothing:
+        """Add a piece of at most 1 MiB at the end."""
+        piece = await request.body()
+        if len(piece) > PIECE_BYTES:
+            raise ControlError(f"a piece has at most {PIECE_BYTES} bytes")
+        await asyncio.to_thread(node.files.append, file, offset, piece)
+        return Nothing()
+
+    @app.get(
+        "/v1/files/{file}",
+        operation_id="files.piece",
+        response_class=Response,
+        responses={200: {"content": binary}},
+    )
+    def piece(file: str, offset: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
+        """Return the next piece of a file, at most 1 MiB; empty at the end."""
+        return Response(node.files.piece(file, offset), media_type="application/octet-stream")
+
+    @app.delete("/v1/files/{file}", operation_id="files.forget")
+    def forget(file: str) -> Nothing:
+        """Let a file go."""
+        node.files.forget(file)
+        return Nothing()
+
+
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EdgeMonitorError)  # noqa: S101 - registered for it
+    status = _NO_STORAGE if isinstance(error, StorageError) else _REFUSED
+    return JSONResponse(Problem.of(error).model_dump(), status)
+
+
+async def _failed(_request: Request, error: Exception) -> JSONResponse:
+    problem = Problem(message=f"the database failed: {error}", hint="the daemon's log says more")
+    return JSONResponse(problem.model_dump(), _NO_STORAGE)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])[:200]
+    return JSONResponse(Problem(message=str(first["msg"]), where=where).model_dump(), _INVALID)

@@ -1,0 +1,113 @@
+"""The server of the API: a thread of its own behind a unix socket that we bind ourselves."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_monitor.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from uvicorn import Server
+
+    from edge_monitor.api.jobs import Jobs
+    from edge_monitor.node.node import Node
+
+log = structlog.get_logger()
+SOCKET_MODE = 0o660
+_BACKLOG = 128
+_CLIENTS = 64  # at once; further ones are told 503
+_WORKERS = 4  # threads that answer, each with a reading connection
+_KEEP_ALIVE_S = 5
+_CLOSING_S = 2
+
+
+class ApiServer:
+    """Answers at `path` from when it is made until closed; who comes before it is ready waits.
+
+    Raises StorageError when the socket cannot be made.
+    """
+
+    def __init__(self, path: Path, node: Node, jobs: Jobs) -> None:
+        self._path = path
+        self._node = node
+        self._jobs = jobs
+        self._server: Server | None = None
+        self._closing = threading.Event()
+        self._socket = _bound(path)
+        self._thread = threading.Thread(target=self._run, name="api", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Remove the socket, have long operations end, answer what is under way, for at most 2 s."""
+        self._path.unlink(missing_ok=True)
+        self._jobs.cancel_all()
+        self._closing.set()
+        if self._server is not None:
+            self._server.should_exit = True
+        self._thread.join(_CLOSING_S + 1.0)
+        self._node.files.close()
+
+    def _run(self) -> None:
+        # Here, not at the top: they take a second to import, and sound is already being scored.
+        import anyio.to_thread
+        import uvicorn
+
+        from edge_monitor.api.app import make_app
+        from edge_monitor.api.bounds import Bounded, PromptProtocol
+
+        async def serve() -> None:
+            anyio.to_thread.current_default_thread_limiter().total_tokens = _WORKERS
+            await server.serve(sockets=[self._socket])
+
+        try:
+            config = uvicorn.Config(
+                Bounded(make_app(self._node, self._jobs)),
+                loop="asyncio",
+                http=PromptProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=_CLIENTS,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_CLOSING_S,
+                backlog=_BACKLOG,
+            )
+            server = self._server = uvicorn.Server(config)
+            if not self._closing.is_set():
+                import asyncio
+
+                asyncio.run(serve())
+        except Exception:  # the node listens on without it
+            log.exception("api.not_served")
+        finally:
+            self._socket.close()
+
+
+def _bound(path: Path) -> socket.socket:
+    mask = os.umask(0o777 & ~SOCKET_MODE)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)  # the lock is held, so a socket that is there is a dead daemon's
+        listening.bind(str(path))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        reason = error.strerror if path.parent.exists() else "its folder cannot be made"
+        raise StorageError(
+            f"cannot make the control socket: {reason}",
+            where=str(path),
+            hint="the daemon's user must be able to write there; node.runtime_dir names another folder",
+        ) from error
+    finally:
+        os.umask(mask)
+    return listening

@@ -1,0 +1,114 @@
+"""Large parts of requests and answers: files without a name, sent and fetched in pieces."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from edge_monitor import clock
+from edge_monitor.errors import ControlError, DiskError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIECE_BYTES = 1 << 20  # the largest piece that is sent or fetched
+MOST_FILES = 16
+_LEASE_S = 60.0  # a file that nobody touches for so long is gone
+_LEFT_BYTES = 64 << 20  # of the disk
+
+
+@dataclass(slots=True)
+class _File:
+    content: IO[bytes]
+    touched_s: float  # monotonic, seconds
+    lock: threading.Lock
+
+
+class Files:
+    """Files in `folder` that have an id instead of a name: they go with this process, however that ends. Thread-safe.
+
+    Raises ControlError for an id that is not known (any more), DiskError when there is no room.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._files: dict[str, _File] = {}
+
+    def create(self) -> str:
+        """Return the id of a new, empty file."""
+        try:
+            content = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed when it is forgotten
+        except OSError as error:
+            raise DiskError(f"no file can be made: {error.strerror}", where=str(self._folder)) from error
+        return self.add(content)
+
+    def add(self, content: IO[bytes]) -> str:
+        """Return the id of an open file, which is closed when it is forgotten."""
+        with self._lock:
+            self._forget_untouched()
+            if len(self._files) >= MOST_FILES:
+                content.close()
+                raise ControlError("too many files are being sent or fetched", hint="try again in a minute")
+            file_id = secrets.token_hex(16)
+            self._files[file_id] = _File(content, clock.now().monotonic_s, threading.Lock())
+            return file_id
+
+    def append(self, file_id: str, offset: int, piece: bytes) -> None:
+        """Add a piece at the end, which is at `offset`; sent twice it is added once."""
+        file = self._touched(file_id)
+        with file.lock:
+            end = file.content.seek(0, 2)
+            if offset + len(piece) == end and offset < end:
+                return
+            if offset != end:
+                raise ControlError(f"the next piece begins at {end}, not at {offset}", where=file_id)
+            if shutil.disk_usage(self._folder).free < len(piece) + _LEFT_BYTES:
+                raise DiskError("no room on the disk", where=str(self._folder))
+            try:
+                file.content.write(piece)
+                file.content.flush()
+            except OSError as error:
+                raise DiskError(f"cannot be written: {error.strerror}", where=str(self._folder)) from error
+
+    def piece(self, file_id: str, offset: int) -> bytes:
+        """Return the next piece from `offset` on; empty at the end."""
+        file = self._touched(file_id)
+        with file.lock:
+            file.content.seek(offset)
+            return file.content.read(PIECE_BYTES)
+
+    def open(self, file_id: str) -> IO[bytes]:
+        """Return the content, at its beginning; it stays open as long as the file is known."""
+        file = self._touched(file_id)
+        file.content.seek(0)
+        return file.content
+
+    def forget(self, file_id: str) -> None:
+        """Let a file go."""
+        with self._lock:
+            if (file := self._files.pop(file_id, None)) is not None:
+                file.content.close()
+
+    def close(self) -> None:
+        """Let all go."""
+        for file_id in list(self._files):
+            self.forget(file_id)
+
+    def _touched(self, file_id: str) -> _File:
+        with self._lock:
+            self._forget_untouched()
+            if file_id not in self._files:
+                raise ControlError("no such file, or not any more", where=file_id[:64])
+            file = self._files[file_id]
+            file.touched_s = clock.now().monotonic_s
+            return file
+
+    def _forget_untouched(self) -> None:
+        limit_s = clock.now().monotonic_s - _LEASE_S
+        for file_id in [each for each, file in self._files.items() if file.touched_s < limit_s]:
+            self._files.pop(file_id).content.close()

@@ -1,0 +1,70 @@
+"""What a node does, as it says itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from edge_monitor.node.operation import Message, Nothing
+
+if TYPE_CHECKING:
+    from edge_monitor.node.node import Node
+
+
+class BrokerStatus(Message):
+    """How the broker fares."""
+
+    connected: bool
+    last_error: str | None
+    queued: int
+    parked: int
+    dropped: int
+
+
+class ThreadStatus(Message):
+    """How one of the daemon's threads fares."""
+
+    name: str
+    alive: bool
+    restarts: int
+    last_error: str | None
+
+
+class MachineStatus(Message):
+    """The state of one machine; of a daemon that does not run only name, state and text."""
+
+    machine: str
+    state: str
+    text: str
+    state_code: int | None = None
+    since: str | None = None  # RFC 3339
+    alarm_id: str | None = None
+    generation: int | None = None
+    scorer: str | None = None
+    score: float | None = None
+    threshold: float | None = None
+    ratio: float | None = None
+    level_dbfs: float | None = None
+    windows: int = 0
+    lag_s: float | None = None
+    heard_ago_s: float = 0.0
+
+
+class NodeStatus(Message):
+    """What the daemon does."""
+
+    running: bool
+    bundle: str
+    mqtt: BrokerStatus | None
+    machines: tuple[MachineStatus, ...]
+    started: str | None = None  # RFC 3339
+    threads: tuple[ThreadStatus, ...] = ()
+    dropped_frames: int = 0
+    dropped_windows: int = 0
+    health: dict[str, bool | int | float | None] = Field(default={})  # the node's counters and gauges, by name
+
+
+def status(node: Node, _request: Nothing) -> NodeStatus:
+    """Return what the node does."""
+    return NodeStatus.model_validate(node.running.status())
