@@ -61,7 +61,7 @@ class Job:
                 self._add(next(steps))
             self._end(error=Problem(message=f"{self.operation.name} was cancelled"))
         except StopIteration as end:
-            self._end(answer=end.value.model_dump(mode="json"))
+            self._end(answer=end.value.model_dump(mode="json", exclude_unset=True))
         except EdgeMonitorError as error:
             self._end(error=Problem.of(error))
         except sqlite3.Error as error:
@@ -99,7 +99,7 @@ class Job:
 
     def _add(self, progress: Message) -> None:
         with self._changed:
-            self._progress.append(progress.model_dump(mode="json"))
+            self._progress.append(progress.model_dump(mode="json", exclude_unset=True))
             self._count += 1
         self._tell()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,9 @@ from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from edge_monitor.api.client import NodeClient
+    from edge_monitor.node.backup_file import BackupWriter
 
 
 @click.command("backup")
@@ -27,37 +30,31 @@ def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_
     Works while the daemon runs. Passwords that stand in the configuration are in FILE, too: only you can read it.
     Evidence pictures are not in it.
     """
-    from edge_monitor.api.client import open_node
+    from edge_monitor.api.client import finish, open_node
     from edge_monitor.config.file import load_settings
     from edge_monitor.errors import StorageError
-    from edge_monitor.node.backup_file import CONFIG, DATABASE, Manifest, audio_name, write_backup
+    from edge_monitor.node.backup_file import CONFIG, DATABASE, write_backup
+    from edge_monitor.node.operation import Nothing
+    from edge_monitor.node.operations import BACKUP_MEMORY
 
     settings = load_settings(config_path)
     if file.exists() and not force:
         raise StorageError("exists already", where=str(file), hint="--force overwrites it")
     configuration = config_path.read_bytes()
-    sounds = 0
-    # The file is opened before the node: alone, root works as the state directory's owner from then on.
-    with write_backup(file) as backup, open_node(settings) as ask:
+    with write_backup(file) as backup, open_node(settings) as client:
         backup.add(CONFIG, len(configuration), [configuration])
-        answer = ask("backup.memory")
-        head = next(item for item in answer if "size" in item)  # before it, signs of life
-        backup.add(DATABASE, head["size"], _contents(answer))
-        for each in list(ask("backup.audio")) if with_audio else ():
-            content = _contents(ask("backup.sound", machine=each["machine"], sha256=each["sha256"]))
-            backup.add(audio_name(each["machine"], each["sha256"]), each["size"], content)
-            sounds += 1
-        manifest = Manifest.model_validate_json(head["manifest"])
-        backup.finish(manifest)
-    if head["unfit"]:
-        click.echo(f"warning: a restore would refuse this backup: {head['unfit']}", err=True)
+        snapshot = finish(client, BACKUP_MEMORY, Nothing())
+        backup.add(DATABASE, snapshot.size, _fetched(client, snapshot.database))
+        sounds = _add_sounds(client, backup) if with_audio else 0
+        backup.finish(snapshot.manifest)
+    manifest, unfit = snapshot.manifest, snapshot.unfit
+    if unfit:
+        click.echo(f"warning: a restore would refuse this backup: {unfit}", err=True)
     machines = {name: about.model_dump() for name, about in manifest.machines.items()}
     size = file.stat().st_size
     if as_json:
         counts = {"alarms": manifest.alarms, "messages": manifest.messages, "sounds": sounds}
-        click.echo(
-            json.dumps({"file": str(file), "bytes": size, "machines": machines, **counts, "unfit": head["unfit"]})
-        )
+        click.echo(json.dumps({"file": str(file), "bytes": size, "machines": machines, **counts, "unfit": unfit}))
         return
     click.echo(f"{file}: {size / 1e6:.1f} MB, verified")
     for name, about in manifest.machines.items():
@@ -68,8 +65,21 @@ def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_
         click.echo(f"  kept sound: {counted(sounds, 'recording')}")
 
 
-def _contents(answer: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    from edge_monitor.node.wire import unpack_bytes
+def _add_sounds(client: NodeClient, backup: BackupWriter) -> int:
+    """Add the kept sound; return of how many recordings."""
+    from edge_monitor.node.backup import OpenKeptSound
+    from edge_monitor.node.backup_file import audio_name
+    from edge_monitor.node.operation import Nothing
+    from edge_monitor.node.operations import LIST_KEPT_SOUNDS, OPEN_KEPT_SOUND
 
-    for item in answer:
-        yield unpack_bytes(item["content"])
+    kept = client.call(LIST_KEPT_SOUNDS, Nothing()).sounds
+    for each in kept:
+        opened = client.call(OPEN_KEPT_SOUND, OpenKeptSound(machine=each.machine, sha256=each.sha256))
+        backup.add(audio_name(each.machine, each.sha256), each.size, _fetched(client, opened.content))
+    return len(kept)
+
+
+def _fetched(client: NodeClient, file_id: str) -> Iterator[bytes]:
+    """Yield a file's pieces, and let it go at the end."""
+    yield from client.fetch(file_id)
+    client.forget(file_id)

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from edge_monitor.cli.options import complete_machines, config_option, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Sequence
 
-    from edge_monitor.api.client import Ask
+    from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
     from edge_monitor.encode.encoder import Encoder
+    from edge_monitor.explain.acoustics import Acoustics
+    from edge_monitor.node.explained import AlarmExplained, Explained, ExplainProgress, Method, SoundExplained
+    from edge_monitor.records import Vector
+
+T = TypeVar("T")
 
 METHODS = ("measured", "text-decoder", "zero-shot", "combination", "measured-worded", "auto")
 _SOUNDS = (".flac", ".wav")
+
+
+@dataclass(frozen=True, slots=True)
+class _ExplainedWindow:
+    """The window of a file with the highest score, and its explanation."""
+
+    path: Path
+    start_s: float
+    level_dbfs: float
+    explained: SoundExplained
 
 
 @click.command("explain")
@@ -32,7 +48,14 @@ _SOUNDS = (".flac", ".wav")
 @click.option("--dry-run", is_flag=True, help="Print what the LLM would be asked, and ask nobody.")
 @json_option
 def command(
-    *, what: str, config_path: Path, machine: str | None, channel: int, method: str | None, dry_run: bool, as_json: bool
+    *,
+    what: str,
+    config_path: Path,
+    machine: str | None,
+    channel: int,
+    method: Method | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Say how a sound differs from its nearest normal sounds.
 
@@ -43,6 +66,8 @@ def command(
     from edge_monitor.api.client import open_node
     from edge_monitor.config.file import load_settings
     from edge_monitor.errors import ExplainError
+    from edge_monitor.node.explained import ExplainAlarm
+    from edge_monitor.node.operations import EXPLAIN_ALARM
 
     if dry_run and method == "measured":
         raise click.UsageError("measured asks no LLM; leave --dry-run out")
@@ -50,32 +75,43 @@ def command(
         raise ExplainError("neither an alarm nor a file is named")
     settings = load_settings(config_path)
     path = Path(what)
-    with open_node(settings) as ask:
+    result: AlarmExplained | _ExplainedWindow
+    with open_node(settings) as client:
         if machine is not None or path.exists() or path.suffix.lower() in _SOUNDS:
-            items = _explain_file(ask, settings, path, machine, channel, method=method, dry_run=dry_run)
+            result = _explain_file(client, settings, path, machine, channel, method=method, dry_run=dry_run)
         else:
-            items = ask("explain.alarm", alarm_id=what, method=method, dry_run=dry_run)
-        result = _last_told(items)
-    if dry_run and not as_json:
-        click.echo(result["prompt"])
-    elif as_json:
-        click.echo(json.dumps(result))
+            request = ExplainAlarm(alarm_id=what, method=method, dry_run=dry_run)
+            result = _told(client.follow(EXPLAIN_ALARM, request))
+    explained = result.explained if isinstance(result, _ExplainedWindow) else result
+    if as_json:
+        click.echo(_as_json(result))
+    elif dry_run:
+        click.echo(explained.prompt)
     else:
         _show(result)
-    if result["failure"]:
-        click.echo(f"edge-monitor: {result['failure']}", err=True)
+    if explained.failure:
+        click.echo(f"edge-monitor: {explained.failure}", err=True)
         raise SystemExit(1)
 
 
 def _explain_file(
-    ask: Ask, settings: Settings, path: Path, machine: str | None, channel: int, *, method: str | None, dry_run: bool
-) -> Iterator[dict[str, Any]]:
+    client: NodeClient,
+    settings: Settings,
+    path: Path,
+    machine: str | None,
+    channel: int,
+    *,
+    method: Method | None,
+    dry_run: bool,
+) -> _ExplainedWindow:
     """Encode a file here, have each window scored, and ask for the highest one's explanation."""
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError, ExplainError
     from edge_monitor.node.clips import encode_clip
+    from edge_monitor.node.explained import ExplainSound
     from edge_monitor.node.node import Node
-    from edge_monitor.node.wire import pack_vector
+    from edge_monitor.node.operations import EXPLAIN_SOUND
+    from edge_monitor.node.vectors import as_npy
 
     node = Node(settings)
     machine = machine or _only_machine(settings)
@@ -86,10 +122,8 @@ def _explain_file(
     clip = encode_clip(path, encoder, channel, settings.model.hop_s)
     if not clip.windows:
         raise AudioError(f"cannot be explained: {clip.faults[0].detail}", where=str(path))
-    vectors = [pack_vector(window.vector) for window in clip.windows]
-    scores = list(ask("score", machine=machine, vectors=vectors, bundle_hash=encoder.bundle_hash))
-    highest = max(range(len(scores)), key=lambda i: scores[i]["score"])
-    window = clip.windows[highest]
+    scores = _scores(client, machine, [window.vector for window in clip.windows], encoder.bundle_hash)
+    window = clip.windows[scores.index(max(scores))]
     acoustics = None
     try:
         acoustics = _measure(path, encoder, channel, window.start_s)
@@ -98,20 +132,36 @@ def _explain_file(
         if method in {"measured", "measured-worded"}:
             raise
         click.echo(f"edge-monitor: {error}", err=True)
-    for item in ask(
-        "explain.sound",
+    request = ExplainSound(
         machine=machine,
-        vector=vectors[highest],
+        vector=client.send(as_npy([window.vector])),
         acoustics=acoustics,
         bundle_hash=encoder.bundle_hash,
         method=method,
         dry_run=dry_run,
-    ):
-        yield {"file": str(path), "start_s": window.start_s, "level_dbfs": window.level_dbfs, **item}
+    )
+    explained = _told(client.follow(EXPLAIN_SOUND, request))
+    client.forget(request.vector)
+    return _ExplainedWindow(path, window.start_s, window.level_dbfs, explained)
 
 
-def _measure(path: Path, encoder: Encoder, channel: int, start_s: float) -> str:
-    """Return the acoustics of the window of a file that begins at `start_s`, JSON. Raises ExplainError."""
+def _scores(client: NodeClient, machine: str, vectors: Sequence[Vector], bundle_hash: str) -> list[float]:
+    """Return each window's score."""
+    from edge_monitor.node.operations import SCORE
+    from edge_monitor.node.scoring import MOST_WINDOWS, ScoreSound
+    from edge_monitor.node.vectors import as_npy
+
+    scores: list[float] = []
+    for first in range(0, len(vectors), MOST_WINDOWS):
+        sent = client.send(as_npy(vectors[first : first + MOST_WINDOWS]))
+        answer = client.call(SCORE, ScoreSound(machine=machine, vectors=sent, bundle_hash=bundle_hash))
+        client.forget(sent)
+        scores += [each.score for each in answer.scores]
+    return scores
+
+
+def _measure(path: Path, encoder: Encoder, channel: int, start_s: float) -> Acoustics:
+    """Return the acoustics of the window of a file that begins at `start_s`. Raises ExplainError."""
     from edge_monitor.capture.recording import read_clip
     from edge_monitor.capture.resampling import resample
     from edge_monitor.explain.acoustics import measure
@@ -120,7 +170,7 @@ def _measure(path: Path, encoder: Encoder, channel: int, start_s: float) -> str:
     heard = resample(samples, rate_hz, encoder.sample_rate_hz)
     start = round(start_s * encoder.sample_rate_hz)
     window = heard[start : start + round(encoder.window_s * encoder.sample_rate_hz)]
-    return measure(window, encoder.sample_rate_hz).to_json()
+    return measure(window, encoder.sample_rate_hz)
 
 
 def _only_machine(settings: Settings) -> str:
@@ -130,42 +180,55 @@ def _only_machine(settings: Settings) -> str:
     return names[0]
 
 
-def _last_told(items: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _told(steps: Generator[ExplainProgress, None, T]) -> T:
     """Return the answer; what is said on the way to it goes to standard error."""
-    result: dict[str, Any] = {}
-    for item in items:
-        if "progress" in item:
-            click.echo(item["progress"], err=True)
-        else:
-            result = item
-    return result
+    while True:
+        try:
+            click.echo(next(steps).text, err=True)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
 
 
-def _show(result: dict[str, Any]) -> None:
+def _as_json(result: AlarmExplained | _ExplainedWindow) -> str:
+    from edge_monitor.cli.answers import as_json
+
+    if not isinstance(result, _ExplainedWindow):
+        return as_json(result)
+    about = {"file": str(result.path), "start_s": result.start_s, "level_dbfs": result.level_dbfs}
+    return json.dumps(about | result.explained.model_dump(mode="json", exclude_unset=True))
+
+
+def _show(result: AlarmExplained | _ExplainedWindow) -> None:
     from edge_monitor.cli.explanation import print_explanation, print_findings, print_texts, print_worded
 
-    if "file" in result:
-        verdict = "ANOMALOUS" if result["score"] > result["threshold"] else "normal"
+    known: set[str | None] = set()
+    explained: Explained
+    if isinstance(result, _ExplainedWindow):
+        explained = sound = result.explained
+        verdict = "ANOMALOUS" if sound.score > sound.threshold else "normal"
         click.echo(
-            f"{result['file']} at {result['start_s']:.0f} s: {verdict}"
-            f"  score {result['score']:.3g} = {result['ratio']:.2f} of the threshold"
+            f"{result.path} at {result.start_s:.0f} s: {verdict}"
+            f"  score {sound.score:.3g} = {sound.ratio:.2f} of the threshold"
         )
-        for neighbour in result["neighbours"]:
+        for neighbour in sound.neighbours:
             click.echo(
-                f"  nearest normal: {neighbour['recording']} at {neighbour['recording_start_s']:.0f} s,"
-                f" distance {neighbour['distance']:.4g}"
+                f"  nearest normal: {neighbour.recording} at {neighbour.recording_start_s:.0f} s,"
+                f" distance {neighbour.distance:.4g}"
             )
     else:
-        click.echo(f"alarm {result['alarm_id']} of {result['machine']}")
-        for each in result["explanations"]:
+        explained = result
+        click.echo(f"alarm {result.alarm_id} of {result.machine}")
+        for each in result.explanations:
             print_explanation(each)
-        if not result["explanations"]:
+            known.add(each.text)
+        if not result.explanations:
             click.echo("  it has no explanation")
-    if result["text"] is None:
-        click.echo(f"\nno measured difference: {result['reason']}")
-    elif result["text"] not in {each.get("text") for each in result.get("explanations", ())}:
-        click.echo(f"\n{result['text']}")
-    print_findings(result["findings"])
-    print_texts(result)
-    if result["worded"]:
-        print_worded(result["worded"])
+    if explained.text is None:
+        click.echo(f"\nno measured difference: {explained.reason}")
+    elif explained.text not in known:
+        click.echo(f"\n{explained.text}")
+    print_findings(explained.findings)
+    print_texts(explained)
+    if explained.worded:
+        print_worded(explained.worded)

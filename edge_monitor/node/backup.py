@@ -7,76 +7,110 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from edge_monitor import __version__, clock
 from edge_monitor.errors import StorageError
-from edge_monitor.node.backup_file import CHUNK_BYTES, FORMAT, BackedUpMachine, Manifest
+from edge_monitor.node.backup_file import FORMAT, BackedUpMachine, Manifest
 from edge_monitor.node.kept_audio import KeptAudio
-from edge_monitor.node.wire import pack_bytes
+from edge_monitor.node.operation import Message, Nothing, OfMachine
 from edge_monitor.store import database
 from edge_monitor.store.contents import contents_of
 from edge_monitor.store.inspection import inspect
 from edge_monitor.store.snapshot import lower_priority, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
     from typing import BinaryIO
 
     from edge_monitor.node.node import Node
-
-    Answer = Iterator[dict[str, Any]]
+    from edge_monitor.node.operation import Cancelled
 
 _SIGN_OF_LIFE_S = 1.0  # an asker that has gone is noticed so soon
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def memory(node: Node) -> Answer:
-    """Yield manifest, size and `unfit` of a snapshot of the database (a SQLite file), then its bytes.
+class MemorySnapshot(Message):
+    """A snapshot of the database."""
 
-    `unfit`: why a restore would refuse it, else null. Before that, signs of life: when nobody takes them any more, the
-    snapshot is cancelled and removed. Made by a thread of low priority.
+    manifest: Manifest
+    size: int  # bytes
+    unfit: str | None  # why a restore would refuse it
+    database: str  # file id of the SQLite file
+
+
+class KeptSound(Message):
+    """The sound of one recording."""
+
+    machine: str
+    sha256: str  # of the recording
+    size: int  # bytes
+
+
+class KeptSounds(Message):
+    """Every kept sound of the configured machines."""
+
+    sounds: tuple[KeptSound, ...]
+
+
+class OpenKeptSound(OfMachine):
+    """Which kept sound is wanted."""
+
+    sha256: Annotated[str, Field(pattern=f"^{_SHA256.pattern}$")]
+
+
+class OpenedSound(Message):
+    """A kept sound that can be fetched."""
+
+    content: str  # file id of the FLAC file
+
+
+def back_up_memory(node: Node, _request: Nothing, cancelled: Cancelled) -> Generator[Nothing, None, MemorySnapshot]:
+    """Make a snapshot of the database, in a thread of low priority.
+
+    It says every second that it goes on; when nobody waits any more the snapshot is cancelled and removed.
     """
     if not node.state_dir.database.exists():
         raise StorageError("nothing to back up yet", where=str(node.state_dir.database), hint="enrol a machine first")
     files = [node.state_dir.database.with_name(database.FILE_NAME + part) for part in ("", "-wal")]
     size = sum(file.stat().st_size for file in files if file.exists())
     node.state_dir.require_room(size, node.settings.retention.free_mb)
-    cancelled = threading.Event()
+    closed = threading.Event()
     with ThreadPoolExecutor(1, "snapshot", lower_priority) as thread:
-        made = thread.submit(_made, node, cancelled.is_set)
+        made = thread.submit(_made, node, lambda: closed.is_set() or cancelled())
         try:
             while wait([made], _SIGN_OF_LIFE_S).not_done:
-                yield {"alive": True}
+                yield Nothing()
         finally:
-            cancelled.set()
-    manifest, unfit, file = made.result()
-    with file:  # nameless by now: it goes with this process, however that ends
-        size = os.fstat(file.fileno()).st_size
-        yield {"manifest": manifest.model_dump_json(), "size": size, "unfit": unfit}
-        while chunk := file.read(CHUNK_BYTES):
-            yield {"content": pack_bytes(chunk)}
+            closed.set()
+    manifest, unfit, file = made.result()  # the file is nameless by now: it goes with this process, however that ends
+    size = os.fstat(file.fileno()).st_size
+    return MemorySnapshot(manifest=manifest, size=size, unfit=unfit, database=node.files.add(file))
 
 
-def audio(node: Node) -> Answer:
-    """Yield (machine, sha256, size) of every kept sound of a configured machine."""
-    for machine in node.settings.machine:
-        folder = KeptAudio.of(node, machine.name).folder
-        for path in sorted(folder.glob("*.flac")):
-            if _SHA256.fullmatch(path.stem) and path.is_file() and not path.is_symlink():
-                yield {"machine": machine.name, "sha256": path.stem, "size": path.stat().st_size}
+def list_kept_sounds(node: Node, _request: Nothing) -> KeptSounds:
+    """Return every kept sound of a configured machine."""
+    return KeptSounds(
+        sounds=tuple(
+            KeptSound(machine=machine.name, sha256=path.stem, size=path.stat().st_size)
+            for machine in node.settings.machine
+            for path in sorted(KeptAudio.of(node, machine.name).folder.glob("*.flac"))
+            if _SHA256.fullmatch(path.stem) and path.is_file() and not path.is_symlink()
+        )
+    )
 
 
-def sound(node: Node, *, machine: str, sha256: str) -> Answer:
-    """Yield one kept sound's bytes."""
-    node.machine(machine)
+def open_kept_sound(node: Node, request: OpenKeptSound) -> OpenedSound:
+    """Open one kept sound to be fetched."""
+    node.machine(request.machine)
     try:
-        with KeptAudio.of(node, machine).path(sha256).open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                yield {"content": pack_bytes(chunk)}
+        file = KeptAudio.of(node, request.machine).path(request.sha256).open("rb")
     except OSError as error:
-        raise StorageError(f"a kept sound cannot be read: {error.strerror}", where=sha256) from error
+        raise StorageError(f"a kept sound cannot be read: {error.strerror}", where=request.sha256) from error
+    return OpenedSound(content=node.files.add(file))
 
 
 def _made(node: Node, cancelled: Callable[[], bool]) -> tuple[Manifest, str | None, BinaryIO]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
-from edge_monitor.errors import BudgetSpentError, EdgeMonitorError, ExplainError, LlmError, NormalsError
+from edge_monitor.errors import (
+    BudgetSpentError,
+    ControlError,
+    EdgeMonitorError,
+    ExplainError,
+    LlmError,
+    NormalsError,
+)
 from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import Acoustics
 from edge_monitor.explain.answer import one_line
@@ -18,24 +25,35 @@ from edge_monitor.explain.prompts import NEEDS, PROMPT_VERSION
 from edge_monitor.explain.wording import word
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.node.explained import (
+    AlarmExplained,
+    Captions,
+    Explained,
+    ExplainProgress,
+    Similarities,
+    SoundExplained,
+    Worded,
+)
 from edge_monitor.node.learning import require_bundle, require_same
 from edge_monitor.node.normal_acoustics import load_normal_acoustics
 from edge_monitor.node.stored_explanations import stored_explanations
-from edge_monitor.node.wire import unpack_vector
+from edge_monitor.node.vectors import read_vectors
 from edge_monitor.pipeline.machine_pipeline import threshold_of
 from edge_monitor.records import Embedding
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from edge_monitor.alarm.history import AlarmRow
     from edge_monitor.config.settings import ExplainSettings
-    from edge_monitor.explain.answer import Answer as Worded
+    from edge_monitor.explain.answer import Answer
     from edge_monitor.explain.difference import Difference
+    from edge_monitor.node.explained import ExplainAlarm, ExplainSound
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operation import Cancelled
 
-    Answer = Iterator[dict[str, Any]]
+_PATIENCE_S = 0.5  # an asker that has gone is noticed so soon between two requests to the LLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,7 @@ class _Sound:
     generation: int
     nearest: tuple[int, ...]  # ids of the nearest normals, nearest first
     embedding: Embedding | None  # of the window that was scored; None: not kept
-    acoustics: str | None  # of the same window, JSON; None: not measured
+    acoustics: Acoustics | EdgeMonitorError  # of the same window, or why there are none
     alarm_id: str | None = None  # None: a recording's
 
 
@@ -58,65 +76,73 @@ class _Wanted:
     measured: bool = False  # nothing is of use without the measured difference
     captions: bool = False
     similarities: bool = False
+    dry_run: bool = False  # the LLM is not asked
 
 
-def alarm(node: Node, *, alarm_id: str, method: str | None, dry_run: bool) -> Answer:
-    """Yield what explains an alarm, and with `method` another explanation made now; before it, what is being done.
-
-    No sound is needed: the vector that was scored and what was measured are kept with the alarm.
-    """
-    wanted = _Wanted() if method is None and not dry_run else _wanted(node, method or "auto", dry_run=dry_run)
+def explain_alarm(
+    node: Node, request: ExplainAlarm, cancelled: Cancelled
+) -> Generator[ExplainProgress, None, AlarmExplained]:
+    """Explain an alarm by its vector and its figures, which are kept with it: no sound is needed."""
+    if request.method is None and not request.dry_run:
+        wanted = _Wanted()
+    else:
+        wanted = _wanted(node, request.method or "auto", dry_run=request.dry_run)
     with node.reading() as connection:
-        row = history.find(connection, alarm_id)
+        row = history.find(connection, request.alarm_id)
         node.machine(row.machine)
         sound = _Sound(
             machine=row.machine,
             generation=row.generation,
             nearest=tuple(neighbour.normal_id for neighbour in row.neighbours),
             embedding=_confirming(connection, row),
-            acoustics=jobs.acoustics_of(connection, row.alarm_id),
+            acoustics=_stored_acoustics(connection, row),
             alarm_id=row.alarm_id,
         )
-        told = {
-            "alarm_id": row.alarm_id,
-            "machine": row.machine,
-            "generation": row.generation,
-            "explanations": stored_explanations(connection, row.alarm_id),
-        }
-    yield from _explain(node, sound, told, wanted, dry_run=dry_run)
+        stored = stored_explanations(connection, row.alarm_id)
+    explained = yield from _explain(node, sound, wanted, cancelled)
+    return AlarmExplained(
+        alarm_id=row.alarm_id,
+        machine=row.machine,
+        generation=row.generation,
+        explanations=stored,
+        **explained.model_dump(exclude_unset=True),
+    )
 
 
-def sound(
-    node: Node, *, machine: str, vector: str, acoustics: str | None, bundle_hash: str, method: str | None, dry_run: bool
-) -> Answer:
-    """Yield how a window of sound differs from its nearest normals: its raw vector, and its acoustics as JSON.
+def explain_sound(
+    node: Node, request: ExplainSound, cancelled: Cancelled
+) -> Generator[ExplainProgress, None, SoundExplained]:
+    """Explain how a window of sound differs from its nearest normals.
 
-    Without `method` all that the bundle can say is told, and what the LLM makes of it if there is one.
     Raises NormalsError when the machine is not enrolled, BundleMismatchError when the asker has another bundle.
     """
-    node.machine(machine)
-    require_same(node, bundle_hash)
-    wanted = _wanted(node, method, dry_run=dry_run)
+    machine = request.machine
+    alarm = node.machine(machine).alarm
+    require_same(node, request.bundle_hash)
+    wanted = _wanted(node, request.method, dry_run=request.dry_run)
     with node.reading() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path)
     if scorer is None:
         raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
     generation = scorer.generation
     require_bundle(node, machine, generation.bundle_hash)
-    embedding = Embedding(unpack_vector(vector), bundle_hash)
+    [vector] = read_vectors(node.files.open(request.vector), node.bundle.manifest.audio.dim, most=1)
+    embedding = Embedding(vector, request.bundle_hash)
     scored = scorer.score(embedding)
-    threshold = threshold_of(node.machine(machine).alarm, generation)
-    told = {
-        "machine": machine,
-        "generation": generation.number,
-        "score": scored.value,
-        "threshold": threshold,
-        "ratio": scored.value / threshold,
-        "neighbours": [asdict(neighbour) for neighbour in scored.neighbours],
-    }
+    threshold = threshold_of(alarm, generation)
     nearest = tuple(neighbour.normal_id for neighbour in scored.neighbours)
+    acoustics = request.acoustics or _not_measured(machine)
     heard = _Sound(machine, generation.number, nearest, embedding, acoustics)
-    yield from _explain(node, heard, told, wanted, dry_run=dry_run)
+    explained = yield from _explain(node, heard, wanted, cancelled)
+    return SoundExplained(
+        machine=machine,
+        generation=generation.number,
+        score=scored.value,
+        threshold=threshold,
+        ratio=scored.value / threshold,
+        neighbours=scored.neighbours,
+        **explained.model_dump(exclude_unset=True),
+    )
 
 
 def _wanted(node: Node, method: str | None, *, dry_run: bool) -> _Wanted:
@@ -139,71 +165,96 @@ def _wanted(node: Node, method: str | None, *, dry_run: bool) -> _Wanted:
         )
     if method is None and not dry_run:
         return _Wanted(worded, **_abilities(node.bundle.manifest.abilities))
-    return _Wanted(worded, measured=worded == "measured-worded", **_abilities(NEEDS[worded]))
+    measured = worded == "measured-worded"
+    return _Wanted(worded, measured=measured, dry_run=dry_run, **_abilities(NEEDS[worded]))
 
 
 def _abilities(needed: Sequence[str]) -> dict[str, bool]:
     return {"captions": "captions" in needed, "similarities": "text-similarity" in needed}
 
 
-def _explain(node: Node, sound: _Sound, told: dict[str, Any], wanted: _Wanted, *, dry_run: bool) -> Answer:
-    difference, failure = _measured(node, sound)
-    if difference is None and wanted.measured:
-        raise failure
-    result = {
-        **told,
-        "text": difference.sentence if difference else None,
-        "reason": None if difference else str(failure),
-        "findings": [asdict(finding) for finding in difference.findings] if difference else [],
-        "counterparts": difference.counterparts if difference else {},
-        "captions": None,
-        "similarities": None,
-        "worded": None,
-        "failure": None,
-    }
+def _explain(
+    node: Node, sound: _Sound, wanted: _Wanted, cancelled: Cancelled
+) -> Generator[ExplainProgress, None, Explained]:
+    difference = _measured(node, sound)
+    if not isinstance(difference, EdgeMonitorError):
+        measured = (difference.sentence, difference.findings)
+        text, reason, counterparts = difference.sentence, None, difference.counterparts
+    elif wanted.measured:
+        raise difference
+    else:
+        measured = None
+        text, reason, counterparts = None, str(difference), {}
+    explained = Explained(
+        text=text,
+        reason=reason,
+        findings=measured[1] if measured else (),
+        counterparts=counterparts,
+        captions=None,
+        similarities=None,
+        worded=None,
+        failure=None,
+    )
     if not (wanted.worded or wanted.captions or wanted.similarities):
-        yield result
-        return
+        return explained
     anomaly, normals = _embeddings(node, sound)
-    prompts = node.prompts
     if wanted.captions:
-        yield {"progress": f"decoding the captions of {len(normals) + 1} sounds"}
-        captions = [one_line(caption) for caption in prompts.captions([anomaly, *normals])]
-        result["captions"] = {"anomaly": captions[0], "normals": captions[1:]}
+        yield ExplainProgress(text=f"decoding the captions of {len(normals) + 1} sounds")
+        own, *others = (one_line(caption) for caption in node.prompts.captions([anomaly, *normals]))
+        captions = Captions(anomaly=own, normals=tuple(others))
+        explained = explained.model_copy(update={"captions": captions})
     if wanted.similarities:
-        own, *others = (prompts.similarities(embedding) for embedding in (anomaly, *normals))
-        result["similarities"] = {
-            text: {"anomaly": own[place], "normals": [each[place] for each in others]}
-            for place, text in enumerate(prompts.texts)
-        }
-    if wanted.worded:
-        measured = (difference.sentence, difference.findings) if difference else None
-        prompt = prompts.prompt(wanted.worded, node.machine(sound.machine), anomaly, normals, measured).text
-        result["prompt"], result["prompt_version"] = prompt, PROMPT_VERSION
-        if not dry_run:
-            yield {"progress": f"asking {node.settings.explain.model}"}
-            try:
-                result["worded"] = {
-                    "method": wanted.worded,
-                    "model": node.settings.explain.model,
-                    **asdict(_ask(node, prompt, sound.alarm_id)),
-                }
-            except (LlmError, BudgetSpentError) as error:
-                result["failure"] = str(error)
-    yield result
+        similarities = _similarities(node, anomaly, normals)
+        explained = explained.model_copy(update={"similarities": similarities})
+    if wanted.worded is None:
+        return explained
+    prompt = node.prompts.prompt(wanted.worded, node.machine(sound.machine), anomaly, normals, measured).text
+    explained = explained.model_copy(update={"prompt": prompt, "prompt_version": PROMPT_VERSION})
+    if wanted.dry_run:
+        return explained
+    model = node.settings.explain.model
+    yield ExplainProgress(text=f"asking {model}")
+    try:
+        answer = _ask(node, prompt, sound.alarm_id, cancelled)
+    except (LlmError, BudgetSpentError) as error:
+        return explained.model_copy(update={"failure": str(error)})
+    return explained.model_copy(update={"worded": Worded(method=wanted.worded, model=model, **asdict(answer))})
 
 
-def _measured(node: Node, sound: _Sound) -> tuple[Difference | None, EdgeMonitorError]:
-    """Return the measured difference, or None and why there is none."""
-    failure: EdgeMonitorError = ExplainError("the sound was not measured", where=sound.machine)
-    if sound.acoustics is not None:
-        try:
-            with node.reading() as connection:
-                healthy = load_normal_acoustics(connection, sound.machine, sound.generation, sound.nearest)
-            return compare(Acoustics.from_json(sound.acoustics), *healthy.compared_with(sound.nearest)), failure
-        except EdgeMonitorError as error:
-            failure = error
-    return None, failure
+def _similarities(node: Node, anomaly: Embedding, normals: Sequence[Embedding]) -> dict[str, Similarities]:
+    """Return by text how similar a sound and its nearest normals are to it."""
+    own, *others = (node.prompts.similarities(embedding) for embedding in (anomaly, *normals))
+    return {
+        text: Similarities(anomaly=own[place], normals=tuple(each[place] for each in others))
+        for place, text in enumerate(node.prompts.texts)
+    }
+
+
+def _measured(node: Node, sound: _Sound) -> Difference | EdgeMonitorError:
+    """Return the measured difference, or why there is none."""
+    if isinstance(sound.acoustics, EdgeMonitorError):
+        return sound.acoustics
+    try:
+        with node.reading() as connection:
+            healthy = load_normal_acoustics(connection, sound.machine, sound.generation, sound.nearest)
+        return compare(sound.acoustics, *healthy.compared_with(sound.nearest))
+    except EdgeMonitorError as error:
+        return error
+
+
+def _stored_acoustics(connection: sqlite3.Connection, row: AlarmRow) -> Acoustics | EdgeMonitorError:
+    """Return what was measured of an alarm's window, or why there is nothing that can be compared."""
+    stored = jobs.acoustics_of(connection, row.alarm_id)
+    if stored is None:
+        return _not_measured(row.machine)
+    try:
+        return Acoustics.from_json(stored)
+    except ExplainError as error:
+        return error
+
+
+def _not_measured(machine: str) -> ExplainError:
+    return ExplainError("the sound was not measured", where=machine)
 
 
 def _embeddings(node: Node, sound: _Sound) -> tuple[Embedding, list[Embedding]]:
@@ -221,16 +272,24 @@ def _confirming(connection: sqlite3.Connection, row: AlarmRow) -> Embedding | No
     return next((each for level, each in windows if level == row.level_dbfs), windows[0][1] if windows else None)
 
 
-def _ask(node: Node, prompt: str, alarm_id: str | None) -> Worded:
+def _ask(node: Node, prompt: str, alarm_id: str | None, cancelled: Cancelled) -> Answer:
     """Return the LLM's answer. Raises LlmError, and BudgetSpentError when the day or the alarm has no more requests."""
     settings = node.settings.explain
     day = clock.rfc3339(clock.now().wall_ms)[:10]
+
+    def pause(seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            if cancelled():
+                raise ControlError("nobody waits for the explanation any more")
+            time.sleep(min(left_s, _PATIENCE_S))
+
     return word(
         LlmClient(settings).ask,
         prompt,
         debit=lambda: node.commit(lambda connection: _debit(connection, settings, alarm_id, day)),
         deadline_s=settings.deadline_s,
-        sleep=time.sleep,
+        sleep=pause,
         clock=time.monotonic,
         give_back=lambda: node.commit(lambda connection: jobs.give_back_by_hand(connection, alarm_id, day)),
     )

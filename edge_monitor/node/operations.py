@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_monitor.node import alarms, live, outbox, reloading, status
+from edge_monitor.node import alarms, backup, explained, explaining, live, outbox, reloading, scoring, status
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, OfMachine, Operation, Role
 
 _READ, _WRITE = Kind.READ, Kind.WRITE
@@ -31,6 +31,31 @@ RETRY_PARKED = Operation(
 )
 DISCARD_PARKED = Operation(
     "outbox.discard", outbox.discard_parked, outbox.ChooseMessages, outbox.ParkedMessages, _WRITE, _ADMIN
+)
+
+SCORE = Operation("score", scoring.score, scoring.ScoreSound, scoring.Scores, _READ, _LOOK)
+
+EXPLAIN_ALARM = LongOperation(
+    "explain.alarm",
+    explaining.explain_alarm,
+    explained.ExplainAlarm,
+    explained.ExplainProgress,
+    explained.AlarmExplained,
+    _OPERATE,
+)
+EXPLAIN_SOUND = LongOperation(
+    "explain.sound",
+    explaining.explain_sound,
+    explained.ExplainSound,
+    explained.ExplainProgress,
+    explained.SoundExplained,
+    _OPERATE,
+)
+
+BACKUP_MEMORY = LongOperation("backup.memory", backup.back_up_memory, Nothing, Nothing, backup.MemorySnapshot, _ADMIN)
+LIST_KEPT_SOUNDS = Operation("backup.audio", backup.list_kept_sounds, Nothing, backup.KeptSounds, _READ, _ADMIN)
+OPEN_KEPT_SOUND = Operation(
+    "backup.sound", backup.open_kept_sound, backup.OpenKeptSound, backup.OpenedSound, _READ, _ADMIN
 )
 
 OPERATIONS: tuple[Operation[Any, Any] | LongOperation[Any, Any, Any], ...] = tuple(

@@ -21,6 +21,7 @@ from edge_monitor.config.file import load_settings
 from edge_monitor.node import backup as operation
 from edge_monitor.node.backup_file import open_backup
 from edge_monitor.node.node import Node
+from edge_monitor.node.operation import Nothing
 from edge_monitor.store.beside import RESTORING, SNAPSHOT
 from tests.broker import wait_until
 from tests.product import Product
@@ -216,10 +217,10 @@ def test_a_snapshot_that_nobody_takes_any_more_is_removed(
     with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
         rows = ((str(number), "x" * 10_000) for number in range(10_000))
         connection.executemany("INSERT INTO captions VALUES (?, '', ?)", rows)
-    answer = operation.memory(Node(load_settings(product.config)))
-    assert next(answer) == {"alive": True}
+    steps = operation.back_up_memory(Node(load_settings(product.config)), Nothing(), lambda: False)
+    assert next(steps) == Nothing()
     wait_until(lambda: unfinished(product), 10.0, "a snapshot that is being made")
-    answer.close()  # type: ignore[attr-defined]  # a generator, as an answer that nobody reads is closed
+    steps.close()  # as the steps of a job that nobody asks for are
     assert unfinished(product) == []
 
 
