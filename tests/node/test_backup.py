@@ -288,7 +288,7 @@ def test_a_damaged_foreign_or_newer_backup_is_refused_in_one_line(saved: tuple[P
         (large_configuration, "its edge-monitor.toml is none"),
         (outside, "does not belong into one"),
         (trigger, "trigger t does not belong into it"),
-        (other_bundle, "this normal is another machine's or another bundle's"),
+        (other_bundle, "must be a normal of the same machine and bundle"),
         (short_vectors, "must be as long as the normals of its bundle"),
     ):
         assert words in refusal(product, str(altered(file, bad, change)), "--force"), words
