@@ -181,6 +181,5 @@ class Store:
             self._checkpoints.stop()
         if self._writer is not None:
             self._writer.close()
-        self._readers.close()
         if self._checkpoints is not None:
             self._checkpoints.close()

@@ -94,7 +94,6 @@ class Writer:
         """Commit what is queued, then close the database: with the last connection its log is carried over and goes."""
         self._jobs.end()
         self.thread.join()
-        self._readers.close()
         if self._connection is not None:
             self._connection.close()
 
