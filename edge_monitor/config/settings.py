@@ -115,11 +115,9 @@ class MqttSettings(Table):
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
-        given = [key for key in ("password", "password_file", "password_credential") if getattr(self, key) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        given = self.only_one("password", "password_file", "password_credential")
         if given and self.username is None:
-            raise ValueError(f"{given[0]} needs username")
+            raise ValueError(f"{given} needs username")
         return self
 
 
@@ -149,9 +147,7 @@ class ExplainSettings(Table):
 
     @model_validator(mode="after")
     def _one_key(self) -> ExplainSettings:
-        given = [key for key in ("api_key_file", "api_key_credential", "api_key_env") if getattr(self, key) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        given = self.only_one("api_key_file", "api_key_credential", "api_key_env")
         if self.llm != "off" and not given and self.base_url is None:
             raise ValueError('llm = "openai" needs api_key_file, api_key_credential or api_key_env, or a base_url')
         return self
@@ -222,8 +218,8 @@ class Settings(Table):
 
     def named(self, name: str) -> MachineSettings:
         """Return the settings of a machine. Raises ConfigError when none has that name."""
-        for machine in self.machine:
-            if machine.name == name:
-                return machine
-        known = ", ".join(machine.name for machine in self.machine)
-        raise ConfigError(f"no machine is named {name!r}", where="--machine", hint=f"the configuration has {known}")
+        machines = {machine.name: machine for machine in self.machine}
+        if name not in machines:
+            hint = f"the configuration has {', '.join(machines)}"
+            raise ConfigError(f"no machine is named {name!r}", where="--machine", hint=hint)
+        return machines[name]

@@ -48,3 +48,10 @@ class Table(BaseModel):
                 if isinstance(text, str) and not text.isprintable():
                     raise PydanticCustomError("value_error", _UNPRINTABLE, {"at": (key,)})
         return table
+
+    def only_one(self, *keys: str) -> str | None:
+        """Return which of these keys is given, None when none is. Raises ValueError when several are."""
+        given = [key for key in keys if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        return given[0] if given else None
