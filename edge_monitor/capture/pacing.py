@@ -1,34 +1,43 @@
-"""The pace at which stored or simulated sound is played."""
+"""Sound that is stored or made, played at a pace of its own."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge_monitor.records import AudioBlock
 
 
-class Pacer:
-    """Holds sound back until it is due; `max` never waits, a factor of 2 plays twice as fast as real time."""
+class PlayedSource:
+    """A source of one machine's sound that is held back until it is due.
 
-    def __init__(self, pace: Literal["realtime", "max"] | float) -> None:
+    `pace`: "max" never waits, a factor of 2 plays twice as fast as real time. What is played says `_sound`.
+    """
+
+    live = False
+
+    def __init__(self, machine: str, pace: Literal["realtime", "max"] | float) -> None:
+        self.machines: tuple[str, ...] = (machine,)
+        self._machine = machine
         self._factor = None if pace == "max" else 1.0 if pace == "realtime" else float(pace)
         self._stopped = threading.Event()
-        self._zero: float | None = None
 
-    @property
-    def stopped(self) -> bool:
-        """Return True once `stop` was called."""
-        return self._stopped.is_set()
+    def items(self) -> Iterator[AudioBlock]:
+        """Yield the blocks; see `Source.items`."""
+        began_s = time.monotonic()
+        for block in self._sound():
+            wait_s = 0.0 if self._factor is None else began_s + block.end_s / self._factor - time.monotonic()
+            if self._stopped.wait(max(0.0, wait_s)):
+                return
+            yield block
 
-    def wait_until(self, stream_s: float) -> bool:
-        """Wait until this much of the stream (seconds) would have been heard; False when stopped meanwhile."""
-        if self._factor is None:
-            return not self.stopped
-        if self._zero is None:
-            self._zero = time.monotonic()
-        due = self._zero + stream_s / self._factor
-        return not self._stopped.wait(max(0.0, due - time.monotonic()))
-
-    def stop(self) -> None:
-        """End every wait, from any thread."""
+    def close(self) -> None:
+        """End `items`, from any thread."""
         self._stopped.set()
+
+    def _sound(self) -> Iterator[AudioBlock]:
+        raise NotImplementedError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 
-from edge_monitor.capture.pacing import Pacer
+from edge_monitor.capture.pacing import PlayedSource
 from edge_monitor.errors import AudioError
 from edge_monitor.records import AudioBlock
 
@@ -58,32 +58,25 @@ def read_clip(path: Path, channel: int = 1) -> tuple[Samples, int]:
     return samples, rate_hz
 
 
-class Recording:
+class Recording(PlayedSource):
     """A WAV or FLAC file, or a folder of them in name order, as one stream of one machine.
 
     The boundary between two files is a gap; a file's last block is marked `last`. All headers are read at once, so
     that a wrong file is named before anything is played. Raises AudioError as `list_recordings` and `read_clip` do.
     """
 
-    live = False
-
     def __init__(self, machine: str, settings: RecordingSource) -> None:
-        self.machines: tuple[str, ...] = (machine,)
-        self._machine = machine
+        super().__init__(machine, settings.pace)
         self._settings = settings
         self._files = list_recordings(settings.path)
         for path in self._files:
             _open(path, settings.channel).close()
-        self._pacer = Pacer(settings.pace)
 
-    def items(self) -> Iterator[AudioBlock]:
-        """Yield the files' blocks; see `Source.items`."""
+    def _sound(self) -> Iterator[AudioBlock]:
         start_s = 0.0
         while True:
             for path in self._files:
                 for block in self._play(path, start_s):
-                    if not self._pacer.wait_until(block.end_s):
-                        return
                     yield block
                     start_s = block.end_s
             if not self._settings.loop:
@@ -105,10 +98,6 @@ class Recording:
                     last=done + len(samples) == file.frames,
                 )
                 done += len(samples)
-
-    def close(self) -> None:
-        """End `items`."""
-        self._pacer.stop()
 
 
 def _open(path: Path, channel: int) -> soundfile.SoundFile:

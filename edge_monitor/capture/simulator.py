@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.capture.pacing import Pacer
+from edge_monitor.capture.pacing import PlayedSource
 from edge_monitor.capture.simulator_faults import make_fault
 from edge_monitor.capture.simulator_machine import CHUNK_S, HealthyMachine
 from edge_monitor.records import AudioBlock
@@ -94,29 +94,22 @@ def render(settings: SimulatorSource, seconds: float, rate_hz: int = RATE_HZ) ->
     return np.concatenate(chunks)[:frames] if chunks else np.zeros(0, dtype=np.float32)
 
 
-class SimulatedMachine:
+class SimulatedMachine(PlayedSource):
     """A simulation as a source; it ends after `settings.seconds`, or never."""
 
-    live = False
-
     def __init__(self, machine: str, settings: SimulatorSource) -> None:
-        self.machines: tuple[str, ...] = (machine,)
-        self._machine = machine
+        super().__init__(machine, settings.pace)
         self._simulation = Simulation(settings)
         self._frames = None if settings.seconds is None else max(1, round(settings.seconds * RATE_HZ))
-        self._pacer = Pacer(settings.pace)
 
-    def items(self) -> Iterator[AudioBlock]:
-        """Yield the simulation's blocks; see `Source.items`."""
-        size = self._simulation.chunk // _BLOCKS_PER_CHUNK
+    def _sound(self) -> Iterator[AudioBlock]:
         done = 0
-        while True:
-            chunk = self._simulation.next_chunk()
-            for at in range(0, len(chunk), size):
-                samples = chunk[at : at + size]
-                if self._frames is not None:
-                    samples = samples[: self._frames - done]
-                block = AudioBlock(
+        while done != self._frames:
+            for part in np.split(self._simulation.next_chunk(), _BLOCKS_PER_CHUNK):
+                samples = part if self._frames is None else part[: self._frames - done]
+                if not len(samples):
+                    return
+                yield AudioBlock(
                     machine=self._machine,
                     samples=samples,
                     rate_hz=RATE_HZ,
@@ -125,13 +118,4 @@ class SimulatedMachine:
                     gap=done == 0,
                     last=done + len(samples) == self._frames,
                 )
-                if not self._pacer.wait_until(block.end_s):
-                    return
-                yield block
                 done += len(samples)
-                if block.last:
-                    return
-
-    def close(self) -> None:
-        """End `items`."""
-        self._pacer.stop()

@@ -34,11 +34,12 @@ class WindowCutter:
         self._hop = round(hop_s * rate_hz)
         if self._window < 1 or self._hop < 1:
             raise ValueError("a window and a hop need at least one sample")
-        self._ring = np.zeros(self._window, dtype=np.float32)
+        self._blocks: list[Samples] = []  # the newest of the run: a window's frames, or all from the next one's start
         self._begin()
 
     def _begin(self) -> None:
         """Forget the run so far: what comes next is not contiguous with it."""
+        self._blocks = []
         self._heard = 0  # frames of this run
         self._next = 0  # frame of the run at which the next window starts
         self._cut_end = 0  # frame of the run just after the last window
@@ -51,60 +52,42 @@ class WindowCutter:
         if block.rate_hz != self.rate_hz or block.machine != self.machine:
             raise ValueError(f"expected {self.machine} at {self.rate_hz} Hz, not {block.machine} at {block.rate_hz} Hz")
         if block.gap:
-            self._break()
+            self.short_runs += bool(self._heard and not self._cut_end)
+            self._begin()
+        self._blocks.append(block.samples)
+        self._heard += len(block.samples)
         windows = []
-        done = 0
-        while done < len(block.samples):
-            room = self._next + self._window - self._heard  # to the end of the next window
-            piece = block.samples[done : done + min(room, self._window)]
-            self._append(piece)
-            done += len(piece)
-            if self._heard == self._next + self._window:
-                windows.append(self._take(block, behind=len(block.samples) - done))
+        if self._heard >= self._next + self._window or block.last:
+            run = np.concatenate(self._blocks)
+            while self._heard >= self._next + self._window:
+                windows.append(self._take(block, run, self._next, self._window))
                 self._next += self._hop
-        if block.last:
-            windows += self._finish(block)
+            self._blocks = [run[-self._window :]]
+            if block.last:
+                windows += self._finish(block, run)
         return windows
 
-    def _break(self) -> None:
-        if self._heard and not self._cut_end:
-            self.short_runs += 1
-        self._begin()
-
-    def _append(self, piece: Samples) -> None:
-        at = self._heard % len(self._ring)
-        first = min(len(piece), len(self._ring) - at)
-        self._ring[at : at + first] = piece[:first]
-        self._ring[: len(piece) - first] = piece[first:]
-        self._heard += len(piece)
-
-    def _take(self, block: AudioBlock, behind: int, frames: int | None = None) -> Window:
-        """Return the newest `frames` (a window's) as a window; `behind` frames of `block` come after them."""
-        frames = self._window if frames is None else frames
-        at = (self._heard - frames) % len(self._ring)
-        wrapped = max(0, at + frames - len(self._ring))
-        samples = np.concatenate((self._ring[at : at + frames], self._ring[:wrapped]))
-        end_s = block.end_s - behind / self.rate_hz
-        recording_end_s = block.recording_start_s + (len(block.samples) - behind) / self.rate_hz
-        self._cut_end = self._heard
+    def _take(self, block: AudioBlock, run: Samples, start: int, frames: int) -> Window:
+        """Return `frames` from frame `start` of the run as a window; `run` and `block` end at its newest frame."""
+        behind = self._heard - start  # from the window's start to the newest frame
+        start_s = block.end_s - behind / self.rate_hz
+        recording_end_s = block.recording_start_s + len(block.samples) / self.rate_hz
+        self._cut_end = start + frames
         return Window(
             machine=self.machine,
-            samples=samples if frames == self._window else np.resize(samples, self._window),
+            samples=np.resize(run[len(run) - behind :][:frames], self._window),  # a copy
             rate_hz=self.rate_hz,
-            start_s=end_s - frames / self.rate_hz,
-            end_s=end_s,
+            start_s=start_s,
+            end_s=start_s + frames / self.rate_hz,
             recording=block.recording,
-            recording_start_s=recording_end_s - frames / self.rate_hz,
+            recording_start_s=recording_end_s - behind / self.rate_hz,
         )
 
-    def _finish(self, block: AudioBlock) -> list[Window]:
-        heard, unheard = self._heard, self._heard - self._cut_end
-        if 0 < heard < self._window:
-            windows = [self._take(block, behind=0, frames=heard)]
-        elif unheard > _TAIL_OF_HOP * self._hop:
-            windows = [self._take(block, behind=0)]
-        else:
-            windows = []
+    def _finish(self, block: AudioBlock, run: Samples) -> list[Window]:
+        """Return the right-aligned last window of a recording, or the only one of a short one, if there is one."""
+        frames = min(self._heard, self._window)
+        missing = (self._heard and not self._cut_end) or self._heard - self._cut_end > _TAIL_OF_HOP * self._hop
+        windows = [self._take(block, run, self._heard - frames, frames)] if missing else []
         self._begin()
         return windows
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from bisect import bisect_left
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from edge_monitor.config.mistakes import Mistake, mistakes_in, value_at
-from edge_monitor.config.settings import ModelSettings, Settings
+from edge_monitor.config.mistakes import mistakes_in, value_at
+from edge_monitor.config.settings import Settings
 from edge_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    Step = str | int
+    from edge_monitor.config.mistakes import Mistake, Step
 
 _MAX_BYTES = 1 << 20  # a thousand machines fit many times; a device or a recording given by mistake does not
 _MOST_TOLD = 25  # mistakes in one refusal
-_MOST_LINES = 500  # of one value; nothing a machine is described by comes near
-_MOST_PARSED = 5_000_000  # characters, to find the lines of all mistakes: a few seconds
-
-_Model = TypeVar("_Model", bound=BaseModel)
+_MOST_PARSED = 5_000_000  # characters, to find where statements end: a few seconds
+_KEY = re.compile(r"""\s*(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*'|[\s.])+(?==)""")  # what is left of a statement's `=`
+_UNREADABLE: dict[type[Exception], tuple[str, str]] = {
+    FileNotFoundError: ("no such file", "`edge-monitor config init` writes one"),
+    IsADirectoryError: ("is a folder, not a file", "name the .toml file in it"),
+    PermissionError: ("may not be read", "check its owner and mode"),
+}
 
 
 def load_settings(path: Path) -> Settings:
@@ -34,27 +37,18 @@ def load_settings(path: Path) -> Settings:
     text = _read(path)
     data = _parse(text, path)
     try:
-        settings = Settings.model_validate(data)
+        return Settings.model_validate(data, context=path.absolute().parent)
     except ValidationError as error:
         raise _refusal(mistakes_in(error, data), text, path) from None
-    mistakes = [*_unprintable(data), *_homeless(settings)]
-    if mistakes:
-        raise _refusal(mistakes, text, path)
-    return _anchored(settings, path.absolute().parent)
 
 
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigError("no such file", where=str(path), hint="`edge-monitor config init` writes one") from None
-    except IsADirectoryError:
-        raise ConfigError("is a folder, not a file", where=str(path), hint="name the .toml file in it") from None
-    except PermissionError:
-        raise ConfigError("may not be read", where=str(path), hint="check its owner and mode") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=repr(str(path))) from error
+        what, hint = _UNREADABLE.get(type(error), (f"cannot be read: {error}", None))
+        raise ConfigError(what, where=str(path) if hint else repr(str(path)), hint=hint) from error
     if len(content) > _MAX_BYTES:
         raise ConfigError("is larger than 1 MB", where=str(path), hint="is it a configuration?")
     try:
@@ -70,117 +64,61 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError("is nested too deeply", where=str(path)) from None
     except ValueError as error:  # TOMLDecodeError, and what int() says of a number with 5000 digits
-        message, line = _syntax(str(error), text)
+        what, _, position = str(error).partition(" (at ")  # a line, or the end of the document
+        line = re.match(r"line (\d+)", position) or [0, text.rstrip("\n").count("\n") + 1]
+        where = f"{path}:{line[1]}" if position else str(path)
         hint = "text needs quotes, and { … } stays on one line"
-        raise ConfigError(f"not TOML: {message}", where=f"{path}:{line}" if line else str(path), hint=hint) from error
-
-
-def _syntax(message: str, text: str) -> tuple[str, int]:
-    """Return tomllib's message without its position, and the line (0: unknown)."""
-    what, _, position = message.rpartition(" (at ")
-    if position.startswith("line "):
-        return what, int(position.removeprefix("line ").partition(",")[0])
-    if position.startswith("end of document"):
-        return what, text.rstrip("\n").count("\n") + 1
-    return message, 0
+        raise ConfigError(f"not TOML: {what}", where=where, hint=hint) from error
 
 
 def _refusal(mistakes: Sequence[Mistake], text: str, path: Path) -> ConfigError:
-    lines = _Lines(text)
-    told = sorted((lines.find(mistake.path), str(mistake)) for mistake in mistakes[:_MOST_TOLD])
+    numbered = _numbered(text)
+    told = sorted((_line(mistake.path, numbered), str(mistake)) for mistake in mistakes[:_MOST_TOLD])
     more = [f"{path}: and {len(mistakes) - _MOST_TOLD} more"] if len(mistakes) > _MOST_TOLD else []
     return ConfigError(
         "\n".join([f"{path}:{line}: {what}" if line else f"{path}: {what}" for line, what in told] + more)
     )
 
 
-class _Lines:
-    """Where a key is written, for TOML that is known to parse.
+def _numbered(text: str) -> dict[str, Any] | None:
+    """Return what `text`, which parses, holds, but each value is the line its statement begins on; None: too long.
 
-    The parser itself is the oracle: the line of a key is where the shortest prefix of the file that parses and
-    has the key begins its last statement. So tables, arrays of tables, inline tables, dotted keys and strings
-    over several lines need no scanner of their own. A prefix that ends inside a statement does not parse.
+    A table has the line of its header as a value more. A statement ends where what has been read of it parses.
     """
+    header_key = "-"
+    while header_key in text:
+        header_key += "-"
+    numbered, statement, first, parsed = "", "", 1, 0
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        statement += line + "\n"
+        parsed += len(statement)
+        if parsed > _MOST_PARSED:
+            return None
+        try:
+            tomllib.loads(statement)
+        except ValueError:
+            continue
+        if key := _KEY.match(statement):
+            numbered += f"{key[0]}= {first}\n"
+        elif statement.lstrip().startswith("["):
+            numbered += f"{statement}{header_key} = {first}\n"
+        statement, first = "", number + 1
+    return tomllib.loads(numbered)
 
-    def __init__(self, text: str) -> None:
-        self._lines = text.replace("\r\n", "\n").split("\n")
-        self._parsed = 0  # characters so far
 
-    def find(self, path: Sequence[Step]) -> int:
-        """Return the line (from 1) of the key at `path`, or of the nearest table around it; 0: takes too long."""
-        whole = tomllib.loads("\n".join(self._lines))
-        while path and not _has(whole, path):
+def _line(path: Sequence[Step], numbered: dict[str, Any] | None) -> int:
+    """Return the line (from 1) of the key at `path`, or of the nearest table around it; 0: unknown."""
+    if numbered is None:
+        return 0
+    while path:
+        try:
+            return _first_line(value_at(numbered, path))
+        except LookupError:
             path = path[:-1]
-        if not path:
-            return 1
-        end = bisect_left(range(len(self._lines)), x=True, key=lambda count: _has(self._prefix(count)[1], path))
-        # `end` lines are the fewest with the key; the statement starts after the longest prefix without it
-        line = self._prefix(end - 1)[0] + 1
-        return 0 if self._parsed > _MOST_PARSED else line
-
-    def _prefix(self, count: int) -> tuple[int, dict[str, Any]]:
-        """Return the longest parsable prefix of at most `count` lines: its length and content."""
-        for length in range(count, max(0, count - _MOST_LINES), -1):
-            if self._parsed > _MOST_PARSED:
-                break
-            prefix = "\n".join(self._lines[:length])
-            self._parsed += len(prefix)
-            try:
-                return length, tomllib.loads(prefix)
-            except ValueError:
-                continue
-        return 0, {}
+    return 1
 
 
-def _has(data: object, path: Sequence[Step]) -> bool:
-    try:
-        value_at(data, path)
-    except LookupError:
-        return False
-    return True
-
-
-def _unprintable(data: object, path: tuple[Step, ...] = ()) -> Iterator[Mistake]:
-    """Yield a mistake for each text with a control character: no name, path or topic can hold one."""
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from _unprintable(value, (*path, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _unprintable(value, (*path, index))
-    elif isinstance(data, str) and not data.isprintable():
-        yield Mistake(path, "has a character that cannot be printed", "in TOML, \\ in double quotes starts an escape")
-
-
-def _homeless(settings: BaseModel, path: tuple[Step, ...] = ()) -> Iterator[Mistake]:
-    """Yield a mistake for each path that begins with `~`: a daemon has no home."""
-    for name, field in type(settings).model_fields.items():
-        here = (*path, field.alias or name)
-        value = getattr(settings, name)
-        if isinstance(value, Path) and str(value).startswith("~"):
-            yield Mistake(here, "~ is not expanded", "write the whole path")
-        for at, inner in _inner(value, here):
-            yield from _homeless(inner, at)
-
-
-def _inner(value: object, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], BaseModel]]:
-    if isinstance(value, BaseModel):
-        yield path, value
-    elif isinstance(value, tuple):
-        yield from (((*path, index), item) for index, item in enumerate(value) if isinstance(item, BaseModel))
-
-
-def _anchored(settings: _Model, folder: Path) -> _Model:
-    """Return the settings with every relative path taken from `folder`; a bundle with a `/` is a path, too."""
-    changed: dict[str, object] = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, Path):
-            changed[name] = folder / value
-        elif isinstance(value, BaseModel):
-            changed[name] = _anchored(value, folder)
-        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            changed[name] = tuple(_anchored(item, folder) for item in value)
-        elif isinstance(settings, ModelSettings) and name == "bundle" and "/" in value:
-            changed[name] = str(folder / value)
-    return settings.model_copy(update=changed)
+def _first_line(numbered: int | list[Any] | dict[str, Any]) -> int:
+    if isinstance(numbered, int):
+        return numbered
+    return min(map(_first_line, numbered.values() if isinstance(numbered, dict) else numbered))

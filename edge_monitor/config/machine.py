@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from edge_monitor.config.table import NonNegative, Positive, Segment, Table
+from edge_monitor.config.table import NonNegative, Positive, Segment, Table, WrittenPath
 
 
 def _not_the_nodes(text: str) -> str:
@@ -31,7 +30,7 @@ class RecordingSource(Table):
     """A WAV or FLAC file, or a folder of them played in name order as one stream."""
 
     kind: Literal["recording"]
-    path: Path = Field(strict=False, description="file or folder")
+    path: WrittenPath = Field(description="file or folder")
     pace: Literal["realtime", "max"] | Positive = Field(
         default="realtime", description='"realtime", "max" (as fast as it goes, then exit) or a factor'
     )
@@ -122,7 +121,7 @@ class MachineSettings(Table):
     name: Annotated[Segment, AfterValidator(_not_the_nodes)] = Field(description="topic segment")
     display_name: Annotated[str, Field(max_length=80)] | None = Field(default=None, description="for people")
     kind: Annotated[str, Field(max_length=40)] = Field(default="machine", description="pump, fan, gearbox, …")
-    source: Source
+    source: Source = Field(description='its kind: "microphone", "recording" or "simulator"')
     evidence: Literal["off", "features", "audio"] = Field(
         default="features", description="off; features: spectrogram and descriptors; audio: the sound as well"
     )

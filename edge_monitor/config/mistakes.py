@@ -21,35 +21,23 @@ if TYPE_CHECKING:
     Step = str | int
 
 _SECRET = re.compile(r"password|secret|token")
-_NUMBER_WITH_UNIT = re.compile(r"\s*[-+]?[\d.,]+\s*([A-Za-z%]+)\s*")
-_NUMBER_IN_QUOTES = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*")
 _SHOWN_CHARACTERS = 40
 
-# pydantic's error types -> what is wrong, filled from the error's own figures.
+# pydantic's error types -> what is wrong, where pydantic itself speaks of Python.
 _WORDING = {
     "missing": "is missing",
-    "extra_forbidden": "unknown key",
-    "greater_than": "must be > {gt:g}",
-    "greater_than_equal": "must be >= {ge:g}",
-    "less_than": "must be < {lt:g}",
-    "less_than_equal": "must be <= {le:g}",
-    "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
     "string_type": "must be text in quotes",
     "path_type": "must be a path in quotes",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "literal_error": "must be {expected}",
     "tuple_type": "must be a list [ … ]",
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
-    "union_tag_not_found": "needs a kind: {kinds}",
-    "union_tag_invalid": "kind must be {kinds}",
-    "value_error": "{error}",
+    "union_tag_not_found": "has no kind",
+    "union_tag_invalid": "has an unknown kind",
 }
 
 
@@ -66,9 +54,17 @@ class Mistake:
         return f"{dotted(self.path)}: {self.what}" + (f" ({self.hint})" if self.hint else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that the file may have."""
+
+    table: str  # as its header is written; empty at the top
+    meaning: str
+
+
 def dotted(path: Sequence[Step]) -> str:
     """Return the key as a person writes it: `machine[1].source.channel` is the first machine's."""
-    text = "".join(f"[{step + 1}]" if isinstance(step, int) else f".{step}" for step in path)
+    text = "".join(f"[{step + 1}]" if isinstance(step, int) else f".{_shown_key(step)}" for step in path)
     return text.lstrip(".") or "the file"
 
 
@@ -77,107 +73,69 @@ def mistakes_in(error: ValidationError, data: dict[str, Any]) -> list[Mistake]:
     found: dict[tuple[Step, ...], list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         path = _path(detail, data)
-        found.setdefault(path, []).append(detail)
-    if len(found) > 1 and data.get("machine"):
-        # pydantic counts only the valid ones: "too short" would be said of a list whose entries are wrong
-        found = {path: details for path, details in found.items() if details[0]["type"] != "too_short"} or found
-    return [_mistake(path, details, data) for path, details in found.items()]
+        if detail["type"] != "too_short" or not value_at(data, path):  # pydantic counts only the valid entries
+            found.setdefault(path, []).append(detail)
+    keys = dict(_keys(Settings))
+    return [_mistake(path, details, data, keys) for path, details in found.items()]
 
 
 def _path(detail: ErrorDetails, data: object) -> tuple[Step, ...]:
     """Return where the mistake is in the file, without the names pydantic gives to a union's branches."""
     path: list[Step] = []
     for step in detail["loc"]:
-        try:
+        with suppress(LookupError):
             data = value_at(data, [step])
-        except LookupError:
-            continue
-        path.append(step)
+            path.append(step)
     if detail["type"] == "missing":
         path.append(detail["loc"][-1])
-    return tuple(path)
+    return (*path, *detail.get("ctx", {}).get("at", ()))
 
 
-def _mistake(path: tuple[Step, ...], details: list[ErrorDetails], data: dict[str, Any]) -> Mistake:
-    detail = details[0]
-    value = None if detail["type"] == "missing" else value_at(data, path)
-    if path == ("machine",) and isinstance(value, dict):
-        return Mistake(path, "must be a list of tables", "write [[machine]], with two brackets")
-    if path == ("machine",) and detail["type"] == "missing":
-        return Mistake(path, "is missing", "describe at least one machine in a [[machine]] table")
-    if path == ("machine",) and detail["type"] == "value_error":
-        path = _second_of_a_name(data) or path
-    if detail["type"] == "extra_forbidden":
-        return Mistake(path, "unknown key", _nearest(path, data))
-    what = " or ".join(dict.fromkeys(_words(each) for each in details)).replace(" or must be ", " or ")
-    if detail["type"] == "value_error":
-        return Mistake(path, what, "")  # the validators of config.py say what to do themselves
-    if detail["type"] != "missing" and not isinstance(value, dict) and not _is_secret(path):
+def _mistake(
+    path: tuple[Step, ...], details: list[ErrorDetails], data: dict[str, Any], keys: dict[tuple[str, ...], Key]
+) -> Mistake:
+    kind, place = details[0]["type"], tuple(step for step in details[0]["loc"] if isinstance(step, str))
+    if kind == "extra_forbidden":
+        return Mistake(path, "unknown key", _nearest(place, keys))
+    what = " or ".join(dict.fromkeys(map(_words, details))).replace(" or must be ", " or ")
+    if kind == "value_error":
+        return Mistake(path, what, "")  # the validators of settings say what to do themselves
+    value = None if kind == "missing" else value_at(data, path)
+    if kind != "missing" and not isinstance(value, dict) and not _SECRET.search(dotted(path)):
         what += f", not {_shown(value)}"
-    return Mistake(path, what, _hint(path, value, data))
+    hints = ["without unit or quotes"] if kind in {"float_type", "int_type"} and isinstance(value, str) else []
+    known = (keys[place[:length]].meaning for length in range(len(place), 0, -1) if place[:length] in keys)
+    return Mistake(path, what, "; ".join([*hints, *filter(None, [next(known, "")])]))
 
 
 def _words(detail: ErrorDetails) -> str:
     wording = _WORDING.get(detail["type"])
-    if wording is None:
-        return detail["msg"].replace("Input should", "must")
-    figures = dict(detail.get("ctx", {}))
-    figures["expected"] = str(figures.get("expected", "")).replace("'", '"')
-    figures["kinds"] = str(figures.get("expected_tags", '"microphone", "recording" or "simulator"')).replace("'", '"')
-    return wording.format_map(figures)
-
-
-def _is_secret(path: Sequence[Step]) -> bool:
-    return any(isinstance(step, str) and _SECRET.search(step) for step in path)
+    if wording is not None:
+        return wording.format_map(detail.get("ctx", {}))
+    return re.sub(r"^\w+ should", "must", detail["msg"].removeprefix("Value error, "))
 
 
 def _shown(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
-def _hint(path: Sequence[Step], value: object, data: dict[str, Any]) -> str:
-    hints = []
-    key = str(path[-1]) if path else ""
-    if isinstance(value, str) and key.endswith(("_s", "_hz", "_db", "_mb", "_days")):
-        if _NUMBER_WITH_UNIT.fullmatch(value):
-            hints.append("a number without unit or quotes")
-        elif _NUMBER_IN_QUOTES.fullmatch(value):
-            hints.append("without quotes")
-    description = describe(path, data)
-    if description:
-        hints.append(description)
-    return "; ".join(hints)
+def _shown_key(key: str) -> str:
+    return key if key.isprintable() else ascii(key)
 
 
-def _nearest(path: Sequence[Step], data: dict[str, Any]) -> str:
+def _nearest(place: tuple[str, ...], keys: dict[tuple[str, ...], Key]) -> str:
     """Return the remedy for an unknown key: its neighbour in spelling, the table it belongs to, or the known keys."""
-    key = str(path[-1])
-    model = model_at(path[:-1], data)
-    if model is None:
-        return "remove it"
-    known = keys_of(model)
-    close = get_close_matches(key, known, n=1, cutoff=0.6)
-    if close:
-        description = describe((*path[:-1], close[0]), data)
-        return f"did you mean {close[0]}" + (f": {description}" if description else "?")
-    homes = [table for table, keys in _tables() if key in keys]
-    if homes and homes[0] != "the top level":
-        return f"it belongs in {' or '.join(dict.fromkeys(homes))}"
-    return "known here: " + ", ".join(known)
+    *table, key = place
+    here = [known[-1] for known in keys if known[:-1] == tuple(table)]
+    if close := get_close_matches(key, here, n=1):
+        meaning = keys[*table, close[0]].meaning
+        return f"did you mean {close[0]}" + (f": {meaning}" if meaning else "?")
+    homes = dict.fromkeys(about.table for known, about in keys.items() if known[-1] == key and about.table)
+    return f"it belongs in {' or '.join(homes)}" if homes else "known here: " + ", ".join(here)
 
 
-def _second_of_a_name(data: dict[str, Any]) -> tuple[Step, ...] | None:
-    seen: set[object] = set()
-    for index, machine in enumerate(data["machine"]):
-        if machine["name"] in seen:
-            return ("machine", index, "name")
-        seen.add(machine["name"])
-    return None
-
-
-def value_at(data: object, path: Sequence[Step]) -> object:
+def value_at(data: object, path: Sequence[Step]) -> Any:  # noqa: ANN401 - any value that TOML has
     """Return what the parsed file holds at `path`. Raises LookupError where it holds nothing."""
     for step in path:
         match data:
@@ -190,11 +148,6 @@ def value_at(data: object, path: Sequence[Step]) -> object:
     return data
 
 
-def keys_of(model: type[BaseModel]) -> list[str]:
-    """Return a table's keys as they are written in the file."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
 def models_in(annotation: object) -> Iterator[type[BaseModel]]:
     """Yield the tables a field's type can hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -204,40 +157,14 @@ def models_in(annotation: object) -> Iterator[type[BaseModel]]:
             yield from models_in(part)
 
 
-def model_at(path: Sequence[Step], data: object) -> type[BaseModel] | None:
-    """Return the table at `path`; where several are possible, the one of the `kind` the data names."""
-    model: type[BaseModel] = Settings
-    for step in path:
-        with suppress(LookupError):
-            data = value_at(data, [step])
-        if isinstance(step, int):
-            continue
-        names = {field.alias or name: field for name, field in model.model_fields.items()}
-        choices = list(models_in(names[step].annotation)) if step in names else []
-        if len(choices) > 1:
-            kind = data.get("kind") if isinstance(data, dict) else None
-            choices = [choice for choice in choices if kind in get_args(choice.model_fields["kind"].annotation)]
-        if not choices:
-            return None
-        model = choices[0]
-    return model
-
-
-def describe(path: Sequence[Step], data: dict[str, Any]) -> str:
-    """Return the description of the key at `path`, or an empty string."""
-    keys = [step for step in path if isinstance(step, str)]
-    if not keys:
-        return ""
-    cut = len(path) - 1 - list(reversed(path)).index(keys[-1])
-    model = model_at(path[:cut], data)
-    if model is None:
-        return ""
-    return next((f.description or "" for n, f in model.model_fields.items() if (f.alias or n) == keys[-1]), "")
-
-
-def _tables(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield every table as its header is written, with its keys."""
-    yield f"[{prefix}]" if prefix else "the top level", keys_of(model)
+def _keys(
+    model: type[BaseModel], place: tuple[str, ...] = (), table: str = ""
+) -> Iterator[tuple[tuple[str, ...], Key]]:
+    """Yield every key of the file by its place as pydantic has it: where a table has a kind, that follows its name."""
     for name, field in model.model_fields.items():
-        for inner in models_in(field.annotation):
-            yield from _tables(inner, f"{prefix}.{name}".lstrip("."))
+        here = (*place, field.alias or name)
+        yield here, Key(f"[{table}]" if table else "", field.description or "")
+        choices = list(models_in(field.annotation))
+        for choice in choices:
+            kind = get_args(choice.model_fields["kind"].annotation) if len(choices) > 1 else ()
+            yield from _keys(choice, (*here, *kind), f"{table}.{here[-1]}".lstrip("."))

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from edge_monitor.config.machine import MachineSettings
-from edge_monitor.config.table import SEGMENT, NonNegative, Positive, Segment, Table
+from edge_monitor.config.table import SEGMENT, NonNegative, Positive, Segment, Table, WrittenPath, in_folder
 from edge_monitor.errors import ConfigError
 
 _HOST = r"[^\s@/]+"  # neither user name nor path: addresses are shown, and must hold no secret
@@ -30,16 +31,20 @@ class NodeSettings(Table):
 
     site: Segment = Field(description="plant or site, the first own topic segment")
     name: Segment = Field(description="this box, the second topic segment")
-    state_dir: Path = Field(
-        default=Path("/var/lib/edge-monitor"), strict=False, description="database, index, evidence"
-    )
-    runtime_dir: Path | None = Field(default=None, strict=False, description="control socket; default: state_dir/run")
+    state_dir: WrittenPath = Field(default=Path("/var/lib/edge-monitor"), description="database, index, evidence")
+    runtime_dir: WrittenPath | None = Field(default=None, description="control socket; default: state_dir/run")
+
+
+def _bundle(text: str, info: ValidationInfo) -> str:
+    return str(in_folder(Path(text), info)) if "/" in text else text
 
 
 class ModelSettings(Table):
     """`[model]`: which encoder listens."""
 
-    bundle: str = Field(default="spectral", min_length=1, description="a bundle's name, or a path to its folder")
+    bundle: Annotated[str, Field(min_length=1), AfterValidator(_bundle)] = Field(
+        default="spectral", description="a bundle's name, or a path to its folder"
+    )
     scorer: ScorerName | None = Field(
         default=None, description="how windows are compared with the normals; default: the bundle's own way"
     )
@@ -58,9 +63,9 @@ class ModelSettings(Table):
 class TlsSettings(Table):
     """`[mqtt.tls]`: encryption and, with a client certificate, identity."""
 
-    ca_file: Path | None = Field(default=None, strict=False, description="CA certificates (PEM); default: the system's")
-    cert_file: Path | None = Field(default=None, strict=False, description="client certificate (PEM)")
-    key_file: Path | None = Field(default=None, strict=False, description="the client certificate's key (PEM)")
+    ca_file: WrittenPath | None = Field(default=None, description="CA certificates (PEM); default: the system's")
+    cert_file: WrittenPath | None = Field(default=None, description="client certificate (PEM)")
+    key_file: WrittenPath | None = Field(default=None, description="the client certificate's key (PEM)")
 
     @model_validator(mode="after")
     def _pair(self) -> TlsSettings:
@@ -82,7 +87,7 @@ class MqttSettings(Table):
     topic_prefix: str = Field(default="edge-monitor/v1", description="what precedes {site}/{node} in every topic")
     username: str | None = Field(default=None, description="user name")
     password: SecretStr | None = Field(default=None, description="better: password_file")
-    password_file: Path | None = Field(default=None, strict=False, description="file whose first line is the password")
+    password_file: WrittenPath | None = Field(default=None, description="file whose first line is the password")
     password_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
     tls: TlsSettings | None = Field(default=None, description="present = encrypted")
     score_interval_s: NonNegative = Field(
@@ -110,11 +115,9 @@ class MqttSettings(Table):
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
-        given = [key for key in ("password", "password_file", "password_credential") if getattr(self, key) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        given = self.only_one("password", "password_file", "password_credential")
         if given and self.username is None:
-            raise ValueError(f"{given[0]} needs username")
+            raise ValueError(f"{given} needs username")
         return self
 
 
@@ -129,7 +132,7 @@ class ExplainSettings(Table):
     )
     model: str = Field(default="gpt-4o", min_length=1, description="the LLM's name at its server")
     base_url: str | None = Field(default=None, description="default: OpenAI's; a server in the plant works as well")
-    api_key_file: Path | None = Field(default=None, strict=False, description="file whose first line is the key")
+    api_key_file: WrittenPath | None = Field(default=None, description="file whose first line is the key")
     api_key_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
     api_key_env: str | None = Field(default=None, description="environment variable that holds the key")
     timeout_s: Annotated[float, Field(ge=1, le=600)] = Field(default=30.0, description="for one request")
@@ -144,9 +147,7 @@ class ExplainSettings(Table):
 
     @model_validator(mode="after")
     def _one_key(self) -> ExplainSettings:
-        given = [key for key in ("api_key_file", "api_key_credential", "api_key_env") if getattr(self, key) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one of {' or '.join(given)}, not both")
+        given = self.only_one("api_key_file", "api_key_credential", "api_key_env")
         if self.llm != "off" and not given and self.base_url is None:
             raise ValueError('llm = "openai" needs api_key_file, api_key_credential or api_key_env, or a base_url')
         return self
@@ -190,7 +191,9 @@ class Settings(Table):
     node: NodeSettings
     model: ModelSettings = ModelSettings()
     mqtt: MqttSettings | None = None
-    machine: tuple[MachineSettings, ...] = Field(strict=False, min_length=1)
+    machine: tuple[MachineSettings, ...] = Field(
+        strict=False, min_length=1, description="describe each in a [[machine]] table, with two brackets"
+    )
     explain: ExplainSettings = ExplainSettings()
     retention: RetentionSettings = RetentionSettings()
     metrics: MetricsSettings | None = None
@@ -198,11 +201,12 @@ class Settings(Table):
     @field_validator("machine")
     @classmethod
     def _unique(cls, machines: tuple[MachineSettings, ...]) -> tuple[MachineSettings, ...]:
-        seen: set[str] = set()
-        for machine in machines:
-            if machine.name in seen:
-                raise ValueError(f"two machines are named {machine.name!r}")
-            seen.add(machine.name)
+        names = [machine.name for machine in machines]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise PydanticCustomError(
+                    "value_error", "two machines are named '{name}'", {"name": name, "at": (index, "name")}
+                )
         return machines
 
     @model_validator(mode="after")
@@ -214,8 +218,8 @@ class Settings(Table):
 
     def named(self, name: str) -> MachineSettings:
         """Return the settings of a machine. Raises ConfigError when none has that name."""
-        for machine in self.machine:
-            if machine.name == name:
-                return machine
-        known = ", ".join(machine.name for machine in self.machine)
-        raise ConfigError(f"no machine is named {name!r}", where="--machine", hint=f"the configuration has {known}")
+        machines = {machine.name: machine for machine in self.machine}
+        if name not in machines:
+            hint = f"the configuration has {', '.join(machines)}"
+            raise ConfigError(f"no machine is named {name!r}", where="--machine", hint=hint)
+        return machines[name]

@@ -6,6 +6,7 @@ import select
 import socket
 import ssl
 import time
+from socket import gaierror
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 _MAX_PACKET_BYTES = 65_536  # from the broker to this node
 _TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
-_REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
+_REFUSAL = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
 _MAX_IN_FLIGHT = 20  # mosquitto's default Receive Maximum; more gains nothing on one link
+REFUSED = "refused by the broker"
 CLOSED = "the broker closed the connection"  # without a word
 _HEADER_BYTES = 1 + 4 + 2 + 2  # fixed header, longest remaining length, topic length, packet id
 
@@ -44,8 +46,7 @@ class Connection:
         settings: MqttSettings,
         client_id: str,
         *,
-        will_topic: str,
-        will_payload: bytes,
+        will: tuple[str, bytes] | None = None,
         subscriptions: Mapping[str, Callable[[bytes, bool], None]] = MappingProxyType({}),
     ) -> None:
         self.ready = False  # True between CONNACK and loss
@@ -55,12 +56,13 @@ class Connection:
         self.max_packet_bytes: int | None = None
         self._settings = settings
         self._subscriptions = subscriptions  # topic -> what takes payload and retain flag; must not raise
-        self.unheard: tuple[str, ...] = ()  # subscriptions the broker refused, each with its reason
+        self.unheard: dict[str, str] | None = None  # topics it refuses to send -> its words; None: not answered yet
         self._acknowledged: list[tuple[int, str | None]] = []
         self._mqtt5 = settings.protocol == "5"
         self._client = new_client(settings, client_id)
         self._client.max_inflight_messages = 0  # the caller limits; paho must not queue
-        self._client.will_set(will_topic, will_payload, qos=1, retain=True)
+        if will is not None:  # the topic and payload that the broker publishes for this node when it is lost
+            self._client.will_set(*will, qos=1, retain=True)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
@@ -77,7 +79,8 @@ class Connection:
                 settings.host, settings.port, keepalive=settings.keepalive_s, properties=self._limits()
             )
         except (OSError, ValueError) as error:
-            raise DeliveryError(f"no connection: {error}", where=f"{settings.host}:{settings.port}") from error
+            where = f"{settings.host}:{settings.port}"
+            raise DeliveryError(f"no connection: {_words(error)}", where=where, hint=_hint(error)) from error
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an alarm does not wait for Nagle
@@ -120,14 +123,15 @@ class Connection:
         """Return True while earlier bytes still wait for the socket."""
         return self._client.want_write()
 
-    def wait(self, timeout_s: float, wake: socket.socket) -> None:
+    def wait(self, timeout_s: float, wake: socket.socket | None = None) -> None:
         """Handle what arrives within `timeout_s` seconds; return early on traffic or when `wake` is readable."""
         sock = self._client.socket()
         if sock is None:
             self.end(self.lost or "connection lost")
             return
         poll = select.poll()
-        poll.register(wake.fileno(), select.POLLIN)
+        if wake is not None:
+            poll.register(wake.fileno(), select.POLLIN)
         poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
         pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         flags = dict(poll.poll(0 if pending else timeout_s * 1000)).get(sock.fileno(), 0)
@@ -152,7 +156,7 @@ class Connection:
         return code
 
     def take_acknowledged(self) -> list[tuple[int, str | None]]:
-        """Return (packet id, None or why it was refused) of what was answered since the last call."""
+        """Return (packet id, None or the broker's words of refusal) of what was answered since the last call."""
         answered, self._acknowledged = self._acknowledged, []
         return answered
 
@@ -178,7 +182,7 @@ class Connection:
         self, _client: Client, _data: object, _flags: ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self.end(f"refused by the broker: {code}")
+            self.end(f"{REFUSED}: {code}")
             return
         limit = getattr(properties, "ReceiveMaximum", None)
         self.max_in_flight = min(_MAX_IN_FLIGHT, limit or _MAX_IN_FLIGHT)
@@ -198,7 +202,7 @@ class Connection:
         self, _client: Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
         topics = zip(self._subscriptions, codes, strict=False)
-        self.unheard = tuple(f"{topic}: {code}" for topic, code in topics if code.value >= _REFUSED)
+        self.unheard = {topic: str(code) for topic, code in topics if code.value >= _REFUSAL}
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         take = self._subscriptions.get(message.topic)
@@ -222,4 +226,27 @@ class Connection:
     def _on_publish(
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
     ) -> None:
-        self._acknowledged.append((mid, f"refused by the broker: {code}" if code.value >= _REFUSED else None))
+        self._acknowledged.append((mid, str(code) if code.value >= _REFUSAL else None))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the broker's certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or type(error).__name__}"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _hint(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return "check mqtt.tls.ca_file, the name in mqtt.host, the certificate's dates and this box's clock"
+        case ssl.SSLError() | ConnectionResetError():
+            return (
+                "check mqtt.port (with TLS usually 8883), mqtt.tls, and whether the broker wants a client certificate"
+            )
+        case gaierror():
+            return "check mqtt.host and this box's name server"
+        case ConnectionRefusedError():
+            return "check that the broker runs, and mqtt.port"
+    return "check mqtt.host, mqtt.port, the network and firewalls"

@@ -14,7 +14,7 @@ import structlog
 from edge_monitor.deliver.connection import CLOSED, Connection
 from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.deliver.health import PublisherHealth, Timing, Vitals
-from edge_monitor.deliver.mailbox import Mailbox
+from edge_monitor.deliver.submissions import Submissions
 from edge_monitor.deliver.traffic import Traffic
 from edge_monitor.deliver.waker import Waker
 from edge_monitor.errors import DeliveryError, StorageError
@@ -70,13 +70,13 @@ class Publisher:
         self._on_lost = on_lost
         self._timing = timing or Timing()
         self._client_id = settings.client_id or f"edge-monitor-{topics.site}-{topics.node}"
-        self._mailbox = Mailbox(settings.score_interval_s)
+        self._submissions = Submissions(settings.score_interval_s)
         self._stop_at: float | None = None  # monotonic time at which draining ends
         self._stopping = threading.Event()
         self._vitals = Vitals()
-        self._bell = Waker()
+        self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self._traffic = Traffic(outbox, self._mailbox, self._vitals, on_cleared)
+        self._traffic = Traffic(outbox, self._submissions, self._vitals, on_cleared)
         self._traffic.set_value(topics.status, b"")  # the first of every connection; filled in when it is made
         self._counted_s = 0.0
 
@@ -96,35 +96,35 @@ class Publisher:
 
     def wake(self) -> None:
         """Say that rows have been committed."""
-        self._mailbox.note_commit()
-        self._bell.ring()
+        self._submissions.note_commit()
+        self._waker.wake()
 
     def set_state(self, machine: str, payload: bytes) -> None:
         """Replace a machine's state; only the newest is sent, and again after each reconnection."""
-        self._mailbox.put_value(self._topics.state(machine), payload)
-        self._bell.ring()
+        self._submissions.put_value(self._topics.state(machine), payload)
+        self._waker.wake()
 
     def clear_state(self, machine: str) -> None:
         """Have the broker let go of the retained state of a machine that is no more."""
         topic = self._topics.state(machine)
         self._traffic.cleared[topic] = machine
-        self._mailbox.put_value(topic, b"")
-        self._bell.ring()
+        self._submissions.put_value(topic, b"")
+        self._waker.wake()
 
     def refresh_status(self) -> None:
         """Publish the status `online` anew, e.g. with new loss counts."""
-        self._mailbox.put_value(self._topics.status, self._status("online", "running"))
-        self._bell.ring()
+        self._submissions.put_value(self._topics.status, self._status("online", "running"))
+        self._waker.wake()
 
     def publish_score(self, machine: str, payload: bytes) -> None:
         """Send a score at most once per machine and `score_interval_s`; dropped while there is no connection."""
-        if self._mailbox.put_score(self._topics.score(machine), payload, open_=self._vitals.now.connected):
-            self._bell.ring()
+        if self._submissions.put_score(self._topics.score(machine), payload, open_=self._vitals.now.connected):
+            self._waker.wake()
 
     def publish_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
         """Send an alert that could not be committed, from bounded memory: better told than lost with the disk."""
-        self._mailbox.put_volatile(topic, payload, alarm_id=alarm_id, seq=seq, created_ms=created_ms)
-        self._bell.ring()
+        self._submissions.put_volatile(topic, payload, alarm_id=alarm_id, seq=seq, created_ms=created_ms)
+        self._waker.wake()
 
     def health(self) -> PublisherHealth:
         """Return a snapshot."""
@@ -132,8 +132,8 @@ class Publisher:
         return replace(
             now,
             alive=self._thread.is_alive(),
-            scores_skipped=now.scores_skipped + self._mailbox.scores_skipped,
-            volatile_dropped=self._mailbox.volatile_dropped + now.volatile_refused,
+            scores_skipped=now.scores_skipped + self._submissions.scores_skipped,
+            volatile_dropped=self._submissions.volatile_dropped + now.volatile_refused,
         )
 
     # --- the publisher thread ---------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Publisher:
                 self._rest(retry_s)
         finally:
             self._vitals.note(connected=False)
-            self._bell.close()
+            self._waker.close()
 
     def _rest(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds
@@ -177,8 +177,7 @@ class Publisher:
         connection = Connection(
             self._settings,
             self._client_id,
-            will_topic=self._topics.status,
-            will_payload=self._status("offline", "connection-lost"),
+            will=(self._topics.status, self._status("offline", "connection-lost")),
             subscriptions=self._subscriptions,
         )
         try:
@@ -207,10 +206,10 @@ class Publisher:
         _log.info("deliver.connected", host=self._settings.host, port=self._settings.port)
 
     def _hear_refusals(self, connection: Connection) -> None:
-        refused, connection.unheard = connection.unheard, ()
-        for reason in refused:
-            self._vitals.note(last_error=f"cannot listen to {reason}")
-            _log.error("deliver.subscription_refused", reason=reason)
+        refused, connection.unheard = connection.unheard or {}, None
+        for topic, words in refused.items():
+            self._vitals.note(last_error=f"cannot listen to {topic}: {words}")
+            _log.error("deliver.subscription_refused", reason=f"{topic}: {words}")
 
     def _turn(self, connection: Connection, opened_s: float) -> None:
         """Read what is new, send what may go, wait for answers."""
@@ -228,8 +227,8 @@ class Publisher:
     def _wait(self, connection: Connection, seconds: float) -> None:
         if self._stop_at is not None:
             seconds = min(seconds, _STOPPING_S)
-        connection.wait(seconds, self._bell.socket)
-        self._bell.hush()
+        connection.wait(seconds, self._waker.socket)
+        self._waker.clear()
 
     def _drained(self, connection: Connection) -> bool:
         """Return True when a stop was asked for and nothing is left to send, or no time."""

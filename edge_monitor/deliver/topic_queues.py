@@ -1,4 +1,4 @@
-"""Which message may go out next: one lane per topic, in order, one message in flight per lane."""
+"""Which message may go out next: one queue per topic, in order, with one message in flight."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class TopicQueues:
     """Outbox rows queue up; last values replace each other and are kept, so that each connection begins with them."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, deque[OutboxRow]] = {}  # by topic, only lanes that have rows
+        self._rows: dict[str, deque[OutboxRow]] = {}  # by topic, only queues that have rows
         self._values: dict[str, bytes] = {}  # newest payload by retained topic
         self._stale: dict[str, None] = {}  # retained topics whose newest payload the broker has not got, in order
-        self._flying: dict[str, Message] = {}  # by topic
+        self._in_flight: dict[str, Message] = {}  # by topic
 
     @property
     def waiting(self) -> int:
@@ -38,7 +38,7 @@ class TopicQueues:
     @property
     def idle(self) -> bool:
         """Return True when nothing waits and nothing is in flight."""
-        return not (self._rows or self._stale or self._flying)
+        return not (self._rows or self._stale or self._in_flight)
 
     def add(self, row: OutboxRow) -> None:
         """Queue a row behind those of its topic."""
@@ -55,30 +55,30 @@ class TopicQueues:
         self._stale.pop(topic, None)
 
     def sendable(self, limit: int) -> Iterator[Message]:
-        """Take at most `limit` messages whose lanes are free, last values first; each is in flight from then on."""
-        for topic in [topic for topic in self._stale if topic not in self._flying][:limit]:
+        """Take at most `limit` messages whose topics are free, last values first; each is in flight from then on."""
+        for topic in [topic for topic in self._stale if topic not in self._in_flight][:limit]:
             del self._stale[topic]
             limit -= 1
-            yield self._take_off(Message(topic, self._values[topic], None))
-        for topic in [topic for topic in self._rows if topic not in self._flying][:limit]:
+            yield self._send(Message(topic, self._values[topic], None))
+        for topic in [topic for topic in self._rows if topic not in self._in_flight][:limit]:
             rows = self._rows[topic]
             row = rows.popleft()
             if not rows:
                 del self._rows[topic]
-            yield self._take_off(Message(topic, row.payload, row))
+            yield self._send(Message(topic, row.payload, row))
 
-    def landed(self, message: Message) -> None:
-        """Free the message's lane: the broker has answered."""
-        del self._flying[message.topic]
+    def answered(self, message: Message) -> None:
+        """Free the message's topic: the broker has answered."""
+        del self._in_flight[message.topic]
 
     def connection_lost(self) -> None:
-        """Put what was in flight back to the front of its lane; every last value goes out again."""
-        for message in self._flying.values():
+        """Put what was in flight back to the front of its queue; every last value goes out again."""
+        for message in self._in_flight.values():
             if message.row is not None:
                 self._rows.setdefault(message.topic, deque()).appendleft(message.row)
-        self._flying.clear()
+        self._in_flight.clear()
         self._stale = dict.fromkeys(self._values)
 
-    def _take_off(self, message: Message) -> Message:
-        self._flying[message.topic] = message
+    def _send(self, message: Message) -> Message:
+        self._in_flight[message.topic] = message
         return message

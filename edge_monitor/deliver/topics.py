@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from edge_monitor.config.table import SEGMENT
 from edge_monitor.errors import ConfigError
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESERVED = frozenset({"command", "status"})  # the node's own branches; a machine of that name would sit inside them
 
 
@@ -70,7 +69,7 @@ class Topics:
 
 
 def _checked(segment: str) -> str:
-    if not _SEGMENT.fullmatch(segment):
+    if not SEGMENT.fullmatch(segment):
         raise ConfigError(
             f"{segment!r} cannot be a topic segment", where="topic", hint="use 1 to 64 of A-Z a-z 0-9 _ -"
         )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor import clock
+from edge_monitor.deliver.connection import REFUSED
 from edge_monitor.deliver.hang_up_causes import STRIKES, HangUpCauses
-from edge_monitor.deliver.reader import PAGE_ROWS, Reader
+from edge_monitor.deliver.outbox_reader import PAGE_ROWS, OutboxReader
 from edge_monitor.deliver.topic_queues import Message, TopicQueues
 from edge_monitor.errors import StorageError
 
@@ -19,59 +20,61 @@ if TYPE_CHECKING:
 
     from edge_monitor.deliver.connection import Connection
     from edge_monitor.deliver.health import Vitals
-    from edge_monitor.deliver.mailbox import Mailbox
     from edge_monitor.deliver.outbox import OutboxPort
+    from edge_monitor.deliver.submissions import Submissions
 
 _log = structlog.get_logger()
 
 
 class Traffic:
-    """What the outbox and the mailbox hold, over one connection after the other. For the publisher's thread alone.
+    """What the outbox and the submissions hold, over one connection after the other. For the publisher's thread alone.
 
     `on_cleared` is called with each machine whose state the broker has let go of.
     """
 
-    def __init__(self, outbox: OutboxPort, mailbox: Mailbox, vitals: Vitals, on_cleared: Callable[[str], None]) -> None:
+    def __init__(
+        self, outbox: OutboxPort, submissions: Submissions, vitals: Vitals, on_cleared: Callable[[str], None]
+    ) -> None:
         self.cleared: dict[str, str] = {}  # topic -> machine that is no more; any thread may add one
         self._outbox = outbox
-        self._mailbox = mailbox
+        self._submissions = submissions
         self._vitals = vitals
         self._on_cleared = on_cleared
-        self._lanes = TopicQueues()
-        self._reader = Reader(outbox)
-        self._suspects = HangUpCauses()
+        self._queues = TopicQueues()
+        self._reader = OutboxReader(outbox)
+        self._hang_ups = HangUpCauses()
         self._in_flight: dict[int, tuple[Message, float]] = {}  # packet id -> message, monotonic time it was sent
 
     @property
     def idle(self) -> bool:
         """Return True when nothing is left to send or to be answered, scores excepted."""
-        return self._lanes.idle and self._mailbox.empty and not self._reader.behind
+        return self._queues.idle and self._submissions.empty and not self._reader.behind
 
     def set_value(self, topic: str, payload: bytes) -> None:
         """Replace a retained topic's newest payload; each connection begins with it."""
-        self._lanes.set_value(topic, payload)
+        self._queues.set_value(topic, payload)
 
     def collect(self) -> None:
         """Take in what is new."""
-        mail = self._mailbox.take(max(PAGE_ROWS - self._lanes.waiting, 0))
-        for topic, payload in mail.values.items():
-            self._lanes.set_value(topic, payload)
-        for row in mail.volatile:
-            self._lanes.add(row)
+        submitted = self._submissions.take(max(PAGE_ROWS - self._queues.waiting, 0))
+        for topic, payload in submitted.values.items():
+            self._queues.set_value(topic, payload)
+        for row in submitted.volatile:
+            self._queues.add(row)
         try:
-            for row in self._reader.read(self._lanes.waiting, committed=mail.committed):
-                self._lanes.add(row)
+            for row in self._reader.read(self._queues.waiting, committed=submitted.committed):
+                self._queues.add(row)
         except (sqlite3.Error, StorageError) as error:
             self._vitals.note(last_error=f"outbox: {error}")
             _log.error("deliver.outbox_unreadable", error=str(error))
 
     def send(self, connection: Connection) -> None:
         """Send what may go now."""
-        limit = 1 if self._suspects.cautious else connection.max_in_flight
+        limit = 1 if self._hang_ups.cautious else connection.max_in_flight
         refused = True
-        while refused:  # a refused message frees its lane at once
+        while refused:  # a refused message frees its topic at once
             refused = False
-            for message in self._lanes.sendable(max(limit - len(self._in_flight), 0)):
+            for message in self._queues.sendable(max(limit - len(self._in_flight), 0)):
                 late_ms = clock.now().wall_ms - message.row.created_ms if message.row else None
                 retain = message.row is None
                 mid = connection.publish(message.topic, message.payload, qos=1, retain=retain, late_ms=late_ms)
@@ -80,7 +83,7 @@ class Traffic:
                     refused = True
                 else:
                     self._in_flight[mid] = (message, time.monotonic())
-        for topic, payload in self._mailbox.take_scores().items():
+        for topic, payload in self._submissions.take_scores().items():
             if connection.congested:
                 self._vitals.note(scores_skipped=self._vitals.now.scores_skipped + 1)
             else:
@@ -99,11 +102,11 @@ class Traffic:
                 continue  # a score, or the goodbye
             message, _ = self._in_flight.pop(mid)
             if refusal is not None:
-                self._refuse(message, refusal)
+                self._refuse(message, f"{REFUSED}: {refusal}")
                 continue
-            self._lanes.landed(message)
+            self._queues.answered(message)
             if message.row is None and message.topic in self.cleared:
-                self._lanes.forget(message.topic)
+                self._queues.forget(message.topic)
                 self._on_cleared(self.cleared.pop(message.topic))
             if message.row is not None:
                 self._vitals.note(sent=self._vitals.now.sent + 1)
@@ -112,7 +115,7 @@ class Traffic:
 
     def trust(self) -> None:
         """Suspect no message any more: the connection has been stable."""
-        self._suspects.clear()
+        self._hang_ups.clear()
 
     def connection_ended(self, connection: Connection) -> None:
         """Put unanswered messages back; one that makes the broker hang up again and again is parked."""
@@ -120,19 +123,19 @@ class Traffic:
         messages = [message for message, _ in self._in_flight.values()]
         self._in_flight.clear()
         if connection.closed_by_broker:
-            poison = self._suspects.hung_up([message.row.id for message in messages if message.row is not None])
+            poison = self._hang_ups.hung_up([message.row.id for message in messages if message.row is not None])
             for message in messages:
                 if message.row is not None and message.row.id == poison:
                     self._refuse(message, f"the broker hung up on it {STRIKES} times")
-        self._lanes.connection_lost()
+        self._queues.connection_lost()
 
     def abandon(self) -> None:
         """Put back what was in flight on a connection that was not ended properly."""
         self._in_flight.clear()
-        self._lanes.connection_lost()
+        self._queues.connection_lost()
 
     def _refuse(self, message: Message, reason: str) -> None:
-        self._lanes.landed(message)
+        self._queues.answered(message)
         row = message.row
         self._vitals.note(last_error=f"{message.topic}: {reason}")
         _log.error("deliver.parked" if row else "deliver.refused", topic=message.topic, reason=reason)

@@ -7,24 +7,24 @@ import socket
 
 
 class Waker:
-    """A socket that becomes readable when somebody rings; `ring()` may be called from any thread, at any time."""
+    """A socket that becomes readable once somebody wakes it; `wake()` may be called from any thread, at any time."""
 
     def __init__(self) -> None:
-        self.socket, self._rope = socket.socketpair()
+        self.socket, self._sender = socket.socketpair()
         self.socket.setblocking(False)
-        self._rope.setblocking(False)
+        self._sender.setblocking(False)
 
-    def ring(self) -> None:
-        """Wake whoever waits; nothing happens when it rings already, or was closed."""
+    def wake(self) -> None:
+        """Wake whoever waits; nothing happens when it is readable already, or was closed."""
         with contextlib.suppress(OSError):
-            self._rope.send(b"!")
+            self._sender.send(b"!")
 
-    def hush(self) -> None:
-        """Take note that it rang."""
+    def clear(self) -> None:
+        """Have it readable no more."""
         with contextlib.suppress(BlockingIOError):
             self.socket.recv(4096)
 
     def close(self) -> None:
         """End it."""
         self.socket.close()
-        self._rope.close()
+        self._sender.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_monitor import clock
-from edge_monitor.doctor.finding import Finding
+from edge_monitor.doctor.finding import Finding, fail, ok, skip, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,13 +31,13 @@ def judge_clock(wall_ms: int, *, synchronized: bool | None) -> Finding:
     moment = clock.rfc3339(wall_ms)
     year = datetime.fromtimestamp(wall_ms / 1000, UTC).year
     if not _FIRST_YEAR <= year <= _LAST_YEAR:
-        return Finding("clock", "fail", f"says {moment}, which cannot be", _SYNC_HINT)
+        return fail(f"says {moment}, which cannot be", _SYNC_HINT)
     if synchronized is None:
-        return Finding("clock", "skip", f"{moment}; whether it is synchronized cannot be asked here")
+        return skip(f"{moment}; whether it is synchronized cannot be asked here")
     if not synchronized:
         text = f"{moment}, not synchronized: alarms may carry wrong times, none is lost by it"
-        return Finding("clock", "warn", text, _SYNC_HINT)
-    return Finding("clock", "ok", f"{moment}, synchronized")
+        return warn(text, _SYNC_HINT)
+    return ok(f"{moment}, synchronized")
 
 
 def look_at_memory() -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def look_at_memory() -> Iterator[Finding]:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
         free_mb = int(fields["MemAvailable"].split()[0]) // 1024
     except (OSError, ValueError, KeyError):
-        yield Finding("memory", "skip", "the system does not say how much is free")
+        yield skip("the system does not say how much is free")
         return
     yield judge_memory(free_mb)
 
@@ -54,7 +54,7 @@ def look_at_memory() -> Iterator[Finding]:
 def judge_memory(free_mb: int) -> Finding:
     """Return whether so much free memory, MB, is enough."""
     if free_mb >= _LOW_MB:
-        return Finding("memory", "ok", f"{free_mb} MB available")
+        return ok(f"{free_mb} MB available")
     return Finding(
         "memory",
         "fail" if free_mb < _LEAST_MB else "warn",
@@ -67,7 +67,7 @@ def look_at_unit() -> Iterator[Finding]:
     """Yield how the unit stands; skipped where systemd does not run."""
     systemctl = shutil.which("systemctl")
     if systemctl is None or not Path("/run/systemd/system").is_dir():
-        yield Finding("unit", "skip", "systemd does not run here")
+        yield skip("systemd does not run here")
         return
     done = subprocess.run(
         [systemctl, "show", UNIT, f"--property={_PROPERTIES}"], capture_output=True, text=True, timeout=10, check=False
@@ -78,23 +78,16 @@ def look_at_unit() -> Iterator[Finding]:
 def judge_unit(properties: Mapping[str, str]) -> Finding:
     """Return what `systemctl show` says of the unit."""
     if properties.get("LoadState") != "loaded":
-        return Finding("unit", "warn", f"{UNIT} is not installed: nothing starts it with the box", "deploy/install.sh")
+        return warn(f"{UNIT} is not installed: nothing starts it with the box", "deploy/install.sh")
     active = properties.get("ActiveState", "unknown")
     if active == "failed":
         text = f"{UNIT} has failed ({properties.get('Result', 'unknown')})"
-        return Finding("unit", "fail", text, "`journalctl -u edge-monitor -e` says why")
+        return fail(text, "`journalctl -u edge-monitor -e` says why")
     if active not in {"active", "reloading"}:
-        return Finding("unit", "warn", f"{UNIT} is {active}", "`systemctl start edge-monitor`")
+        return warn(f"{UNIT} is {active}", "`systemctl start edge-monitor`")
     if not properties.get("UnitFileState", "").startswith("enabled"):
-        return Finding(
-            "unit", "warn", f"{UNIT} runs, but does not start with the box", "`systemctl enable edge-monitor`"
-        )
+        return warn(f"{UNIT} runs, but does not start with the box", "`systemctl enable edge-monitor`")
     restarts = properties.get("NRestarts", "0")
     if restarts != "0":
-        return Finding(
-            "unit",
-            "warn",
-            f"{UNIT} runs, after {restarts} restarts",
-            "`journalctl -u edge-monitor -p warning` says why",
-        )
-    return Finding("unit", "ok", f"{UNIT} runs and starts with the box")
+        return warn(f"{UNIT} runs, after {restarts} restarts", "`journalctl -u edge-monitor -p warning` says why")
+    return ok(f"{UNIT} runs and starts with the box")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_monitor.doctor.finding import Finding
+from edge_monitor.doctor.finding import Finding, fail, ok
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,15 +45,12 @@ def look_at_libraries() -> Iterator[Finding]:
 def judge_trial(library: str, code: int, said: str) -> Finding:
     """Return what the end of a trial means: its exit code (negative: the signal) and the last line of stderr."""
     if code == 0:
-        return Finding("libraries", "ok", f"{library}: sound on this processor ({processor()})")
+        return ok(f"{library}: sound on this processor ({processor()})")
     if code == -signal.SIGILL:
         hint = _REBUILD if library == "hnswlib" else f"install a build of {library} for {platform.machine()}"
-        return Finding("libraries", "fail", f"{library} was built for another processor (illegal instruction)", hint)
-    return Finding(
-        "libraries",
-        "fail",
-        f"{library} cannot be used: {said or f'exit code {code}'}",
-        "install edge-monitor anew in its environment",
+        return fail(f"{library} was built for another processor (illegal instruction)", hint)
+    return fail(
+        f"{library} cannot be used: {said or f'exit code {code}'}", "install edge-monitor anew in its environment"
     )
 
 

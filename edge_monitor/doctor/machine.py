@@ -14,7 +14,7 @@ from edge_monitor.capture.meter import Meter, meter
 from edge_monitor.capture.source import open_sources
 from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.counting import counted
-from edge_monitor.doctor.finding import Finding
+from edge_monitor.doctor.finding import Finding, fail, ok, warn
 from edge_monitor.doctor.running import PATIENCE_S
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normals import Normals
@@ -57,7 +57,7 @@ def _from_tap(machine: MachineSettings, socket: Path) -> Finding:
             if item.meter is None:
                 losses += 1
                 if losses == _LOSSES:
-                    return Finding("sound", "fail", f"none: {item.loss}", _hint(machine), machine.name)
+                    return fail(f"none: {item.loss}", _hint(machine))
                 continue
             ended_s = time.monotonic()
             began_s = began_s or ended_s
@@ -65,14 +65,14 @@ def _from_tap(machine: MachineSettings, socket: Path) -> Finding:
             if len(readings) == _READINGS:
                 break
     if len(readings) < _READINGS:
-        return Finding("sound", "fail", "the daemon ended meanwhile", "try again", machine.name)
+        return fail("the daemon ended meanwhile", "try again")
     level = max(reading.level_dbfs for reading in readings)
     clipped = max(reading.clipped_share for reading in readings)
     found = judge_level(machine, level, clipped)
     took_s, heard_s = ended_s - began_s, 0.5 * (len(readings) - 1)
     if found.result == "ok" and isinstance(machine.source, MicrophoneSource) and abs(took_s / heard_s - 1) > _SKEW:
         hint = "the interface's sample rate or the box's clock is wrong, or the box is overloaded"
-        return Finding("sound", "warn", f"{heard_s:.1f} s of sound took {took_s:.1f} s to come", hint, machine.name)
+        return warn(f"{heard_s:.1f} s of sound took {took_s:.1f} s to come", hint)
     return found
 
 
@@ -89,7 +89,7 @@ def _from_source(machine: MachineSettings) -> Finding:
     try:
         for item in source.items():
             if isinstance(item, AudioLoss):
-                return Finding("sound", "fail", f"none: {item.reason}", _hint(machine), machine.name)
+                return fail(f"none: {item.reason}", _hint(machine))
             blocks.append(item)
             if item.end_s - blocks[0].start_s >= _HEARD_S:
                 break
@@ -98,7 +98,7 @@ def _from_source(machine: MachineSettings) -> Finding:
         with suppress(OSError):
             source.close()
     if not blocks:
-        return Finding("sound", "fail", f"none within {_PATIENCE_S:.0f} s", _hint(machine), machine.name)
+        return fail(f"none within {_PATIENCE_S:.0f} s", _hint(machine))
     reading = meter(np.concatenate([block.samples for block in blocks]), blocks[0].rate_hz)
     return judge_level(machine, reading.level_dbfs, reading.clipped_share)
 
@@ -106,14 +106,14 @@ def _from_source(machine: MachineSettings) -> Finding:
 def judge_level(machine: MachineSettings, level_dbfs: float, clipped_share: float) -> Finding:
     """Return what a level, dBFS, and the share of clipped samples, 0 to 1, say."""
     if level_dbfs < _SILENT_DBFS:
-        return Finding("sound", "fail", "digital silence", _hint(machine), machine.name)
+        return fail("digital silence", _hint(machine))
     if clipped_share > _CLIPPED_SHARE:
         text = f"{level_dbfs:.1f} dBFS, {100 * clipped_share:.1f} % of the samples clipped"
-        return Finding("sound", "warn", text, "lower the gain: `edge-monitor listen` shows the level", machine.name)
+        return warn(text, "lower the gain: `edge-monitor listen` shows the level")
     if level_dbfs < _QUIET_DBFS:
         hint = "raise the gain, unless the machine stands still: `edge-monitor listen`"
-        return Finding("sound", "warn", f"hardly any: {level_dbfs:.1f} dBFS", hint, machine.name)
-    return Finding("sound", "ok", f"{level_dbfs:.1f} dBFS", None, machine.name)
+        return warn(f"hardly any: {level_dbfs:.1f} dBFS", hint)
+    return ok(f"{level_dbfs:.1f} dBFS")
 
 
 def _hint(machine: MachineSettings) -> str:
@@ -130,45 +130,30 @@ def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | N
         with closing(opened(path)) as connection:
             version = version_of(connection)
             if 0 < version < database.SCHEMA_VERSION:
-                yield Finding("normals", "warn", "the daemon brings the database up to date when it starts", None, name)
+                yield warn("the daemon brings the database up to date when it starts")
                 return
             if version:
                 generation = active_generation(connection, name)
                 in_use = len(Normals(connection, name).ids())
     if generation is None:
-        yield Finding(
-            "normals",
-            "fail",
-            f"not enrolled: {counted(in_use, 'normal')}, no generation",
-            "`edge-monitor enroll` while it is healthy",
-            name,
+        yield fail(
+            f"not enrolled: {counted(in_use, 'normal')}, no generation", "`edge-monitor enroll` while it is healthy"
         )
         return
     if bundle_hash not in (None, generation.bundle_hash):
-        yield Finding(
-            "normals",
-            "fail",
-            f"generation {generation.number} was made by another bundle",
-            "set model.bundle back, or enrol anew",
-            name,
-        )
+        yield fail(f"generation {generation.number} was made by another bundle", "set model.bundle back, or enrol anew")
         return
     calibration, alarm = generation.calibration, machine.alarm
     told = f"generation {generation.number}, {len(generation.members)} normals, threshold {generation.threshold:.4g}"
     if alarm.threshold_generation not in (None, generation.number):
-        yield Finding(
-            "normals",
-            "warn",
+        yield warn(
             f"the configured threshold is for generation {alarm.threshold_generation},"
             f" not {generation.number}: the calibrated one is used",
             'set machine.alarm.threshold anew, or back to "calibrated"',
-            name,
         )
     if caution := calibration.caution(name):
-        yield Finding(
-            "normals", "warn", f"{told}. {caution}", "enrol more healthy sound, or take out what was not", name
-        )
+        yield warn(f"{told}. {caution}", "enrol more healthy sound, or take out what was not")
     elif not calibration.coverage.enough:
-        yield Finding("normals", "warn", f"{told}. {calibration.coverage.sentence}", "enrol more healthy sound", name)
+        yield warn(f"{told}. {calibration.coverage.sentence}", "enrol more healthy sound")
     else:
-        yield Finding("normals", "ok", told, None, name)
+        yield ok(told)

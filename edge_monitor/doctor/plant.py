@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_monitor.deliver.probe import send_probes
 from edge_monitor.deliver.topics import Topics
-from edge_monitor.doctor.finding import Finding
+from edge_monitor.doctor.finding import Finding, carefully, fail, ok, skip, warn
 from edge_monitor.errors import DeliveryError
 from edge_monitor.explain.models_page import look_up_models
 
@@ -27,10 +28,10 @@ def look_at_broker(settings: Settings) -> Iterator[Finding]:
     """Yield whether the broker lets this node in, and takes what it sends on each of its topics."""
     mqtt = settings.mqtt
     if mqtt is None:
-        yield Finding("broker", "skip", "none is configured: alerts are kept and shown, not sent")
+        yield skip("none is configured: alerts are kept and shown, not sent")
         return
     if mqtt.password_credential is not None and not find_credentials():
-        yield _only_for_the_service("broker", "password")
+        yield _only_for_the_service("password")
         return
     topics = Topics(mqtt.topic_prefix, settings.node.site, settings.node.name)
     # A probe beside each topic, not on it: nobody shall take it for an alarm.
@@ -40,17 +41,10 @@ def look_at_broker(settings: Settings) -> Iterator[Finding]:
     probes = send_probes(mqtt, client_id, list(probed), listen=run_topics, timeout_s=_PATIENCE_S)
     tls = " with TLS" if mqtt.tls else ""
     user = "" if mqtt.username is None else f" as {mqtt.username}"
-    yield Finding("broker", "ok", f"{mqtt.host}:{mqtt.port}: connected{tls}{user}, MQTT {mqtt.protocol}")
+    yield ok(f"{mqtt.host}:{mqtt.port}: connected{tls}{user}, MQTT {mqtt.protocol}")
     if probes.silent and mqtt.protocol == "3.1.1":
         probes = _ask_again(mqtt, client_id, probes)
-    yield from _judge_topics(probes, probed, topics.base, mqtt.protocol)
-    for topic, words in probes.unheard.items():
-        yield Finding(
-            "topics",
-            "fail",
-            f"{topic}: the broker does not let this node listen: {words}",
-            f"allow this user to read {topic}",
-        )
+    yield from carefully("topics", partial(_judge_topics, probes, probed, topics.base, mqtt.protocol))
 
 
 def _needed(topics: Topics, settings: Settings) -> Iterator[str]:
@@ -76,54 +70,43 @@ def _ask_again(mqtt: MqttSettings, client_id: str, before: Probes) -> Probes:
 def _judge_topics(probes: Probes, probed: dict[str, str], base: str, protocol: str) -> Iterator[Finding]:
     allow = f"allow this user to write {base}/#"
     for probe, words in sorted(probes.refused.items()):
-        yield Finding(
-            "topics",
-            "fail",
-            f"{probed[probe]}: the broker refuses it: {words}",
-            f"{allow} (the probe was sent to {probe})",
-        )
+        yield fail(f"{probed[probe]}: the broker refuses it: {words}", f"{allow} (the probe was sent to {probe})")
     for probe in sorted(probes.silent):
         if protocol == "5":
-            yield Finding("topics", "fail", f"{probed[probe]}: not acknowledged", "is the broker overloaded?")
+            yield fail(f"{probed[probe]}: not acknowledged", "is the broker overloaded?")
         else:
-            yield Finding(
-                "topics",
-                "fail",
+            yield fail(
                 f"{probed[probe]}: a probe beside it never came back",
                 f"{allow}, and to read {probe}: MQTT 3.1.1 does not say what is denied",
             )
     if len(probes.arrived) == len(probed):
-        yield Finding("topics", "ok", f"{base}: all {len(probed)} topics can be written")
+        yield ok(f"{base}: all {len(probed)} topics can be written")
+    for topic, words in probes.unheard.items():
+        yield fail(f"{topic}: the broker does not let this node listen: {words}", f"allow this user to read {topic}")
 
 
 def look_at_llm(settings: Settings) -> Iterator[Finding]:
     """Yield whether the LLM's server can be reached and takes the key. No sound, figure or prompt is sent."""
     explain = settings.explain
     if explain.llm == "off":
-        yield Finding("llm", "skip", "off: alarms are explained by what is measured")
+        yield skip("off: alarms are explained by what is measured")
         return
     if explain.api_key_credential is not None and not find_credentials():
-        yield _only_for_the_service("llm", "key")
+        yield _only_for_the_service("key")
         return
     page = look_up_models(explain)
     if page.models and explain.model not in page.models:
-        yield Finding(
-            "llm",
-            "warn",
+        yield warn(
             f"{page.host} answers, but does not list the model {explain.model}",
             f"explain.model; it lists {', '.join(page.models[:5])}",
         )
     elif page.models is None:
-        yield Finding(
-            "llm",
-            "warn",
+        yield warn(
             f"{page.host} answers, but lists no models: the key could not be tried",
             "`edge-monitor explain` tries it in full",
         )
     else:
-        yield Finding(
-            "llm", "ok", f"{page.host} answers, and takes the key" if page.with_key else f"{page.host} answers"
-        )
+        yield ok(f"{page.host} answers, and takes the key" if page.with_key else f"{page.host} answers")
 
 
 def find_credentials() -> bool:
@@ -136,10 +119,7 @@ def find_credentials() -> bool:
     return False
 
 
-def _only_for_the_service(check: str, what: str) -> Finding:
-    return Finding(
-        check,
-        "skip",
-        f"the {what} is a systemd credential, which is not at hand here",
-        "run doctor as root while the service runs",
+def _only_for_the_service(what: str) -> Finding:
+    return skip(
+        f"the {what} is a systemd credential, which is not at hand here", "run doctor as root while the service runs"
     )

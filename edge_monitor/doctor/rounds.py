@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from edge_monitor.config.file import load_settings
 from edge_monitor.counting import counted
 from edge_monitor.doctor.computer import look_at_clock, look_at_memory, look_at_unit
-from edge_monitor.doctor.finding import Finding, carefully
+from edge_monitor.doctor.finding import Finding, carefully, fail, ok, skip, warn
 from edge_monitor.doctor.libraries import look_at_libraries
 from edge_monitor.doctor.running import ask_status, judge_status
 from edge_monitor.doctor.storage import look_at_database, look_at_disk, look_at_permissions, may_enter
-from edge_monitor.errors import ConfigError, EdgeMonitorError
+from edge_monitor.errors import ConfigError
 from edge_monitor.store.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def examine(config_path: Path) -> Iterator[Finding]:
         settings = load_settings(config_path)
     except ConfigError as error:
         for line in str(error).splitlines():
-            yield Finding("config", "fail", line, "correct it; `edge-monitor config check` tells whether it is")
+            yield fail(line, "correct it; `edge-monitor config check` tells whether it is", check="config")
     else:
         names = ", ".join(machine.name for machine in settings.machine)
-        yield Finding("config", "ok", f"{config_path}: machines {names}")
+        yield ok(f"{config_path}: machines {names}", check="config")
     broken = False
     for finding in carefully("libraries", look_at_libraries):
         broken = broken or finding.result == "fail"
@@ -48,27 +48,22 @@ def examine(config_path: Path) -> Iterator[Finding]:
     yield from carefully("memory", look_at_memory)
     yield from carefully("unit", look_at_unit)
     if settings is None:
-        yield Finding("node", "skip", "state, machines, broker and LLM: they need a configuration")
+        yield skip("state, machines, broker and LLM: they need a configuration", check="node")
         return
     yield from _examine_node(settings, config_path, broken=broken)
 
 
 def _examine_node(settings: Settings, config_path: Path, *, broken: bool) -> Iterator[Finding]:
     state_dir = StateDir.of(settings.node)
-    bundle = None
-    for item in _look_at_bundle(settings):
-        if isinstance(item, Finding):
-            yield item
-        else:
-            bundle = item
+    bundles: list[Bundle] = []
+    yield from carefully("bundle", partial(_look_at_bundle, settings, bundles))
+    bundle = bundles[0] if bundles else None
     open_to_us = state_dir.path.is_dir() and may_enter(state_dir)
     if not state_dir.path.is_dir():
-        yield Finding(
-            "state", "warn", f"{state_dir.path}: there is none yet", "`edge-monitor enroll` or `run` makes it"
-        )
+        yield warn(f"{state_dir.path}: there is none yet", "`edge-monitor enroll` or `run` makes it", check="state")
     elif not open_to_us:
-        yield Finding(
-            "state", "skip", f"{state_dir.path}: this user may not look into it", "run doctor as its owner or as root"
+        yield skip(
+            f"{state_dir.path}: this user may not look into it", "run doctor as its owner or as root", check="state"
         )
     else:
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
@@ -78,16 +73,12 @@ def _examine_node(settings: Settings, config_path: Path, *, broken: bool) -> Ite
         ]
         for check, look in checks:
             yield from carefully(check, partial(_as_owner, state_dir, look))
-    status = None
-    for found in _look_at_daemon(state_dir, bundle):
-        if isinstance(found, Finding):
-            yield found
-        else:
-            status = found
+    statuses: list[NodeStatus] = []
+    yield from carefully("daemon", partial(_look_at_daemon, state_dir, bundle, statuses))
     if broken:
-        yield Finding("machines", "skip", "their sound and normals: a library they need cannot be used")
+        yield skip("their sound and normals: a library they need cannot be used", check="machines")
     else:
-        yield from _examine_machines(settings, state_dir, bundle, running=status is not None, open_to_us=open_to_us)
+        yield from _examine_machines(settings, state_dir, bundle, running=bool(statuses), open_to_us=open_to_us)
     from edge_monitor.doctor.plant import look_at_broker, look_at_llm
 
     yield from carefully("broker", partial(look_at_broker, settings))
@@ -116,33 +107,22 @@ def _as_owner(state_dir: StateDir, look: Callable[[], Iterator[Finding]]) -> Ite
         return iter(list(look()))
 
 
-def _look_at_bundle(settings: Settings) -> Iterator[Finding | Bundle]:
-    """Yield what the bundle's files are worth, and the bundle if it is one."""
+def _look_at_bundle(settings: Settings, bundles: list[Bundle]) -> Iterator[Finding]:
+    """Yield what the bundle's files are worth; the bundle, if it is one, is appended to `bundles`."""
     from edge_monitor.encode.bundle import find_bundle
 
-    try:
-        bundle = find_bundle(settings.model.bundle, settings.node.state_dir)
-        yield bundle
-        bundle.verify()
-    except EdgeMonitorError as error:
-        text = f"{error.where}: {error.message}" if error.where else error.message
-        yield Finding("bundle", "fail", text, error.hint)
-    else:
-        files = counted(len(bundle.manifest.file), "file")
-        yield Finding("bundle", "ok", f"{bundle.name} {bundle.bundle_hash[:12]}: {files} with the right hash")
+    bundle = find_bundle(settings.model.bundle, settings.node.state_dir)
+    bundles.append(bundle)
+    bundle.verify()
+    files = counted(len(bundle.manifest.file), "file")
+    yield ok(f"{bundle.name} {bundle.bundle_hash[:12]}: {files} with the right hash")
 
 
-def _look_at_daemon(state_dir: StateDir, bundle: Bundle | None) -> Iterator[Finding | NodeStatus]:
-    """Yield what the running daemon says, and its status if there is one."""
-    try:
-        status = ask_status(state_dir.control_socket)
-    except EdgeMonitorError as error:
-        text = f"{error.where}: {error.message}" if error.where else error.message
-        yield Finding("daemon", "fail", text, error.hint)
-        return
+def _look_at_daemon(state_dir: StateDir, bundle: Bundle | None, statuses: list[NodeStatus]) -> Iterator[Finding]:
+    """Yield what the running daemon says; its status, if there is one, is appended to `statuses`."""
+    status = ask_status(state_dir.control_socket)
     if status is None:
-        yield Finding("daemon", "warn", "does not run", "`systemctl start edge-monitor`, or `edge-monitor run`")
+        yield warn("does not run", "`systemctl start edge-monitor`, or `edge-monitor run`")
         return
-    yield status
-    window_s = _DEFAULT_WINDOW_S if bundle is None else bundle.manifest.audio.window_s
-    yield from carefully("daemon", partial(judge_status, status, window_s=window_s))
+    statuses.append(status)
+    yield from judge_status(status, window_s=_DEFAULT_WINDOW_S if bundle is None else bundle.manifest.audio.window_s)

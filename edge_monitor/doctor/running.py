@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_monitor.api.client import daemon_at
 from edge_monitor.counting import counted
-from edge_monitor.doctor.finding import Finding
+from edge_monitor.doctor.finding import Finding, carefully, fail, ok, warn
 from edge_monitor.node.operation import Nothing
 from edge_monitor.node.operations import STATUS
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 5.0
 _ALERT_PATIENCE_S = 10.0  # beyond a window: docs/reliability.md, deafness shows within this time
 _DEAF = {"no-audio", "signal-fault", "sensor-changed", "storage-fault"}
-_WAITING = {"not-enrolled", "not-running", "learning", "inhibited"}
+_WAITING = {"not-enrolled", "learning", "inhibited"}
 
 
 def ask_status(socket: Path) -> NodeStatus | None:
@@ -30,48 +31,36 @@ def ask_status(socket: Path) -> NodeStatus | None:
 
 def judge_status(status: NodeStatus, *, window_s: float) -> Iterator[Finding]:
     """Yield what the daemon's own status means; `window_s` is the bundle's window, seconds."""
-    yield Finding("daemon", "ok", f"runs since {status.started} with the bundle {status.bundle}")
+    yield ok(f"runs since {status.started} with the bundle {status.bundle}")
     for thread in status.threads:
         if not thread.alive:
-            yield Finding("daemon", "fail", f"its {thread.name} thread has ended", "restart it; its log says why")
+            yield fail(f"its {thread.name} thread has ended", "restart it; its log says why")
     lost = [(count, what) for count, what in ((status.dropped_frames, "frame"), (status.dropped_windows, "window"))]
     if any(count for count, _ in lost):
         told = " and ".join(counted(count, what) for count, what in lost if count)
-        yield Finding(
-            "daemon",
-            "warn",
-            f"lost {told} of sound since its start",
-            "is the processor busy? A longer model.hop_s takes less of it",
+        yield warn(
+            f"lost {told} of sound since its start", "is the processor busy? A longer model.hop_s takes less of it"
         )
     mqtt = status.mqtt
     if mqtt is not None and not mqtt.connected:
-        yield Finding(
-            "daemon",
-            "fail",
-            f"is not connected to the broker: {mqtt.last_error}; {mqtt.queued} wait",
-            "see the findings on the broker",
+        yield fail(
+            f"is not connected to the broker: {mqtt.last_error}; {mqtt.queued} wait", "see the findings on the broker"
         )
     for machine in status.machines:
-        yield _judge_machine(machine, window_s)
+        yield from carefully("scoring", partial(_judge_machine, machine, window_s), machine=machine.machine)
 
 
-def _judge_machine(machine: MachineStatus, window_s: float) -> Finding:
-    name, state, ago_s = machine.machine, machine.state, machine.heard_ago_s
+def _judge_machine(machine: MachineStatus, window_s: float) -> Iterator[Finding]:
+    state, ago_s = machine.state, machine.heard_ago_s
     told = f"{state}: {machine.text}" if machine.text else state
     if state in _DEAF:
-        about = "disk and database" if state == "storage-fault" else "its sound"
-        return Finding("scoring", "fail", told, f"see the findings on {about}", name)
-    if state in _WAITING:
-        return Finding(
-            "scoring",
-            "ok" if state == "not-running" else "warn",
-            told,
-            None if state == "not-running" else "nothing is scored until that ends",
-            name,
-        )
-    if ago_s > window_s + _ALERT_PATIENCE_S:
+        yield fail(told, f"see the findings on {'disk and database' if state == 'storage-fault' else 'its sound'}")
+    elif state == "not-running":
+        yield ok(told)
+    elif state in _WAITING:
+        yield warn(told, "nothing is scored until that ends")
+    elif ago_s > window_s + _ALERT_PATIENCE_S:
         text = f"{state}, but the last window was judged {ago_s:.0f} s ago"
-        return Finding(
-            "scoring", "warn" if state == "starting" else "fail", text, "see the findings on its sound", name
-        )
-    return Finding("scoring", "ok", f"{state}; the last window was judged {ago_s:.1f} s ago", None, name)
+        yield (warn if state == "starting" else fail)(text, "see the findings on its sound")
+    else:
+        yield ok(f"{state}; the last window was judged {ago_s:.1f} s ago")

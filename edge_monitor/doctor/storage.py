@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import stat
 import tempfile
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.counting import counted
 from edge_monitor.deliver.outbox import BYTES, DUE, HELD, SENT
-from edge_monitor.doctor.finding import Finding
+from edge_monitor.doctor.finding import Finding, fail, ok, warn
 from edge_monitor.store import database, recovery
 from edge_monitor.store.counters import BELIEVED_MS, REMOVED_BY_AGE, TRIED
 
@@ -51,14 +50,14 @@ def look_at_disk(settings: Settings, state_dir: StateDir) -> Iterator[Finding]:
         yield replace(written, text=f"{written.text}; {room}", hint=advice)
         return
     if left_mb < free_mb // 4:
-        yield Finding("disk", "fail", f"nearly full: {room}", advice)
+        yield fail(f"nearly full: {room}", advice)
     elif left_mb < free_mb:
-        yield Finding("disk", "warn", f"{room}: evidence stops below {free_mb} MB (retention.free_mb)", advice)
+        yield warn(f"{room}: evidence stops below {free_mb} MB (retention.free_mb)", advice)
     else:
-        yield Finding("disk", "ok", room)
+        yield ok(room)
     files = os.statvfs(state_dir.path)
     if files.f_files and files.f_favail < _FEW_FILES:
-        yield Finding("disk", "fail", f"only {files.f_favail} more files fit (inodes)", "remove small files")
+        yield fail(f"only {files.f_favail} more files fit (inodes)", "remove small files")
     yield written
 
 
@@ -71,42 +70,32 @@ def _try_to_write(folder: Path) -> Finding:
             os.fsync(file.fileno())
     except OSError as error:
         hint = "run as the directory's owner" if isinstance(error, PermissionError) else "see `dmesg` and `df`"
-        return Finding("disk", "fail", f"{folder}: nothing can be written: {error.strerror}", hint)
+        return fail(f"{folder}: nothing can be written: {error.strerror}", hint)
     took_s = time.monotonic() - began_s
     if took_s > _SLOW_S:
-        return Finding("disk", "warn", f"1 MB takes {took_s:.1f} s to become durable", "a worn-out or slow card?")
-    return Finding("disk", "ok", f"1 MB becomes durable in {took_s * 1000:.0f} ms")
+        return warn(f"1 MB takes {took_s:.1f} s to become durable", "a worn-out or slow card?")
+    return ok(f"1 MB becomes durable in {took_s * 1000:.0f} ms")
 
 
 def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
     """Yield whether the database is sound and of this version's schema."""
     path = state_dir.database
     if not path.exists():
-        yield Finding("database", "warn", f"{path}: there is none yet", "`edge-monitor enroll` or `run` makes it")
+        yield warn(f"{path}: there is none yet", "`edge-monitor enroll` or `run` makes it")
         return
     with closing(recovery.opened(path)) as connection:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        try:
-            wrong = recovery.check(connection)
-        except sqlite3.DatabaseError as error:
-            wrong = str(error)
-        if wrong:
-            yield Finding(
-                "database", "fail", f"{path}: damaged: {wrong}", "restart the daemon: it saves what can be read"
-            )
+        if wrong := recovery.check(connection):
+            yield fail(f"{path}: damaged: {wrong}", "restart the daemon: it saves what can be read")
             return
         if database.is_empty(connection):
-            yield Finding(
-                "database",
-                "warn",
+            yield warn(
                 f"{path}: empty, it has no tables yet",
                 "the daemon makes them; `edge-monitor restore` brings back what was enrolled",
             )
             return
         if version < database.SCHEMA_VERSION:
-            yield Finding(
-                "database",
-                "warn",
+            yield warn(
                 f"{path}: schema {version}, to be {database.SCHEMA_VERSION}",
                 "the daemon brings it up to date when it starts",
             )
@@ -117,48 +106,36 @@ def look_at_database(state_dir: StateDir) -> Iterator[Finding]:
         count, reason = parked.fetchone()
     size_mb = path.stat().st_size / 1e6
     if wrong is None:
-        yield Finding(
-            "database",
-            "warn",
+        yield warn(
             f"{path}: not checked within {recovery.LIMIT_S:g} s, {size_mb:.1f} MB",
             "a busy or slow disk, or a large database: try again when the box is idle",
         )
     else:
-        yield Finding("database", "ok", f"{path}: sound, schema {version}, {size_mb:.1f} MB")
+        yield ok(f"{path}: sound, schema {version}, {size_mb:.1f} MB")
     if count:
-        yield Finding(
-            "database",
-            "warn",
-            f"{counted(count, 'message')} parked, which the broker refused: {reason}",
-            "see the findings on topics",
+        yield warn(
+            f"{counted(count, 'message')} parked, which the broker refused: {reason}", "see the findings on topics"
         )
     if lost:
         told = ", ".join(f"{name} {value}" for name, value in sorted(lost.items()))
-        yield Finding("database", "warn", f"lost since the beginning: {told}", "docs/reliability.md says what counts")
+        yield warn(f"lost since the beginning: {told}", "docs/reliability.md says what counts")
 
 
 def look_at_permissions(settings: Settings, state_dir: StateDir, config_path: Path) -> Iterator[Finding]:
     """Yield whether only their owner can read state and secrets."""
     wrong, foreign = _out_of_order(state_dir)
     if wrong:
-        yield Finding("permissions", "fail", f"others can read {_named(wrong)}", f"chmod 710 {state_dir.path}")
+        yield fail(f"others can read {_named(wrong)}", f"chmod 710 {state_dir.path}")
     if foreign:
-        yield Finding(
-            "permissions",
-            "fail",
+        yield fail(
             f"not its owner's: {_named(foreign)}",
             f"chown -R --reference={state_dir.path} {state_dir.path} {state_dir.runtime}",
         )
     readable = [str(path) for path in _secrets(settings, config_path) if _others_can_read(path)]
     if readable:
-        yield Finding(
-            "permissions",
-            "fail",
-            f"everybody can read a secret in {_named(readable)}",
-            "chmod o-rwx, and change the secret",
-        )
+        yield fail(f"everybody can read a secret in {_named(readable)}", "chmod o-rwx, and change the secret")
     if not (wrong or foreign or readable):
-        yield Finding("permissions", "ok", "state and secrets are closed to others")
+        yield ok("state and secrets are closed to others")
 
 
 def _out_of_order(state_dir: StateDir) -> tuple[list[str], list[str]]:

@@ -13,10 +13,15 @@ KEPT = ".before-restore-"  # what a restore replaced, with the time in its name
 COMPANIONS = ("-wal", "-shm", "-journal")  # SQLite's own, of any database
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """Return the path of a file beside a database, by what its name has more."""
+    return path.with_name(path.name + suffix)
+
+
 def remove_database(path: Path) -> None:
     """Delete a database nobody uses, with what SQLite left beside it. Raises OSError."""
     for suffix in ("", *COMPANIONS):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        beside(path, suffix).unlink(missing_ok=True)
 
 
 def remove_unfinished(database: Path) -> None:
@@ -26,7 +31,7 @@ def remove_unfinished(database: Path) -> None:
             path.unlink(missing_ok=True)
     for path in kept(database):
         if database.exists() and path.samefile(database):  # cut off before the other one took its place
-            own, second = (each.with_name(f"{each.name}-wal") for each in (database, path))
+            own, second = (beside(each, "-wal") for each in (database, path))
             if second.exists() and not own.exists():
                 second.replace(own)
             remove_database(path)

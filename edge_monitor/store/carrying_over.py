@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_monitor import clock
 from edge_monitor.errors import StorageError
 from edge_monitor.store import database
+from edge_monitor.store.counters import continue_outbox_ids, count_outbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,14 +24,6 @@ _OWED = "SELECT alarm_id FROM explanations WHERE finished_ms IS NULL"
 _WAITS = "SELECT 1 FROM outbox WHERE topic = ? AND alarm_id = ? AND seq = ?"
 _ALERTED = "SELECT 1 FROM alarms WHERE alarm_id = ? AND last_seq >= ?"
 _EXPLAINED = "SELECT 1 FROM explanations WHERE alarm_id = ? AND seq = ? AND finished_ms IS NOT NULL"
-# What the outbox's counters say must be what it holds.
-_HELD_NOW = {
-    "outbox_due": "SELECT count(*) FROM outbox WHERE parked_reason IS NULL",
-    "outbox_due_explanations": "SELECT count(*) FROM outbox"
-    " WHERE parked_reason IS NULL AND substr(topic, -12) = '/explanation'",
-    "outbox_held": "SELECT count(*) FROM outbox WHERE parked_reason IS NOT NULL",
-    "outbox_bytes": "SELECT coalesce(sum(length(payload)), 0) FROM outbox",
-}
 _MESSAGE = ("topic", "payload", "alarm_id", "seq", "created_ms", "parked_reason")
 
 
@@ -62,16 +55,13 @@ def carry_over(replaced: Path, restored: sqlite3.Connection) -> CarriedOver | No
     return carried
 
 
-def count_outbox(connection: sqlite3.Connection) -> None:
-    """Set the outbox's counters to what it holds, inside the caller's transaction."""
-    for name, of in _HELD_NOW.items():
-        connection.execute(f"INSERT OR REPLACE INTO counters (name, value) VALUES (?, ({of}))", (name,))  # noqa: S608 - as above
-
-
 def _carry(source: sqlite3.Connection, target: sqlite3.Connection) -> CarriedOver:
     ids = sorted(_open_alarms(source) | _open_alarms(target))
     alarms = sum(_carry_alarm(source, target, alarm_id) for alarm_id in ids)
-    _raise_sequence(source, target)
+    query = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
+    continue_outbox_ids(
+        target, max((int(row[0]) for each in (source, target) for row in each.execute(query)), default=0)
+    )
     messages = _carry_messages(source, target)
     target.execute("DELETE FROM inhibitions")
     _copy(source, target, "inhibitions")
@@ -145,11 +135,3 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, al
     where, values = ("", ()) if alarm_id is None else ("WHERE alarm_id = ?", (alarm_id,))
     rows = source.execute(f"SELECT {listed} FROM {table} {where}", values)  # noqa: S608 - the schema's own names
     target.executemany(f"INSERT OR IGNORE INTO {table} ({listed}) VALUES ({marks})", map(tuple, rows))  # noqa: S608 - as above
-
-
-def _raise_sequence(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """Have the outbox's next id follow those of both: they say what was committed before what."""
-    query = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'"
-    last = max((int(row[0]) for each in (source, target) for row in each.execute(query)), default=0)
-    target.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
-    target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (last,))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_monitor import clock
 from edge_monitor.durable import sync_folder
 from edge_monitor.errors import StorageError
-from edge_monitor.store.beside import COMPANIONS, KEPT, kept, remove_database
+from edge_monitor.store.beside import COMPANIONS, KEPT, beside, kept, remove_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def exchange(path: Path, fresh: Path) -> Path | None:
     try:
         old = _keep(path)
         for suffix in COMPANIONS:  # before the rename: a log must never be applied to another file
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+            beside(path, suffix).unlink(missing_ok=True)
         fresh.replace(path)
         sync_folder(path.parent)
     except OSError as error:
@@ -71,12 +71,12 @@ def _keep(path: Path) -> Path | None:
         return None
     settled = settle(path)
     stamp = clock.rfc3339(clock.now().wall_ms).replace(":", "").partition(".")[0]
-    name, number = f"{path.name}{KEPT}{stamp}", 1
-    while path.with_name(name).exists():
+    old, number = beside(path, KEPT + stamp), 1
+    while old.exists():
         number += 1
-        name = f"{path.name}{KEPT}{stamp}-{number}"
+        old = beside(path, f"{KEPT}{stamp}-{number}")
     for suffix in ("",) if settled else ("-wal", ""):
-        if path.with_name(path.name + suffix).exists():
-            os.link(path.with_name(path.name + suffix), path.with_name(name + suffix))
+        if beside(path, suffix).exists():
+            os.link(beside(path, suffix), beside(old, suffix))
     sync_folder(path.parent)
-    return path.with_name(name)
+    return old

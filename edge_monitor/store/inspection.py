@@ -58,7 +58,7 @@ def inspect(path: Path, *, cancelled: Callable[[], bool] = lambda: False) -> int
             for pragma, what in (("integrity_check(1)", "damaged"), ("foreign_key_check", "a row leads nowhere")):
                 _check(connection, pragma, what)
             deciding.add_functions(connection)
-            for table, key, wrong in deciding.broken(connection, version):
+            for table, key, wrong in deciding.broken(connection):
                 raise _refused(wrong, _row(table, key))
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
@@ -118,10 +118,9 @@ def _check(connection: sqlite3.Connection, pragma: str, what: str) -> None:
         raise _refused(f"{what}: {ascii(row[0])[1:200]}", "its pages")
 
 
-def _row(table: str, key: tuple[object, ...]) -> str:
+def _row(table: str, key: dict[str, object]) -> str:
     """Return a row's name: its table and its key, without anything a terminal would obey."""
-    named = zip(deciding.KEYS[table], key, strict=False)
-    return ", ".join([table, *(f"{name} {_word(value)}" for name, value in named)])
+    return ", ".join([table, *(f"{name} {_word(value)}" for name, value in key.items())])
 
 
 def _word(value: object) -> str:

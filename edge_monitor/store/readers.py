@@ -1,4 +1,4 @@
-"""Reading connections: read-only, used again, and closed all at once when the file is swapped."""
+"""Reading connections: read-only, and closed all at once when the file is swapped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 log = structlog.get_logger()
-_IDLE = 4  # connections kept for the next reader
 _PATIENCE_S = 5.0  # with readers, once they are to end
 
 
@@ -56,7 +55,6 @@ class Readers:
         self._path = path
         self._copied = copied
         self._changed = threading.Condition()
-        self._idle: list[sqlite3.Connection] = []
         self._lent: dict[sqlite3.Connection, float] = {}  # since when, monotonic seconds
         self._connecting = 0  # connections that are being opened
         self._closed = False
@@ -67,42 +65,33 @@ class Readers:
 
         Raises StorageError and its kinds when it cannot be opened.
         """
-        connection, copy = self._take()
+        connection = self._opened()
         try:
             yield connection
         finally:
             with self._changed:
-                mine = self._lent.pop(connection, None) is not None
-                keep = mine and not copy and not self._closed and len(self._idle) < _IDLE
-                if keep:
-                    self._idle.append(connection)
+                self._lent.pop(connection, None)
+                connection.close()  # before anybody is told: the file may be exchanged then
                 self._changed.notify_all()
-            if not keep:
-                connection.close()
 
-    def _take(self) -> tuple[sqlite3.Connection, bool]:
+    def _opened(self) -> sqlite3.Connection:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._closed, _PATIENCE_S):
                 raise DiskError("the database is being rebuilt", where=str(self._path), hint="try again")
-            if self._idle:
-                connection = self._idle.pop()
-                self._lent[connection] = clock.now().monotonic_s
-                return connection, False
             self._connecting += 1
         opened: sqlite3.Connection | None = None
-        copy = False
         try:
             try:
                 opened = database.connect(self._path, read_only=True, factory=ReadingConnection)
             except DiskError:
-                opened, copy = self._copied(self._path), True
+                opened = self._copied(self._path)
         finally:
             with self._changed:
                 self._connecting -= 1
                 if opened is not None:
                     self._lent[opened] = clock.now().monotonic_s
                 self._changed.notify_all()
-        return opened, copy
+        return opened
 
     @contextmanager
     def none(self) -> Iterator[None]:
@@ -112,9 +101,6 @@ class Readers:
             self._changed.wait_for(lambda: not self._connecting, 2 * _PATIENCE_S)
             if not self._changed.wait_for(lambda: not self._lent, _PATIENCE_S):
                 self._end(lambda _since_s: True)
-            for connection in self._idle:
-                connection.close()
-            self._idle.clear()
         try:
             yield
         finally:
@@ -140,13 +126,6 @@ class Readers:
         if found:
             log.warning("storage.readers_ended", readers=len(found))
         return len(found)
-
-    def close(self) -> None:
-        """Close what nobody holds; what is still lent closes when it comes back."""
-        with self._changed:
-            for connection in self._idle:
-                connection.close()
-            self._idle.clear()
 
 
 def translated(error: sqlite3.DatabaseError, path: Path) -> StorageError | None:

@@ -19,6 +19,7 @@ from edge_monitor import clock
 from edge_monitor.durable import sync_folder
 from edge_monitor.errors import DiskError
 from edge_monitor.store import database
+from edge_monitor.store.beside import beside, remove_database
 from edge_monitor.store.salvage import in_memory, readable, save
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _LATE_S = 10.0  # longer than anybody waits for a lock: database.connect and Pyt
 _LOCKS = ((0x40000000, 1), (0x40000001, 511))  # SQLite's pending, then reserved and shared bytes: (first, bytes)
 _LOG_HEADER_BYTES = 32
 _MOST_PADDED = 1 << 28  # bytes: what a header says may be anything
-_REST_S, _STEPS = 0.005, 5000  # of a check at leisure: rests, and SQLite's steps between two, some milliseconds
+_REST_S, _STEPS = 0.005, 5000  # of a check: rests at leisure, and SQLite's steps between two, some milliseconds
 _FRAME_BYTES = 24 + 4096  # number, size of the database if it ends a commit, salts, checksum; then the page
 
 
@@ -52,36 +53,32 @@ class Tally:
         return f"the database was damaged and has been rebuilt: {self.rows} rows saved, {lost}; see {self.kept_as}"
 
 
-def check(connection: sqlite3.Connection, *, limit_s: float | None = None) -> str | None:
-    """Return what SQLite finds wrong with a database, an empty text when nothing; None when time runs out before.
+def check(
+    connection: sqlite3.Connection, *, table: str | None = None, give_up: Callable[[], bool] | None = None
+) -> str | None:
+    """Return what SQLite finds wrong with a database, or a table: an empty text when nothing; None when ended before.
 
-    `limit_s`: seconds; default: LIMIT_S, as it is at the moment.
+    It may take LIMIT_S, or as long as `give_up` lets it: then it is made at leisure, and rests half the time.
+    Raises sqlite3.Error when the disk does not let it be read.
     """
-    end_s = clock.now().monotonic_s + (LIMIT_S if limit_s is None else limit_s)
-    connection.set_progress_handler(lambda: clock.now().monotonic_s > end_s, 100_000)
-    try:
-        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return None
-        raise
-    finally:
-        connection.set_progress_handler(None, 0)
-    return "" if found == ["ok"] else "; ".join(found)
+    end_s = clock.now().monotonic_s + LIMIT_S
 
-
-def check_table(connection: sqlite3.Connection, table: str, give_up: Callable[[], bool]) -> str | None:
-    """Return what SQLite finds wrong with a table: an empty text if nothing, None if ended. Half the time it rests."""
-
-    def rest() -> bool:
+    def ended() -> bool:
+        if give_up is None:
+            return clock.now().monotonic_s > end_s
         time.sleep(_REST_S)
         return give_up()
 
-    connection.set_progress_handler(rest, _STEPS)
+    checked = f"'{table}'" if table else "3"  # up to three faults of all tables
+    connection.set_progress_handler(ended, _STEPS)
     try:
-        found = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check('{table}')")]
+        found = [row[0] for row in connection.execute(f"PRAGMA quick_check({checked})")]
     except sqlite3.DatabaseError as error:
-        return None if database.is_interrupted(error) else str(error)
+        if database.is_interrupted(error):
+            return None
+        if not database.is_damage(error):
+            raise
+        return str(error)
     finally:
         connection.set_progress_handler(None, 0)
     return "" if found == ["ok"] else "; ".join(found)
@@ -109,18 +106,18 @@ def copy_in_memory(path: Path, *, mended: bool = True) -> sqlite3.Connection:
     that one's locks (sqlite.org/howtocorrupt.html, 2.2). Raises DiskError when the file cannot be read, sqlite3.Error
     when it is damaged and not to be mended.
     """
-    if _beside(path, ".rebuilt").exists():  # of a crash before it was put in place: it has more than what is left there
-        path = _beside(path, ".rebuilt")
+    if beside(path, ".rebuilt").exists():  # of a crash before it was put in place: it has more than what is left there
+        path = beside(path, ".rebuilt")
     image = b""
     try:
         if path.exists():
             with path.open("rb") as file:
-                image = _image(file, _beside(path, "-wal"))
+                image = _image(file, beside(path, "-wal"))
     except OSError as error:
         raise DiskError(f"the database cannot be read: {error}", where=str(path)) from error
     connection = in_memory(image)
     try:
-        if mended and image and _is_damaged(connection):
+        if mended and image and check(connection):
             connection.close()
             connection = in_memory()
             with readable(image) as source:
@@ -131,13 +128,6 @@ def copy_in_memory(path: Path, *, mended: bool = True) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _is_damaged(connection: sqlite3.Connection) -> bool:
-    try:
-        return bool(check(connection))
-    except sqlite3.DatabaseError:
-        return True
 
 
 def _image(file: BinaryIO, log: Path) -> bytes:
@@ -155,10 +145,10 @@ def _image(file: BinaryIO, log: Path) -> bytes:
                 size = target.seek(0, os.SEEK_END)
                 target.truncate(max(size, min(told, size + _MOST_PADDED)))
         if log_bytes:
-            shutil.copyfile(log, _beside(copy, "-wal"))
+            shutil.copyfile(log, beside(copy, "-wal"))
         with closing(sqlite3.connect(copy)) as connection, suppress(sqlite3.Error):
             connection.execute("PRAGMA user_version")
-        if _beside(copy, "-wal").exists():
+        if beside(copy, "-wal").exists():
             raise OSError("no room to apply the log")
         return copy.read_bytes()
 
@@ -185,7 +175,7 @@ def unreadable_log_pages(path: Path) -> int:
     They were committed, or just being so when the power went: the log cannot tell. Raises OSError.
     """
     try:
-        data = _beside(path, "-wal").read_bytes()
+        data = beside(path, "-wal").read_bytes()
     except FileNotFoundError:
         return 0
     frames = [data[at : at + 16] for at in range(_LOG_HEADER_BYTES, len(data) - _FRAME_BYTES + 1, _FRAME_BYTES)]
@@ -197,18 +187,18 @@ def unreadable_log_pages(path: Path) -> int:
     last = max((n for n, frame in enumerate(frames, 1) if frame[8:] in salts and any(frame[4:8])), default=0)
     with _scratch(len(data)) as copy:
         copy.write_bytes(bytes(_FRAME_BYTES))  # any file will do: how much SQLite reads of a log is in the log's index
-        _beside(copy, "-wal").write_bytes(data)
+        beside(copy, "-wal").write_bytes(data)
         with closing(sqlite3.connect(copy)) as connection:
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA user_version")
-            readable_pages = int.from_bytes(_beside(copy, "-shm").read_bytes()[16:20], sys.byteorder)
+            readable_pages = int.from_bytes(beside(copy, "-shm").read_bytes()[16:20], sys.byteorder)
     return max(0, last - readable_pages)
 
 
 def set_aside(path: Path) -> str:
     """Keep a copy of the log before SQLite writes over it; return the copy's name. Raises OSError."""
-    log = _beside(path, "-wal")
-    copy = _beside(log, f".damaged-{_stamp(clock.now().wall_ms)}")
+    log = beside(path, "-wal")
+    copy = beside(log, f".damaged-{_stamp(clock.now().wall_ms)}")
     shutil.copyfile(log, copy)
     _forget_oldest(log)
     return copy.name
@@ -219,7 +209,7 @@ def leave_log(path: Path) -> None:
     with suppress(OSError):
         set_aside(path)
     for suffix in ("-wal", "-shm"):
-        _beside(path, suffix).unlink(missing_ok=True)
+        beside(path, suffix).unlink(missing_ok=True)
 
 
 # --- the swap -------------------------------------------------------------------------------------------------------
@@ -231,16 +221,16 @@ def rebuild(path: Path) -> Tally:
     This process has no connection to it. Raises DiskError; then all is as before, or `finish` will go on with it.
     """
     finish(path)
-    fresh = _beside(path, ".new")
+    fresh = beside(path, ".new")
     try:
         with _alone(path) as file:
-            with readable(_image(file, _beside(path, "-wal"))) as source:
+            with readable(_image(file, beside(path, "-wal"))) as source:
                 rows, incomplete = _write(source, fresh)
-            fresh.replace(_beside(path, ".rebuilt"))  # from here on it counts, also after a crash
+            fresh.replace(beside(path, ".rebuilt"))  # from here on it counts, also after a crash
             kept = _swap(path)
     except (OSError, sqlite3.Error) as error:
         with suppress(OSError):
-            _remove(fresh)
+            remove_database(fresh)
         raise DiskError(
             f"the damaged database cannot be rebuilt now: {error}", where=str(path), hint="make room on the disk"
         ) from error
@@ -253,8 +243,8 @@ def finish(path: Path) -> None:
     Raises DiskError.
     """
     with suppress(OSError):  # it is in nobody's way
-        _remove(_beside(path, ".new"))
-    if not _beside(path, ".rebuilt").exists():
+        remove_database(beside(path, ".new"))
+    if not beside(path, ".rebuilt").exists():
         return
     try:
         with _alone(path) if path.exists() else nullcontext():
@@ -283,14 +273,14 @@ def _swap(path: Path) -> str:
 
     The path is never without a file: whoever connects to it then would make an empty one.
     """
-    rebuilt = _beside(path, ".rebuilt")
-    damaged = _beside(path, f".damaged-{_stamp(int(rebuilt.stat().st_mtime * 1000))}")
+    rebuilt = beside(path, ".rebuilt")
+    damaged = beside(path, f".damaged-{_stamp(int(rebuilt.stat().st_mtime * 1000))}")
     with suppress(FileNotFoundError, FileExistsError):
         os.link(path, damaged)
     sync_folder(path.parent)
     with suppress(FileNotFoundError):  # it must never be applied to the new file
-        _beside(path, "-wal").replace(_beside(damaged, "-wal"))
-    _beside(path, "-shm").unlink(missing_ok=True)
+        beside(path, "-wal").replace(beside(damaged, "-wal"))
+    beside(path, "-shm").unlink(missing_ok=True)
     sync_folder(path.parent)
     rebuilt.replace(path)
     sync_folder(path.parent)
@@ -331,10 +321,6 @@ def _locked(file: BinaryIO, first: int, size: int) -> bool:
     return True
 
 
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
 def _stamp(wall_ms: int) -> str:
     return clock.rfc3339(wall_ms).replace(":", "")
 
@@ -342,9 +328,4 @@ def _stamp(wall_ms: int) -> str:
 def _forget_oldest(path: Path) -> None:
     found = [each for each in sorted(path.parent.glob(f"{path.name}.damaged-*")) if not each.name.endswith("-wal")]
     for old in found[:-_KEPT_DAMAGED]:
-        _remove(old)
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        _beside(path, suffix).unlink(missing_ok=True)
+        remove_database(old)

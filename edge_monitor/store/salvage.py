@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor import clock
 from edge_monitor.store import database
-from edge_monitor.store.counters import add_to_counter
+from edge_monitor.store.counters import add_to_counter, continue_outbox_ids, count_outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,14 +199,6 @@ UPDATE generations SET active = 1
   WHERE number = (SELECT max(number) FROM generations g WHERE g.machine = generations.machine)
   AND machine NOT IN (SELECT machine FROM generations WHERE active = 1)
 """
-_COUNTERS = """
-INSERT OR REPLACE INTO counters (name, value)
-  SELECT 'outbox_due', count(*) FROM outbox WHERE parked_reason IS NULL
-  UNION ALL SELECT 'outbox_due_explanations', count(*) FROM outbox
-    WHERE parked_reason IS NULL AND substr(topic, -12) = '/explanation'
-  UNION ALL SELECT 'outbox_held', count(*) FROM outbox WHERE parked_reason IS NOT NULL
-  UNION ALL SELECT 'outbox_bytes', coalesce(sum(length(payload)), 0) FROM outbox
-"""
 
 
 def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
@@ -215,13 +207,11 @@ def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
         target.execute("DELETE FROM generations WHERE complete = 0")  # what was just being written
     lost = target.execute(_TOO_SMALL).rowcount > 0
     target.execute(_NEWEST_IS_ACTIVE)
-    target.execute(_COUNTERS)
+    count_outbox(target)
     try:
         row = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
         last = 0 if row is None else int(row[0])
     except (sqlite3.Error, TypeError, ValueError):
         last = clock.now().wall_ms  # more ids than were ever given
-    largest = target.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
-    target.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
-    target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", (max(last, largest),))
+    continue_outbox_ids(target, last)
     return lost

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from edge_monitor.errors import StorageError
 from edge_monitor.store import checkpoints
-from edge_monitor.store.beside import SNAPSHOT, remove_database
+from edge_monitor.store.beside import SNAPSHOT, beside, remove_database
 from edge_monitor.store.database import is_interrupted
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def snapshot(database: Path, *, cancelled: Callable[[], bool] = lambda: False) -
     anew: one that has become too long ends it.
     Raises StorageError when it is cancelled or ended, the disk is full, or the database cannot be read.
     """
-    path = database.with_name(f"{database.name}{SNAPSHOT}{secrets.token_hex(4)}")
+    path = beside(database, f"{SNAPSHOT}{secrets.token_hex(4)}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         _copy(database, path, cancelled)
@@ -57,7 +57,7 @@ def lower_priority() -> None:
 
 def _log_bytes(database: Path) -> int:
     try:
-        return database.with_name(f"{database.name}-wal").stat().st_size
+        return beside(database, "-wal").stat().st_size
     except OSError:
         return 0
 

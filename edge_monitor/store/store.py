@@ -154,7 +154,10 @@ class Store:
         while left and not give_up():
             table, attempt = left.popleft()
             with self._readers.lend() as connection:
-                wrong = recovery.check_table(connection, table, give_up)
+                try:
+                    wrong = recovery.check(connection, table=table, give_up=give_up)
+                except sqlite3.DatabaseError as error:  # a sector that the disk does not give any more
+                    wrong = str(error)
             if wrong is None and attempt < _CHECKS:  # it held the log for too long
                 left.append((table, attempt + 1))
             elif wrong is None:
@@ -178,6 +181,5 @@ class Store:
             self._checkpoints.stop()
         if self._writer is not None:
             self._writer.close()
-        self._readers.close()
         if self._checkpoints is not None:
             self._checkpoints.close()

@@ -94,7 +94,6 @@ class Writer:
         """Commit what is queued, then close the database: with the last connection its log is carried over and goes."""
         self._jobs.end()
         self.thread.join()
-        self._readers.close()
         if self._connection is not None:
             self._connection.close()
 
@@ -249,12 +248,12 @@ class Writer:
         recovery.finish(self._path)  # a crash may have come between a rebuilding and the renaming
         connection = database.connect(self._path, create=create)
         try:
-            wrong = _wrong_with(connection)
+            wrong = recovery.check(connection)
         except sqlite3.Error as error:
-            wrong = str(error)
-            if not database.is_damage(error):
-                connection.close()
-                raise DiskError(f"cannot check the database: {error}", where=str(self._path)) from error
+            connection.close()
+            raise DiskError(f"cannot check the database: {error}", where=str(self._path)) from error
+        if wrong is None:
+            log.warning("storage.not_checked", limit_s=recovery.LIMIT_S)
         if wrong:
             connection.close()
             raise DamagedError(wrong, where=str(self._path))
@@ -284,11 +283,3 @@ class Writer:
             log.error("storage.rebuilt", rows=tally.rows, lost_some_of=list(tally.incomplete), kept_as=tally.kept_as)
             self._mending = False
             return self._use(database.connect(self._path, create=False))
-
-
-def _wrong_with(connection: sqlite3.Connection) -> str:
-    """Return what is found wrong with the database; an empty text when nothing, or when it is too large to be sure."""
-    wrong = recovery.check(connection)
-    if wrong is None:
-        log.warning("storage.not_checked", limit_s=recovery.LIMIT_S)
-    return wrong or ""

@@ -187,7 +187,7 @@ def test_the_capture_process_ends_with_its_parent(playing: SoundServer) -> None:
     del playing
     script = (
         "from edge_monitor.capture.microphone import Microphone\n"
-        "from edge_monitor.config.settings import MicrophoneSource\n"
+        "from edge_monitor.config.machine import MicrophoneSource\n"
         "source = Microphone('default', {'p': MicrophoneSource(kind='microphone', device='default')})\n"
         "next(items := source.items())\n"
         "print(source.child_pid(), flush=True)\n"

@@ -84,11 +84,15 @@ source = { kind = "recording", path = "clips/" }
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("channel = 1", "channel = 0", "7: machine[1].source.channel: must be >= 1, not 0 (counted from 1)"),
+        (
+            "channel = 1",
+            "channel = 0",
+            "7: machine[1].source.channel: must be greater than or equal to 1, not 0 (counted from 1)",
+        ),
         (
             "channel = 1",
             'channel = "1"',
-            '7: machine[1].source.channel: must be a whole number, not "1" (counted from 1)',
+            ("7: machine[1].source.channel: must be a whole number, not '1' (without unit or quotes; counted from 1)"),
         ),
         (
             'site = "plant-7"',
@@ -106,8 +110,8 @@ source = { kind = "recording", path = "clips/" }
             "[[machine]]",
             '[model]\nhop_s = "1 s"\n[[machine]]',
             (
-                '6: model.hop_s: must be a number, not "1 s"'
-                " (a number without unit or quotes; seconds from one window to the next)"
+                "6: model.hop_s: must be a number, not '1 s'"
+                " (without unit or quotes; seconds from one window to the next)"
             ),
         ),
         (
@@ -129,19 +133,19 @@ source = { kind = "recording", path = "clips/" }
         (
             "[[machine]]",
             "[machine]",
-            "5: machine: must be a list of tables (write [[machine]], with two brackets)",
+            "5: machine: must be a list [ … ] (describe each in a [[machine]] table, with two brackets)",
         ),
         (
             'kind = "microphone"',
             'kind = "mic"',
-            '7: machine[1].source: kind must be "microphone", "recording", "simulator"',
+            ('7: machine[1].source: has an unknown kind (its kind: "microphone", "recording" or "simulator")'),
         ),
         (
             "channel = 1",
             'rate_hz = "44.1 kHz"',
             (
-                '7: machine[1].source.rate_hz: must be a whole number, not "44.1 kHz"'
-                " (a number without unit or quotes; default: the device's own rate)"
+                "7: machine[1].source.rate_hz: must be a whole number, not '44.1 kHz'"
+                " (without unit or quotes; default: the device's own rate)"
             ),
         ),
         (
@@ -152,24 +156,24 @@ source = { kind = "recording", path = "clips/" }
         (
             "channel = 1 }",
             "channel = 1 }\n[machine.alarm]\n\npriority = 9",
-            "10: machine[1].alarm.priority: must be <= 4, not 9 (1 = critical … 4 = low)",
+            "10: machine[1].alarm.priority: must be less than or equal to 4, not 9 (1 = critical … 4 = low)",
         ),
         (
             'name = "edge-01"',
             'name = "edge-01"\nstate_dir = "~/state"',
-            "4: node.state_dir: ~ is not expanded (write the whole path)",
+            "4: node.state_dir: ~ is not expanded: write the whole path",
         ),
         (
             'name = "edge-01"',
             'name = "edge-01"\nstate_dir = "a\\u0000b"',
             (
-                "4: node.state_dir: has a character that cannot be printed"
-                " (in TOML, \\ in double quotes starts an escape)"
+                "4: node.state_dir: has a character that cannot be printed:"
+                " in TOML, \\ in double quotes starts an escape"
             ),
         ),
         (
             'name = "pump-3"',
-            'name = "pump-3"\nwhere = """hall\n\n7"""',
+            'name = "pump-3"\nwhere = [\n7\n]',
             "7: machine[1].where: unknown key (known here: name, display_name, kind, source, evidence, alarm, running)",
         ),
     ],
@@ -192,7 +196,7 @@ def test_a_thousand_mistakes_are_told_in_a_moment_by_the_first_of_them(tmp_path:
     machines = "".join(machine.replace("pump-3", f"pump-{number}") for number in range(200))
     lines = refusal(tmp_path, GOOD.partition("\n\n")[0] + "\n\n" + machines)
     assert len(lines) == 26
-    assert lines[24].startswith("79: machine[25].source.channel: must be >= 1, not 0")
+    assert lines[24].startswith("79: machine[25].source.channel: must be greater than or equal to 1, not 0")
     assert lines[25].endswith(" and 175 more")
 
 
@@ -226,7 +230,7 @@ def test_a_secret_is_never_repeated(tmp_path: Path) -> None:
         (b"a = " + b"[" * 5000, " is nested too deeply"),
         (b"a = " + b"9" * 5000, " not TOML: Exceeds the limit"),
         (b"#" * 2_000_000, " is larger than 1 MB (is it a configuration?)"),
-        (b"", "1: machine: is missing (describe at least one machine in a [[machine]] table)"),
+        (b"", "1: machine: is missing (describe each in a [[machine]] table, with two brackets)"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:

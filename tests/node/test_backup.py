@@ -289,8 +289,8 @@ def test_a_damaged_foreign_or_newer_backup_is_refused_in_one_line(saved: tuple[P
         (large_configuration, "its edge-monitor.toml is none"),
         (outside, "does not belong into one"),
         (trigger, "trigger t does not belong into it"),
-        (other_bundle, "this normal is another machine's or another bundle's"),
-        (short_vectors, "its vector has another length than others of its bundle"),
+        (other_bundle, "must be a normal of the same machine and bundle"),
+        (short_vectors, "must be as long as the normals of its bundle"),
     ):
         assert words in refusal(product, str(altered(file, bad, change)), "--force"), words
     assert product.rows(CONTENT) == before

@@ -105,7 +105,7 @@ def test_what_could_run_or_lead_astray_is_refused(tmp_path: Path, statements: tu
         ("UPDATE generations SET gate_dbfs = 1.0", "generations, machine pump, number 1: gate_dbfs 1.0 must be"),
         ("UPDATE generations SET gate_dbfs = -9e999", "generations, machine pump, number 1: gate_dbfs -inf must be"),
         ("UPDATE generations SET k = 0", "generations, machine pump, number 1: k 0 must be"),
-        ("UPDATE generations SET k = 6", "generations, machine pump, number 1: it has no more than k normals"),
+        ("UPDATE generations SET k = 6", "generations, machine pump, number 1: k 6 must be less than it has normals"),
         ("UPDATE generations SET metric = 'sql'", "generations, machine pump, number 1: metric 'sql' must be"),
         ("UPDATE generations SET normalization = 'x'", "generations, machine pump, number 1: normalization 'x' must"),
         ("UPDATE generations SET scorer = 'x'", "generations, machine pump, number 1: scorer 'x' must be"),
@@ -118,7 +118,7 @@ def test_what_could_run_or_lead_astray_is_refused(tmp_path: Path, statements: tu
         ),
         (
             "UPDATE generations SET metric = 'standardized-euclidean', mean = zeroblob(8), scale = x'000000000000f03f'",
-            "generations, machine pump, number 1: its means are not as many as its normals' dimensions",
+            "generations, machine pump, number 1: mean (8 bytes) must be float64 numbers, all finite, as many as",
         ),
         (
             "UPDATE normals SET vector = x'0000c07f0000803f0000803f0000803f' WHERE id = 4",  # NaN
@@ -127,9 +127,12 @@ def test_what_could_run_or_lead_astray_is_refused(tmp_path: Path, statements: tu
         ("UPDATE normals SET vector = x''", "normals, machine pump, id 1: vector (0 bytes) must be"),
         (
             "UPDATE normals SET vector = zeroblob(12) WHERE id = 5",
-            "its vector has another length than others of its bundle",
+            "must be as long as the normals of its bundle",
         ),
-        ("UPDATE normals SET machine = 'fan' WHERE id = 2", "normals, machine fan, id 2: its recording is another"),
+        (
+            "UPDATE normals SET machine = 'fan' WHERE id = 2",
+            "normals, machine fan, id 2: recording_id 1 must be a recording of the same",
+        ),
         (
             "UPDATE normals SET bundle_hash = 'ef' WHERE id = 2",
             "generation_members, machine pump, number 1, normal_id 2",
@@ -143,7 +146,10 @@ def test_what_could_run_or_lead_astray_is_refused(tmp_path: Path, statements: tu
         ("UPDATE alarms SET peak_score = 9e999", "peak_score inf must be a finite number, 0 or more"),
         ("UPDATE outbox SET payload = zeroblob(300000) WHERE id = 2", "outbox, id 2: payload (300000 bytes) must be"),
         ("UPDATE outbox SET topic = 'press/command/stop' WHERE id = 1", "outbox, id 1: topic 'press/command/stop'"),
-        ("UPDATE sqlite_sequence SET seq = 9223372036854775807", "no id can follow"),
+        (
+            "UPDATE sqlite_sequence SET seq = 9223372036854775807",
+            "seq 9223372036854775807 must be an id that others can follow",
+        ),
         ("INSERT INTO counters VALUES ('alarms_not_stored', -1)", "counters, name alarms_not_stored: value -1 must be"),
         ("INSERT INTO inhibitions VALUES ('pump', 9, 1e9)", "inhibitions, machine pump: length_s 1000000000.0 must be"),
         ("INSERT INTO machines VALUES ('pump', 'Pump', 'pump', 9)", "machines, name pump: priority 9 must be 1 to 4"),

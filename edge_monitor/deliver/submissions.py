@@ -13,7 +13,7 @@ _MAX_VOLATILE = 1000  # alerts kept in memory while the disk fails, a few MB
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class Submitted:
     """What was in the box."""
 
     committed: bool  # rows have been committed since the last look
@@ -21,7 +21,7 @@ class Mail:
     volatile: tuple[OutboxRow, ...]  # messages that are not in the database; their ids are negative
 
 
-class Mailbox:
+class Submissions:
     """Thread-safe; every method returns at once. `score_interval_s`: at most one score per topic in this time."""
 
     def __init__(self, score_interval_s: float) -> None:
@@ -75,13 +75,13 @@ class Mailbox:
         with self._lock:
             return not (self._committed or self._values or self._volatile)
 
-    def take(self, volatile_limit: int) -> Mail:
+    def take(self, volatile_limit: int) -> Submitted:
         """Empty the box, scores and messages beyond `volatile_limit` excepted."""
         with self._lock:
             volatile = tuple(self._volatile.popleft() for _ in range(min(volatile_limit, len(self._volatile))))
-            mail = Mail(self._committed, self._values, volatile)
+            submitted = Submitted(self._committed, self._values, volatile)
             self._committed, self._values = False, {}
-            return mail
+            return submitted
 
     def take_scores(self) -> dict[str, bytes]:
         """Take the scores, newest by topic."""

@@ -14,7 +14,7 @@ PAGE_ROWS = 256  # rows held in memory at most
 _IDLE_S = 1.0  # a missed wake-up costs no more than this
 
 
-class Reader:
+class OutboxReader:
     """Reads on when rows were committed, when there is room, and once a second."""
 
     def __init__(self, outbox: OutboxPort) -> None:
