@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from edge_monitor.records import Vector
 
 _MOST_HEADER_BYTES = 4096
+_NO_HEADER = (ValueError, SyntaxError, TokenError, RecursionError, MemoryError)  # NumPy reads it as Python
 
 
 def as_npy(vectors: Sequence[Vector]) -> IO[bytes]:
@@ -34,8 +36,8 @@ def read_vectors(file: IO[bytes], dim: int, *, most: int) -> NDArray[np.float32]
         if np.lib.format.read_magic(content) != (1, 0):
             raise _unusable("another version of .npy")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(content)
-    except ValueError as error:
-        raise _unusable(str(error)) from error
+    except _NO_HEADER as error:
+        raise _unusable("its header is none") from error
     values = content.read()
     if len(shape) != 2 or shape[1] != dim or fortran or dtype != np.dtype("<f4"):  # noqa: PLR2004 - (n, dim)
         raise _unusable(f"not (n, {dim}) float32")
