@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_monitor.node import alarms, live, outbox, reloading, status
+from edge_monitor.node import alarms, live, outbox, reloading, scoring, status
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, OfMachine, Operation, Role
 
 _READ, _WRITE = Kind.READ, Kind.WRITE
@@ -32,6 +32,8 @@ RETRY_PARKED = Operation(
 DISCARD_PARKED = Operation(
     "outbox.discard", outbox.discard_parked, outbox.ChooseMessages, outbox.ParkedMessages, _WRITE, _ADMIN
 )
+
+SCORE = Operation("score", scoring.score, scoring.ScoreSound, scoring.Scores, _READ, _LOOK)
 
 OPERATIONS: tuple[Operation[Any, Any] | LongOperation[Any, Any, Any], ...] = tuple(
     each for each in list(globals().values()) if isinstance(each, (Operation, LongOperation))

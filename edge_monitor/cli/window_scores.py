@@ -1,0 +1,27 @@
+"""Windows that a command has heard, scored by the node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_monitor.api.client import NodeClient
+    from edge_monitor.node.scoring import WindowScore
+    from edge_monitor.records import Vector
+
+
+def window_scores(
+    client: NodeClient, machine: str, vectors: Sequence[Vector], bundle_hash: str
+) -> tuple[WindowScore, ...]:
+    """Return the score of each raw vector, (dim,) float32, however many there are. Raises EdgeMonitorError."""
+    from edge_monitor.node.operations import SCORE
+    from edge_monitor.node.scoring import MOST_WINDOWS, ScoreSound, as_npy
+
+    scores: tuple[WindowScore, ...] = ()
+    for first in range(0, len(vectors), MOST_WINDOWS):
+        file = client.send(as_npy(vectors[first : first + MOST_WINDOWS]))
+        scores += client.call(SCORE, ScoreSound(machine=machine, vectors=file, bundle_hash=bundle_hash)).scores
+        client.forget(file)
+    return scores
