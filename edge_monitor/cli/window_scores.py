@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_monitor.cli.sent import sent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,7 +23,6 @@ def window_scores(
 
     scores: tuple[WindowScore, ...] = ()
     for first in range(0, len(vectors), MOST_WINDOWS):
-        file = client.send(as_npy(vectors[first : first + MOST_WINDOWS]))
-        scores += client.call(SCORE, ScoreSound(machine=machine, vectors=file, bundle_hash=bundle_hash)).scores
-        client.forget(file)
+        with sent(client, as_npy(vectors[first : first + MOST_WINDOWS])) as file:
+            scores += client.call(SCORE, ScoreSound(machine=machine, vectors=file, bundle_hash=bundle_hash)).scores
     return scores
