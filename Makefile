@@ -53,6 +53,7 @@ docs:
 	@scripts/setup.sh test
 	.venv/bin/edge-monitor config reference > docs/configuration.md
 	.venv/bin/python -m edge_monitor.deliver.schemas docs/mqtt
+	.venv/bin/python -m edge_monitor.api.document docs/api/openapi.json
 
 clean:
 	rm -rf .venv .venv-export dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parent.parent
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 NAMES = [page.relative_to(REPOSITORY).as_posix() for page in PAGES]
+PACKAGE = REPOSITORY / "edge_monitor"
 FOLDERS = "edge_monitor|models|deploy|tests|bench|docs|scripts"
 
 
@@ -55,6 +56,12 @@ def test_every_link_and_every_path_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
     paths = re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", text)
     assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+
+
+def test_every_file_that_contributing_names_is_there() -> None:
+    """Whoever looks for the place of a change finds the file: below the package, or a folder beside it."""
+    named = re.findall(r"`([a-z_]+/[\w./-]*)`", (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8"))
+    assert [path for path in named if not any((root / path).exists() for root in (REPOSITORY, PACKAGE))] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 
 from edge_monitor import __version__
 from edge_monitor.api.messages import FileCreated, JobStarted, JobState, Problem
-from edge_monitor.errors import ControlError, EdgeMonitorError, StorageError
+from edge_monitor.errors import ControlError, DiskError, EdgeMonitorError
 from edge_monitor.node.files import PIECE_BYTES
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, Operation
 from edge_monitor.node.operations import OPERATIONS
@@ -152,7 +152,7 @@ def _add_files(app: FastAPI, node: Node) -> None:
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EdgeMonitorError)  # noqa: S101 - registered for it
-    status = _NO_STORAGE if isinstance(error, StorageError) else _REFUSED
+    status = _NO_STORAGE if isinstance(error, DiskError) else _REFUSED
     return JSONResponse(Problem.of(error).model_dump(), status)
 
 

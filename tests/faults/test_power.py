@@ -88,10 +88,10 @@ def test_the_power_cuts_would_notice_lazy_commits(tmp_path: Path, enrolled_state
     package = tmp_path / "package"
     shutil.copytree(REPOSITORY / "edge_monitor", package / "edge_monitor", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "models", package / "models")
-    source = package / "edge_monitor/store/database.py"
-    eager = source.read_text()
-    assert eager.count("synchronous=FULL") == 2, "once in the docstring, once in the code"
-    source.write_text(eager.replace("PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"))
+    source = package / "edge_monitor/store/writer.py"
+    eager, when = source.read_text(), "'FULL' if durable else 'NORMAL'"
+    assert eager.count(when) == 1
+    source.write_text(eager.replace(when, "'NORMAL'"))
     disk, records = recorded(tmp_path, enrolled_state, turns, package)
     assert [loss for loss in lost_at_cuts(disk, records, tmp_path / "scratch", seed=1) if loss.endswith("lost")]
 

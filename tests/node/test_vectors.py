@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from edge_monitor.errors import ControlError
+from edge_monitor.errors import NormalsError
 from edge_monitor.node.vectors import as_npy, read_vectors
 
 
@@ -35,9 +35,9 @@ def test_vectors_come_back_as_they_were_sent() -> None:
         (npy(np.zeros((1, 4), np.float32)), "not (n, 3) float32"),
         (npy(np.zeros(3, np.float32)), "not (n, 3) float32"),
         (npy(np.zeros((1, 3), np.float64)), "not (n, 3) float32"),
-        (npy(np.zeros((0, 3), np.float32)), "not one to 2 of them"),
-        (npy(np.zeros((3, 3), np.float32)), "not one to 2 of them"),
-        (io.BytesIO(npy(np.zeros((2, 3), np.float32)).getvalue()[:-1]), "not one to 2 of them"),
+        (npy(np.zeros((0, 3), np.float32)), "not one to 2 whole ones"),
+        (npy(np.zeros((3, 3), np.float32)), "not one to 2 whole ones"),
+        (io.BytesIO(npy(np.zeros((2, 3), np.float32)).getvalue()[:-1]), "not one to 2 whole ones"),
         (npy(np.array([[1.0, np.nan, 1.0]], np.float32)), "not all values are finite"),
         (io.BytesIO(npy(np.zeros((1, 3), np.float32)).getvalue().replace(b"(1, 3)", b"(9e9,")), "its header is none"),
         (io.BytesIO(npy(np.zeros((1, 3))).getvalue()[:10] + b"-" * 118), "its header is none"),
@@ -58,6 +58,6 @@ def test_vectors_come_back_as_they_were_sent() -> None:
 )
 def test_another_file_is_refused(file: io.BytesIO, words: str) -> None:
     """One line says what is wrong with it."""
-    with pytest.raises(ControlError) as refused:
+    with pytest.raises(NormalsError) as refused:
         read_vectors(file, 3, most=2)
     assert words in refused.value.message
