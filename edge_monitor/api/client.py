@@ -147,6 +147,8 @@ class DaemonClient:
             raise gone() from error
         except httpx2.HTTPError as error:
             raise ControlError(f"lost the daemon: {error}", hint="`edge-monitor status`") from error
+        except UnicodeEncodeError as error:  # an argument may be any bytes
+            raise ControlError("no name has such bytes: they are not UTF-8", where=repr(error.object[:80])) from error
         return self._checked(response)
 
     def _request(self, method: str, path: str, **parts: Any) -> httpx2.Response:  # noqa: ANN401 - as above

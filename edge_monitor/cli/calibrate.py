@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_monitor.cli.options import config_option, dry_run_option, json_option, machine_option
+from edge_monitor.cli.options import FiniteRange, config_option, dry_run_option, json_option, machine_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_monitor.api.client import Ask
+    from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
+    from edge_monitor.node.calibrating import Calibrated
     from edge_monitor.records import Vector
 
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @machine_option
 @click.option(
     "--false-alarms-per-day",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="X",
     help="What the threshold aims at; default: the configuration's.",
 )
@@ -62,37 +63,41 @@ def command(
     It makes the next generation; `edge-monitor generations activate` goes back. With --labelled the threshold nearest
     to the ROC curve's corner is shown beside it, and taken with --use labelled only.
     """
-    from edge_monitor.api.client import last, open_node
+    from edge_monitor.api.client import finish, open_node
     from edge_monitor.config.file import load_settings
+    from edge_monitor.node.calibrating import Calibrate
+    from edge_monitor.node.operations import CALIBRATE
 
     if dataset is None and (use == "labelled" or wanted is not None):
         raise click.UsageError("--use labelled and --id need --labelled DATASET.")
     settings = load_settings(config_path)
-    with open_node(settings) as ask:
-        request = {"machine": machine, "false_alarms_per_day": false_alarms_per_day}
+    labelled = None
+    with open_node(settings) as client:
+        request = Calibrate(machine=machine, false_alarms_per_day=false_alarms_per_day, dry_run=dry_run)
         # with labels it is only planned at first, so that a data set that cannot be used changes nothing
-        answer = last(ask("calibrate", **request, threshold=None, dry_run=dry_run or dataset is not None))
+        first = request if dataset is None else request.model_copy(update={"dry_run": True})
+        answer = finish(client, CALIBRATE, first)
         if dataset is not None:
-            labelled = _labelled(settings, ask, machine, (dataset, wanted, channel), answer["threshold"])
+            labelled = _labelled(settings, client, machine, (dataset, wanted, channel), answer.threshold)
             chosen = labelled["threshold"] if use == "labelled" else None
-            answer = last(ask("calibrate", **request, threshold=chosen, dry_run=dry_run))
-            answer["labelled"] = labelled
+            answer = finish(client, CALIBRATE, request.model_copy(update={"threshold": chosen}))
     if as_json:
-        click.echo(json.dumps(answer))
+        printed = answer.model_dump(mode="json", exclude_unset=True)
+        click.echo(json.dumps(printed if labelled is None else {**printed, "labelled": labelled}))
     else:
-        _show(answer)
+        _show(answer, labelled)
 
 
 def _labelled(
-    settings: Settings, ask: Ask, machine: str, source: tuple[Path, str | None, int], threshold: float
+    settings: Settings, client: NodeClient, machine: str, source: tuple[Path, str | None, int], threshold: float
 ) -> dict[str, Any]:
     """Return what the labels say of their own best threshold and of the one from normal sound."""
+    from edge_monitor.cli.window_scores import window_scores
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import NormalsError
     from edge_monitor.evaluate.labelled import compare, find_individual, score
     from edge_monitor.evaluate.learnt import Ear
     from edge_monitor.node.node import Node
-    from edge_monitor.node.wire import pack_vector
 
     node = Node(settings)
     dataset, wanted, channel = source
@@ -100,11 +105,10 @@ def _labelled(
     ear = Ear(Encoder(node.bundle, settings.model.threads), channel)
 
     def score_windows(vectors: Sequence[Vector]) -> list[float]:
-        packed = [pack_vector(vector) for vector in vectors]
-        answers = list(ask("score", machine=machine, vectors=packed, bundle_hash=node.bundle.bundle_hash))
-        if text := node.another_scorer(machine, answers[0]["scorer"]):  # the two thresholds would have two units
+        scores = window_scores(client, machine, vectors, node.bundle.bundle_hash)
+        if text := node.another_scorer(machine, scores[0].scorer):  # the two thresholds would have two units
             raise NormalsError(text)
-        return [answer["score"] for answer in answers]
+        return [each.score for each in scores]
 
     normal, anomalous, unheard = score(individual, ear, score_windows)
     for line in (*warnings, *unheard):
@@ -112,11 +116,10 @@ def _labelled(
     return compare(individual, normal, anomalous, threshold)
 
 
-def _show(answer: dict[str, Any]) -> None:
-    done = "nothing was changed" if answer["dry_run"] else f"generation {answer['generation']} is active"
-    click.echo(f"{answer['machine']}: threshold {answer['old_threshold']:.4g} -> {answer['threshold']:.4g}, {done}.")
-    if "labelled" in answer:
-        labelled = answer["labelled"]
+def _show(answer: Calibrated, labelled: dict[str, Any] | None) -> None:
+    done = "nothing was changed" if answer.dry_run else f"generation {answer.generation} is active"
+    click.echo(f"{answer.machine}: threshold {answer.old_threshold:.4g} -> {answer.threshold:.4g}, {done}.")
+    if labelled is not None:
         click.echo(
             f"{labelled['id']}: {labelled['normal_clips']} normal and {labelled['anomalous_clips']} anomalous"
             f" clips, AUC {labelled['auc']:.1f} %"
@@ -127,12 +130,12 @@ def _show(answer: dict[str, Any]) -> None:
                 f" alarms, {point['miss_percent']:.0f} % missed"
             )
         click.echo("  The labels' threshold was chosen on these very clips: on others it does worse.")
-    click.echo(answer["calibration"])
-    for line in (None if answer["enough"] else answer["coverage"], answer["caution"]):
+    click.echo(answer.calibration)
+    for line in (None if answer.enough else answer.coverage, answer.caution):
         if line:
             click.echo(line)
-    if answer["wanted_per_day"] != answer["configured_per_day"]:
+    if answer.wanted_per_day != answer.configured_per_day:
         click.echo(
-            f"Later generations aim at {answer['configured_per_day']:g} per day again unless [machine.alarm] has"
-            f" false_alarms_per_day = {answer['wanted_per_day']:g}."
+            f"Later generations aim at {answer.configured_per_day:g} per day again unless [machine.alarm] has"
+            f" false_alarms_per_day = {answer.wanted_per_day:g}."
         )

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import config_option, json_option, machine_option
+from edge_monitor.cli.options import FiniteRange, config_option, json_option, machine_option
+from edge_monitor.cli.sent import sent
 
 if TYPE_CHECKING:
-    from edge_monitor.api.client import Ask
+    from edge_monitor.api.client import NodeClient
     from edge_monitor.console import Console
     from edge_monitor.node.clips import Clip
+    from edge_monitor.node.generations import GenerationSummary
     from edge_monitor.node.node import Node
-
-_PART_BYTES = 16 * 1024 * 1024  # of a kept sound in one request
 
 
 @click.command("enroll")
@@ -28,7 +30,7 @@ _PART_BYTES = 16 * 1024 * 1024  # of a kept sound in one request
 @click.option(
     "--live",
     "live_minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True, max=60 * 24 * 31),
     metavar="MINUTES",
     help="Enrol this much of the machine's live sound instead of files.",
 )
@@ -66,9 +68,11 @@ def command(
     adds to what was, and the daemon goes over to it by itself. Live, a window is passed over after each 30 s, so that
     the blocks are independent: ten minutes give 450 s of sound.
     """
-    from edge_monitor.api.client import last, open_node
+    from edge_monitor.api.client import finish, open_node
     from edge_monitor.config.file import load_settings
+    from edge_monitor.node.bundle_change import OfBundle
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operations import LEAVE_BEHIND
 
     if bool(files) + bool(live_minutes) + re_embed != 1:
         raise click.UsageError("name recordings or folders of them, or give --live MINUTES, or --re-embed; one of them")
@@ -80,16 +84,16 @@ def command(
     node.machine(machine)
     node.bundle.check("audio")
     added = failed = 0
-    with open_node(settings) as ask:
+    with open_node(settings) as client:
         if re_embed:
-            added = _re_embed(ask, node, machine, console)  # which has built its generation
+            added = _re_embed(client, node, machine, console)  # which has built its generation
         else:
             chosen = _chosen(files, pattern) if files else []
             if anew:
-                last(ask("normals.leave_behind", machine=machine, bundle_hash=node.bundle.bundle_hash))
+                finish(client, LEAVE_BEHIND, OfBundle(machine=machine, bundle_hash=node.bundle.bundle_hash))
             if live_minutes:
                 added = _enroll_live(
-                    ask,
+                    client,
                     machine,
                     live_minutes,
                     bundle_hash=node.bundle.bundle_hash,
@@ -98,23 +102,41 @@ def command(
                 )
             else:
                 added, failed = _enroll_files(
-                    ask, node, machine, chosen, channel, keep_audio=keep_audio, console=console
+                    client, node, machine, chosen, channel, keep_audio=keep_audio, console=console
                 )
-        active = [each for each in ask("generations.list", machine=machine) if each["active"]]
-        in_use = sum(each["normals"] for each in ask("normals.list", machine=machine))
-        stale = anew or not active or active[0]["normals"] != in_use
-        stale = stale or bool(node.another_scorer(machine, active[0]["scorer"]))
-        if not re_embed and (added or stale):
-            active = [last(ask("generations.build", machine=machine, reason="enroll"))]
+        active, changed = _active(client, node, machine, added, anew=anew, built=re_embed)
     if as_json:
-        click.echo(json.dumps({**active[0], "added": added, "files_failed": failed}))
-    elif added or stale:
-        _show(active[0])
+        answer = active.model_dump(mode="json", exclude_unset=True)
+        click.echo(json.dumps({**answer, "added": added, "files_failed": failed}))
+    elif changed:
+        _show(active)
     else:
-        click.echo(f"{machine}: nothing new; generation {active[0]['generation']} stays active.")
+        click.echo(f"{machine}: nothing new; generation {active.generation} stays active.")
     if failed:
         click.echo(f"edge-monitor: {failed} of the files could not be enrolled, see above", err=True)
         raise SystemExit(1)
+
+
+def _active(
+    client: NodeClient, node: Node, machine: str, added: int, *, anew: bool, built: bool
+) -> tuple[GenerationSummary, bool]:
+    """Return the active generation, the next one if what is in use has changed, and whether it has.
+
+    With `built` there is one already.
+    """
+    from edge_monitor.api.client import finish
+    from edge_monitor.node.generations import BuildGeneration
+    from edge_monitor.node.operation import OfMachine
+    from edge_monitor.node.operations import BUILD_GENERATION, LIST_GENERATIONS, LIST_NORMALS
+
+    of_machine = OfMachine(machine=machine)
+    active = [each for each in client.call(LIST_GENERATIONS, of_machine).generations if each.active]
+    in_use = sum(each.normals for each in client.call(LIST_NORMALS, of_machine).recordings)
+    stale = anew or not active or active[0].normals != in_use
+    changed = bool(added) or stale or bool(node.another_scorer(machine, active[0].scorer))
+    if built or not changed:
+        return active[0], changed
+    return finish(client, BUILD_GENERATION, BuildGeneration(machine=machine, reason="enroll")), changed
 
 
 def _console(*, as_json: bool, progress_json: bool) -> Console:
@@ -148,17 +170,18 @@ def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
 
 
 def _enroll_files(
-    ask: Ask, node: Node, machine: str, files: list[Path], channel: int, *, keep_audio: bool, console: Console
+    client: NodeClient, node: Node, machine: str, files: list[Path], channel: int, *, keep_audio: bool, console: Console
 ) -> tuple[int, int]:
     """Enrol each file by itself, so that whatever happens meanwhile loses at most one.
 
     Return how many normals are new and how many files failed.
     """
-    from edge_monitor.api.client import last
     from edge_monitor.console import Progress
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
     from edge_monitor.node.clips import encode_clip, sha256_of
+    from edge_monitor.node.normals import AskKnown
+    from edge_monitor.node.operations import KNOWN_RECORDINGS
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
     added = failed = 0
@@ -167,59 +190,68 @@ def _enroll_files(
             show(Progress("Enrolling", done, len(files)))
             try:
                 sha256 = sha256_of(path)
-                known = last(ask("normals.known", machine=machine, sha256=[sha256], bundle_hash=encoder.bundle_hash))
+                asked = AskKnown(machine=machine, sha256=(sha256,), bundle_hash=encoder.bundle_hash)
+                known = client.call(KNOWN_RECORDINGS, asked)
                 clip = None
-                if not known["known"]:
+                if not known.known:
                     clip = encode_clip(path, encoder, channel, encoder.window_s, measured=True)
                     _refuse_faulty(clip, console)
-                if keep_audio and not known["kept"]:
-                    _keep(ask, machine, path, channel, sha256)
+                if keep_audio and not known.kept:
+                    _keep(client, machine, path, channel, sha256)
             except AudioError as error:
                 console.say(f"edge-monitor: {error}")
                 failed += 1
                 continue
             if clip:
-                answer = last(ask("normals.add", machine=machine, bundle_hash=encoder.bundle_hash, **_request(clip)))
-                added += answer["count"]
+                added += _add(client, machine, clip, encoder.bundle_hash)
         show(Progress("Enrolling", len(files), len(files)))
     return added, failed
 
 
-def _keep(ask: Ask, machine: str, path: Path, channel: int, sha256: str) -> None:
-    """Hand a recording's channel over to be kept, in parts that fit into a request."""
-    from edge_monitor.api.client import last
+def _add(client: NodeClient, machine: str, clip: Clip, bundle_hash: str) -> int:
+    """Have a clip's windows remembered, and return how many normals are new."""
+    from edge_monitor.api.client import finish
+    from edge_monitor.memory.portable import write_recordings
+    from edge_monitor.node.clips import recording_of
+    from edge_monitor.node.normals import AddRecording
+    from edge_monitor.node.operations import ADD_RECORDING
+
+    content = io.BytesIO()
+    write_recordings(content, machine, [recording_of(clip)], bundle_hash=bundle_hash)
+    content.seek(0)
+    with sent(client, content) as file:
+        return finish(client, ADD_RECORDING, AddRecording(machine=machine, file=file, bundle_hash=bundle_hash)).count
+
+
+def _keep(client: NodeClient, machine: str, path: Path, channel: int, sha256: str) -> None:
+    """Hand a recording's channel over to be kept."""
+    from edge_monitor.api.client import finish
     from edge_monitor.capture.recording import read_clip
+    from edge_monitor.node.bundle_change import KeepSound
     from edge_monitor.node.kept_audio import as_flac
-    from edge_monitor.node.wire import pack_bytes
+    from edge_monitor.node.operations import KEEP_SOUND
 
-    content = as_flac(*read_clip(path, channel))
-    for offset in range(0, len(content), _PART_BYTES):
-        part = content[offset : offset + _PART_BYTES]
-        last(
-            ask(
-                "normals.keep",
-                machine=machine,
-                sha256=sha256,
-                content=pack_bytes(part),
-                offset=offset,
-                last=offset + len(part) == len(content),
-            )
-        )
+    with sent(client, io.BytesIO(as_flac(*read_clip(path, channel)))) as file:
+        finish(client, KEEP_SOUND, KeepSound(machine=machine, sha256=sha256, file=file))
 
 
-def _re_embed(ask: Ask, node: Node, machine: str, console: Console) -> int:
+def _re_embed(client: NodeClient, node: Node, machine: str, console: Console) -> int:
     """Have the kept sound heard again, and return how many normals the generation that came of it has."""
     from edge_monitor.console import Progress
+    from edge_monitor.node.bundle_change import OfBundle
+    from edge_monitor.node.operations import REEMBED
 
-    built: dict[str, Any] = {}
-    with console.progress() as show:
-        for item in ask("normals.reembed", machine=machine, bundle_hash=node.bundle.bundle_hash):
-            built = item
-            if "done" in item:
-                show(Progress("Hearing again", item["done"], item["of"]))
-                if item["left_out"]:
-                    console.say(f"edge-monitor: {item['recording']}: left out: {item['left_out']}")
-    return int(built["normals"])
+    steps = client.follow(REEMBED, OfBundle(machine=machine, bundle_hash=node.bundle.bundle_hash))
+    with console.progress() as show, closing(steps):
+        while True:
+            try:
+                heard = next(steps)
+            except StopIteration as end:
+                built: GenerationSummary = end.value
+                return built.normals
+            show(Progress("Hearing again", heard.done, heard.of))
+            if heard.left_out:
+                console.say(f"edge-monitor: {heard.recording}: left out: {heard.left_out}")
 
 
 def _refuse_faulty(clip: Clip, console: Console) -> None:
@@ -233,57 +265,43 @@ def _refuse_faulty(clip: Clip, console: Console) -> None:
         console.say(f"edge-monitor: {where}: left out: {fault.detail}")
 
 
-def _request(clip: Clip) -> dict[str, Any]:
-    from edge_monitor.node.wire import pack_bytes, pack_vector
-
-    return {
-        "name": clip.path.name,
-        "sha256": clip.sha256,
-        "seconds": clip.seconds,
-        "windows": [
-            {
-                "start_s": window.start_s,
-                "level_dbfs": window.level_dbfs,
-                "quietest_dbfs": window.quietest_dbfs,
-                "vector": pack_vector(window.vector),
-                "spectrogram": pack_bytes(window.spectrogram),
-                "acoustics": window.acoustics,
-            }
-            for window in clip.windows
-        ],
-    }
-
-
 def _enroll_live(
-    ask: Ask, machine: str, minutes: float, *, bundle_hash: str, keep_audio: bool, console: Console
+    client: NodeClient, machine: str, minutes: float, *, bundle_hash: str, keep_audio: bool, console: Console
 ) -> int:
     """Enrol live sound and return how many windows were taken in."""
     from edge_monitor.console import Progress
+    from edge_monitor.node.live import EnrollLive, EnrolmentProgress
+    from edge_monitor.node.operations import ENROLL_LIVE
 
-    item: dict[str, Any] = {}
+    wanted = EnrollLive(machine=machine, minutes=minutes, keep_audio=keep_audio, bundle_hash=bundle_hash)
+    steps = client.follow(ENROLL_LIVE, wanted)
+    item: EnrolmentProgress | None = None
     try:
-        with console.progress() as show:
+        with console.progress() as show, closing(steps):
             show(Progress("Listening", 0.0, minutes * 60))
-            for item in ask(
-                "enroll.live", machine=machine, minutes=minutes, keep_audio=keep_audio, bundle_hash=bundle_hash
-            ):
-                show(Progress("Listening", item["seconds"], minutes * 60, item["text"]))
+            while True:
+                try:
+                    item = next(steps)
+                except StopIteration as end:
+                    item = end.value
+                    break
+                show(Progress("Listening", item.seconds, minutes * 60, item.text))
+            show(Progress("Listening", item.seconds, minutes * 60, item.text))
     except KeyboardInterrupt:
         if item:
             console.say(
-                f"edge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore"
-                f" '{item['session']}'` takes it in after all."
+                f"edge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore`"
+                f" '{item.session}'` takes it in after all."
             )
         raise
-    return int(item["windows"])
+    return item.windows
 
 
-def _show(built: dict[str, Any]) -> None:
-    click.echo(f"{built['machine']}: generation {built['generation']} of {built['normals']} normal windows is active.")
-    click.echo(built["coverage"])
-    click.echo(built["calibration"])
-    gate = built["gate_dbfs"]
-    if gate is not None:
-        click.echo(f"Below {gate:.1f} dBFS the machine counts as not running.")
-    if built["caution"]:
-        click.echo(built["caution"])
+def _show(built: GenerationSummary) -> None:
+    click.echo(f"{built.machine}: generation {built.generation} of {built.normals} normal windows is active.")
+    click.echo(built.coverage)
+    click.echo(built.calibration)
+    if built.gate_dbfs is not None:
+        click.echo(f"Below {built.gate_dbfs:.1f} dBFS the machine counts as not running.")
+    if built.caution:
+        click.echo(built.caution)

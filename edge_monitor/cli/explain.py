@@ -12,14 +12,13 @@ import click
 from edge_monitor.cli.options import complete_machines, config_option, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.node.explained import AlarmExplained, Explained, ExplainProgress, Method, SoundExplained
-    from edge_monitor.records import Vector
 
 T = TypeVar("T")
 
@@ -105,6 +104,8 @@ def _explain_file(
     dry_run: bool,
 ) -> _ExplainedWindow:
     """Encode a file here, have each window scored, and ask for the highest one's explanation."""
+    from edge_monitor.cli.sent import sent
+    from edge_monitor.cli.window_scores import window_scores
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError, ExplainError
     from edge_monitor.node.clips import encode_clip
@@ -122,7 +123,8 @@ def _explain_file(
     clip = encode_clip(path, encoder, channel, settings.model.hop_s)
     if not clip.windows:
         raise AudioError(f"cannot be explained: {clip.faults[0].detail}", where=str(path))
-    scores = _scores(client, machine, [window.vector for window in clip.windows], encoder.bundle_hash)
+    scored = window_scores(client, machine, [window.vector for window in clip.windows], encoder.bundle_hash)
+    scores = [each.score for each in scored]
     window = clip.windows[scores.index(max(scores))]
     acoustics = None
     try:
@@ -132,32 +134,17 @@ def _explain_file(
         if method in {"measured", "measured-worded"}:
             raise
         click.echo(f"edge-monitor: {error}", err=True)
-    request = ExplainSound(
-        machine=machine,
-        vector=client.send(as_npy([window.vector])),
-        acoustics=acoustics,
-        bundle_hash=encoder.bundle_hash,
-        method=method,
-        dry_run=dry_run,
-    )
-    explained = _told(client.follow(EXPLAIN_SOUND, request))
-    client.forget(request.vector)
+    with sent(client, as_npy([window.vector])) as vector:
+        request = ExplainSound(
+            machine=machine,
+            vector=vector,
+            acoustics=acoustics,
+            bundle_hash=encoder.bundle_hash,
+            method=method,
+            dry_run=dry_run,
+        )
+        explained = _told(client.follow(EXPLAIN_SOUND, request))
     return _ExplainedWindow(path, window.start_s, window.level_dbfs, explained)
-
-
-def _scores(client: NodeClient, machine: str, vectors: Sequence[Vector], bundle_hash: str) -> list[float]:
-    """Return each window's score."""
-    from edge_monitor.node.operations import SCORE
-    from edge_monitor.node.scoring import MOST_WINDOWS, ScoreSound
-    from edge_monitor.node.vectors import as_npy
-
-    scores: list[float] = []
-    for first in range(0, len(vectors), MOST_WINDOWS):
-        sent = client.send(as_npy(vectors[first : first + MOST_WINDOWS]))
-        answer = client.call(SCORE, ScoreSound(machine=machine, vectors=sent, bundle_hash=bundle_hash))
-        client.forget(sent)
-        scores += [each.score for each in answer.scores]
-    return scores
 
 
 def _measure(path: Path, encoder: Encoder, channel: int, start_s: float) -> Acoustics:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -61,6 +62,17 @@ def config_option(command: _Command) -> _Command:
         callback=lambda _context, _option, given: find_config(given),
         help="The configuration; default: $EDGE_MONITOR_CONFIG, ./edge-monitor.toml, /etc/edge-monitor/…",
     )(command)
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; what is none, or infinite, lies in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        """Return the number. Raises click.BadParameter."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
 
 
 def json_option(command: _Command) -> _Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ import click
 from edge_monitor.cli.options import config_option, json_option, machine_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_monitor.node.clips import Clip
+    from edge_monitor.node.scoring import WindowScore
 
 
 @click.command("score")
@@ -30,12 +34,12 @@ def command(
     """
     from edge_monitor.api.client import open_node
     from edge_monitor.cli.clips import find_files
+    from edge_monitor.cli.window_scores import window_scores
     from edge_monitor.config.file import load_settings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError
     from edge_monitor.node.clips import encode_clip
     from edge_monitor.node.node import Node
-    from edge_monitor.node.wire import pack_vector
 
     settings = load_settings(config_path)
     node = Node(settings)
@@ -44,7 +48,7 @@ def command(
     encoder = Encoder(node.bundle, settings.model.threads)
     failed = anomalous = 0
     used = None
-    with open_node(settings) as ask:
+    with open_node(settings) as client:
         for path in found:
             try:
                 clip = encode_clip(path, encoder, channel, settings.model.hop_s)
@@ -56,9 +60,8 @@ def command(
                 click.echo(f"edge-monitor: {path}: cannot be scored: {clip.faults[0].detail}", err=True)
                 failed += 1
                 continue
-            vectors = [pack_vector(window.vector) for window in clip.windows]
-            answers = list(ask("score", machine=machine, vectors=vectors, bundle_hash=encoder.bundle_hash))
-            summary = _summary(clip, answers)
+            vectors = [window.vector for window in clip.windows]
+            summary = _summary(clip, window_scores(client, machine, vectors, encoder.bundle_hash))
             anomalous += summary["anomalous"]
             used = summary["scorer"]
             _show(summary, as_json=as_json)
@@ -70,22 +73,21 @@ def command(
         raise SystemExit(1)
 
 
-def _summary(clip: Clip, answers: list[dict[str, Any]]) -> dict[str, Any]:
-    score = sum(answer["score"] for answer in answers) / len(answers)
-    worst = max(answers, key=lambda answer: answer["score"])
-    threshold = worst["threshold"]
+def _summary(clip: Clip, scores: Sequence[WindowScore]) -> dict[str, Any]:
+    score = sum(each.score for each in scores) / len(scores)
+    worst = max(scores, key=lambda each: each.score)
     return {
         "file": str(clip.path),
         "score": score,
-        "threshold": threshold,
-        "ratio": score / threshold,
-        "anomalous": score > threshold,
-        "windows": len(answers),
-        "windows_above": sum(answer["score"] > threshold for answer in answers),
+        "threshold": worst.threshold,
+        "ratio": score / worst.threshold,
+        "anomalous": score > worst.threshold,
+        "windows": len(scores),
+        "windows_above": sum(each.score > worst.threshold for each in scores),
         "windows_faulty": len(clip.faults),
-        "generation": worst["generation"],
-        "scorer": worst["scorer"],
-        "neighbours": worst["neighbours"],
+        "generation": worst.generation,
+        "scorer": worst.scorer,
+        "neighbours": [asdict(each) for each in worst.neighbours],
     }
 
 

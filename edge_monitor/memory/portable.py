@@ -1,4 +1,4 @@
-"""Normals in one portable file: exported from one box, imported on another."""
+"""Recordings with their normals in one portable file: from one box to another, from a command to its node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from edge_monitor.memory.changes import add_all
 from edge_monitor.memory.normal import NewNormal, NewRecording, bundle_mismatch
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from collections.abc import Sequence
+    from typing import IO
 
     from numpy.typing import NDArray
 
@@ -42,7 +43,7 @@ class _Recording(_Entry):
     name: str
     sha256: str
     seconds: _Number
-    added_ms: _Whole
+    added_ms: _Whole | None  # None: when it is taken in
 
 
 class _Window(_Entry):
@@ -72,6 +73,14 @@ class Moved:
     already: int  # recordings that were known (import)
 
 
+@dataclass(frozen=True, slots=True)
+class Portable:
+    """What a file holds."""
+
+    bundle_hash: str
+    recordings: tuple[NewRecording, ...]
+
+
 def export_normals(store: Normals, path: Path) -> Moved:
     """Write all normals in use to `path`, with their recordings, places, levels, pictures and descriptors.
 
@@ -80,35 +89,29 @@ def export_normals(store: Normals, path: Path) -> Moved:
     normals = store.normals()
     if not normals:
         raise NormalsError("no normals to export", where=store.machine, hint="enrol first")
-    pictures = [store.spectrogram(normal.id) for normal in normals]
-    windows = [
-        _Window(
-            block=n.block,
-            start_s=n.start_s,
-            level_dbfs=n.level_dbfs,
-            mode=n.mode,
-            descriptors=store.descriptors(n.id),
-            recording=n.recording_id,
-            picture_bytes=None if picture is None else len(picture),
+    vectors = store.vectors([normal.id for normal in normals])
+    by_recording: dict[int, list[NewNormal]] = {}
+    for normal, vector in zip(normals, vectors, strict=True):
+        by_recording.setdefault(normal.recording_id, []).append(
+            NewNormal(
+                block=normal.block,
+                start_s=normal.start_s,
+                level_dbfs=normal.level_dbfs,
+                vector=vector,
+                spectrogram=store.spectrogram(normal.id),
+                descriptors=store.descriptors(normal.id),
+                mode=normal.mode,
+            )
         )
-        for n, picture in zip(normals, pictures, strict=True)
-    ]
-    used = {normal.recording_id for normal in normals}
     recordings = [
-        _Recording(id=r.id, name=r.name, sha256=r.sha256, seconds=r.seconds, added_ms=r.added_ms)
-        for r in store.recordings()
-        if r.id in used
+        NewRecording(each.name, each.sha256, each.seconds, by_recording[each.id], each.added_ms)
+        for each in store.recordings()
+        if each.id in by_recording
     ]
-    about = _About(machine=store.machine, bundle_hash=normals[0].bundle_hash, recordings=recordings, windows=windows)
-    parts = {
-        "about": np.frombuffer(about.model_dump_json().encode(), dtype=np.uint8),
-        "vectors": store.vectors([normal.id for normal in normals]).astype("<f4"),
-        "pictures": np.frombuffer(b"".join(picture or b"" for picture in pictures), dtype=np.uint8),
-    }
     fresh = path.with_name(f"{path.name}.new")
     try:
         with fresh.open("wb") as file:
-            np.savez(file, allow_pickle=False, checksum=_checksum(parts), **parts)
+            write_recordings(file, store.machine, recordings, bundle_hash=normals[0].bundle_hash)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
@@ -118,15 +121,42 @@ def export_normals(store: Normals, path: Path) -> Moved:
     return Moved(len(recordings), len(normals), already=0)
 
 
-def import_normals(
-    store: Store, machine: str, file: Path | BinaryIO, *, where: str = "", bundle_hash: str | None = None
-) -> Moved:
-    """Add every recording of an exported file (named `where` to a person) that is not known yet, all of them or none.
+def write_recordings(file: IO[bytes], machine: str, recordings: Sequence[NewRecording], *, bundle_hash: str) -> None:
+    """Write recordings with their normals, one at least, as a portable file. Raises OSError."""
+    normals = [(number, normal) for number, each in enumerate(recordings) for normal in each.normals]
+    about = _About(
+        machine=machine,
+        bundle_hash=bundle_hash,
+        recordings=[
+            _Recording(id=number, name=r.name, sha256=r.sha256, seconds=r.seconds, added_ms=r.added_ms)
+            for number, r in enumerate(recordings)
+        ],
+        windows=[
+            _Window(
+                block=n.block,
+                start_s=n.start_s,
+                level_dbfs=n.level_dbfs,
+                mode=n.mode,
+                descriptors=n.descriptors,
+                recording=number,
+                picture_bytes=None if n.spectrogram is None else len(n.spectrogram),
+            )
+            for number, n in normals
+        ],
+    )
+    parts = {
+        "about": np.frombuffer(about.model_dump_json().encode(), dtype=np.uint8),
+        "vectors": np.stack([normal.vector for _, normal in normals]).astype("<f4"),  # (n, dim)
+        "pictures": np.frombuffer(b"".join(normal.spectrogram or b"" for _, normal in normals), dtype=np.uint8),
+    }
+    np.savez(file, allow_pickle=False, checksum=_checksum(parts), **parts)
 
-    Raises NormalsError when the file is not a whole export, BundleMismatchError when it comes from another bundle than
-    `bundle_hash` (the node's) or than the normals in use.
+
+def read_recordings(file: Path | IO[bytes], *, where: str) -> Portable:
+    """Return the recordings of a portable file, which is named `where` to a person.
+
+    Raises NormalsError when it is not a whole one.
     """
-    where = where or str(file)
     parts = _open(file, where)
     try:
         about = _About.model_validate_json(parts["about"].tobytes())
@@ -134,22 +164,38 @@ def import_normals(
         by_recording: dict[int, list[NewNormal]] = {}
         for window, normal in zip(about.windows, normals, strict=True):
             by_recording.setdefault(window.recording, []).append(normal)
-        if bundle_hash not in (None, about.bundle_hash):
-            raise bundle_mismatch(where, (about.bundle_hash, str(bundle_hash)))
-        recordings = [
+        recordings = tuple(
             NewRecording(entry.name, entry.sha256, entry.seconds, by_recording[entry.id], entry.added_ms)
             for entry in about.recordings
-        ]
-        added = add_all(store, machine, recordings, bundle_hash=about.bundle_hash, thin=False)
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _unusable(where, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (ValueError, KeyError) as error:
         raise _unusable(where, f"{type(error).__name__}: {error}") from error
-    return Moved(len(about.recordings), sum(a.count for a in added), already=sum(a.already for a in added))
+    return Portable(about.bundle_hash, recordings)
 
 
-def _open(file: Path | BinaryIO, where: str) -> dict[str, NDArray[np.generic]]:
+def import_normals(
+    store: Store, machine: str, file: Path | IO[bytes], *, where: str = "", bundle_hash: str | None = None
+) -> Moved:
+    """Add every recording of an exported file (named `where` to a person) that is not known yet, all of them or none.
+
+    Raises NormalsError when the file is not a whole export, BundleMismatchError when it comes from another bundle than
+    `bundle_hash` (the node's) or than the normals in use.
+    """
+    where = where or str(file)
+    found = read_recordings(file, where=where)
+    if bundle_hash not in (None, found.bundle_hash):
+        raise bundle_mismatch(where, (found.bundle_hash, str(bundle_hash)))
+    try:
+        added = add_all(store, machine, found.recordings, bundle_hash=found.bundle_hash, thin=False)
+    except (ValueError, KeyError) as error:
+        raise _unusable(where, f"{type(error).__name__}: {error}") from error
+    return Moved(len(found.recordings), sum(a.count for a in added), already=sum(a.already for a in added))
+
+
+def _open(file: Path | IO[bytes], where: str) -> dict[str, NDArray[np.generic]]:
     """Return the file's parts, their checksum verified before anything is made of them."""
     try:
         with zipfile.ZipFile(file) as archive:  # stored, not compressed: nothing can be larger than the file

@@ -12,7 +12,8 @@ from edge_monitor.alarm import history
 from edge_monitor.memory import changes
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
-from edge_monitor.node.normals import in_force, rebuild
+from edge_monitor.node.generations import rebuild
+from edge_monitor.node.normals import in_force
 from edge_monitor.node.operation import Message
 from edge_monitor.node.stored_explanations import StoredExplanation, stored_explanations
 from edge_monitor.records import Neighbour

@@ -2,56 +2,97 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import io
+from typing import TYPE_CHECKING
 
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import AudioError, NormalsError
 from edge_monitor.memory import changes
 from edge_monitor.memory.generations import active_generation
-from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.normals import Normals
-from edge_monitor.node.clips import encode_clip
+from edge_monitor.node.clips import encode_clip, normals_of
+from edge_monitor.node.generations import GenerationSummary, describe, rebuild
 from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learning import require_same
-from edge_monitor.node.normals import describe, normal_descriptors, rebuild
-from edge_monitor.node.wire import unpack_bytes
+from edge_monitor.node.operation import Message, Nothing, OfMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from edge_monitor.memory.normal import Recording
-    from edge_monitor.node.clips import Clip
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operation import Cancelled
 
-    Answer = Iterator[dict[str, Any]]
-
-
-def keep(node: Node, *, machine: str, sha256: str, content: str, offset: int, last: bool) -> Answer:
-    """Keep a recording's sound (FLAC), or the next part of it; yield whether it is whole."""
-    node.machine(machine)
-    KeptAudio.of(node, machine).write(sha256, unpack_bytes(content), offset=offset, last=last)
-    yield {"kept": last}
+_PIECE_BYTES = 16 << 20  # of a kept sound
 
 
-def leave_behind(node: Node, *, machine: str, bundle_hash: str) -> Answer:
+class KeepSound(OfMachine):
+    """A recording's sound."""
+
+    sha256: str  # of the recording's own file
+    file: str  # file id of its sound, FLAC
+
+
+class OfBundle(OfMachine):
+    """A machine, asked about by who has this bundle."""
+
+    bundle_hash: str
+
+
+class LeftBehind(Message):
+    """How many normals were taken out of use."""
+
+    machine: str
+    left: int
+
+
+class HeardAgain(Message):
+    """A recording was heard again, or left out."""
+
+    recording: str
+    done: int
+    of: int
+    left_out: str | None  # why
+
+
+def keep(node: Node, request: KeepSound, _cancelled: Cancelled) -> Generator[Nothing, None, Nothing]:
+    """Keep a recording's sound, so that another bundle can learn from it."""
+    node.machine(request.machine)
+    kept, file = KeptAudio.of(node, request.machine), node.files.open(request.file)
+    size, offset = file.seek(0, io.SEEK_END), 0
+    file.seek(0)
+    while True:
+        piece = file.read(_PIECE_BYTES)
+        end = offset + len(piece)
+        kept.write(request.sha256, piece, offset=offset, last=end == size)
+        if end == size:
+            return Nothing()
+        offset = end
+        yield Nothing()
+
+
+def leave_behind(node: Node, request: OfBundle, _cancelled: Cancelled) -> Generator[Nothing, None, LeftBehind]:
     """Take every normal of a machine out of use; its generation goes on until the next one is built.
 
     Raises BundleMismatchError when the asker has another bundle than the node.
     """
+    yield from ()
+    machine = request.machine
     node.machine(machine)
-    require_same(node, bundle_hash)
+    require_same(node, request.bundle_hash)
     with node.reading() as connection:
         in_use = Normals(connection, machine).ids()
-    yield {"machine": machine, "left": len(changes.remove(node.store, machine, in_use))}
+    return LeftBehind(machine=machine, left=len(changes.remove(node.store, machine, in_use)))
 
 
-def reembed(node: Node, *, machine: str, bundle_hash: str) -> Answer:
+def reembed(node: Node, request: OfBundle, _cancelled: Cancelled) -> Generator[HeardAgain, None, GenerationSummary]:
     """Hear a machine's kept sound with the node's bundle and build the next generation.
 
-    Yield `{"recording", "done", "of", "left_out"}` after each recording (`left_out`: why, or null), then the new
-    generation. Nothing changes unless a generation comes of it. `bundle_hash` is the asker's idea of the node's bundle.
+    Yield how it goes after each recording. Nothing changes unless a generation comes of it. `bundle_hash` is the
+    asker's idea of the node's bundle.
     """
+    machine, bundle_hash = request.machine, request.bundle_hash
     node.machine(machine)
     require_same(node, bundle_hash)
     with node.reading() as connection:
@@ -61,8 +102,7 @@ def reembed(node: Node, *, machine: str, bundle_hash: str) -> Answer:
     if used is None:
         raise NormalsError("no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
     if used != bundle_hash:
-        heard: list[NewRecording] = []
-        yield from _hear(node, machine, recordings, heard)
+        heard = yield from _hear(node, machine, recordings)
         changes.add_all(node.store, machine, heard, bundle_hash=bundle_hash, instead_of=used)
     elif generation is not None and generation.bundle_hash == bundle_hash:
         raise NormalsError(f"already enrolled with {node.bundle.name}", where=machine)
@@ -75,11 +115,11 @@ def reembed(node: Node, *, machine: str, bundle_hash: str) -> Answer:
         raise
     if used != bundle_hash:
         changes.remove_bundle(node.store, machine, used)
-    yield describe(built)
+    return describe(built)
 
 
-def _hear(node: Node, machine: str, recordings: list[Recording], heard: list[NewRecording]) -> Answer:
-    """Encode the kept sound of every recording in use into `heard`; yield progress."""
+def _hear(node: Node, machine: str, recordings: list[Recording]) -> Generator[HeardAgain, None, list[NewRecording]]:
+    """Encode the kept sound of every recording in use, and return what was heard."""
     kept = KeptAudio.of(node, machine)
     if not any(kept.has(recording.sha256) for recording in recordings):
         raise NormalsError(
@@ -88,6 +128,7 @@ def _hear(node: Node, machine: str, recordings: list[Recording], heard: list[New
             hint="enrol recordings with `edge-monitor enroll --anew --keep-audio`",
         )
     encoder = Encoder(node.bundle, node.settings.model.threads)
+    heard: list[NewRecording] = []
     for done, recording in enumerate(recordings, start=1):
         left_out = None
         if kept.has(recording.sha256):
@@ -96,25 +137,11 @@ def _hear(node: Node, machine: str, recordings: list[Recording], heard: list[New
             except AudioError as error:
                 left_out = str(error)
             else:
+                normals = normals_of(clip)
                 heard.append(
-                    NewRecording(
-                        recording.name, recording.sha256, recording.seconds, _normals(clip), recording.added_ms
-                    )
+                    NewRecording(recording.name, recording.sha256, recording.seconds, normals, recording.added_ms)
                 )
         else:
             left_out = "its sound was not kept"
-        yield {"recording": recording.name, "done": done, "of": len(recordings), "left_out": left_out}
-
-
-def _normals(clip: Clip) -> list[NewNormal]:
-    return [
-        NewNormal(
-            block=block_of(window.start_s),
-            start_s=window.start_s,
-            level_dbfs=window.level_dbfs,
-            vector=window.vector,
-            spectrogram=window.spectrogram,
-            descriptors=normal_descriptors(window.quietest_dbfs, window.acoustics),
-        )
-        for window in clip.windows
-    ]
+        yield HeardAgain(recording=recording.name, done=done, of=len(recordings), left_out=left_out)
+    return heard

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.calibration import calibrate as calibrated
@@ -11,32 +13,67 @@ from edge_monitor.memory.evidence import in_operation
 from edge_monitor.memory.generations import active_generation, list_generations
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorers import scorer_name
+from edge_monitor.node.generations import rebuild, settings_of
 from edge_monitor.node.learning import require_bundle
-from edge_monitor.node.normals import rebuild, settings_of
+from edge_monitor.node.operation import Message, OfMachine
 from edge_monitor.pipeline.machine_pipeline import threshold_of
 from edge_monitor.pipeline.score_minutes import MINUTE_MS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from edge_monitor.memory.evidence import Evidence
     from edge_monitor.memory.generations import Generation
     from edge_monitor.node.node import Node
-
-    Answer = Iterator[dict[str, Any]]
+    from edge_monitor.node.operation import Cancelled, Nothing
 
 _MONOTONE = frozenset({"euclidean", "euclidean-unit"})  # in other spaces, or by density, a new normal may raise scores
 
 
-def calibrate(
-    node: Node, *, machine: str, false_alarms_per_day: float | None, threshold: float | None, dry_run: bool
-) -> Answer:
-    """Find the threshold anew and build the next generation with it, unless `dry_run`; yield what came of it.
+class Calibrate(OfMachine):
+    """What the threshold is to be for."""
+
+    false_alarms_per_day: Annotated[float, Field(allow_inf_nan=False)] | None = None  # none: the configuration's
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None  # chosen by labelled sound
+    dry_run: bool = False
+
+
+class Calibrated(Message):
+    """A threshold and what is known about it, see memory/calibration.py."""
+
+    machine: str
+    dry_run: bool
+    generation: int | None  # that was built
+    old_generation: int
+    old_threshold: float
+    threshold: float
+    method: str
+    wanted_per_day: float
+    configured_per_day: float
+    expected_per_day: float
+    expected_low_per_day: float
+    expected_high_per_day: float
+    at_most_per_day: float | None
+    cannot_promise_below_per_day: float
+    extrapolated: bool
+    independent_blocks: int | None
+    normal_days: float
+    operation_days: float
+    calibration: str  # for a person, as the coverage and the caution are
+    enough: bool
+    coverage: str
+    caution: str  # empty: none
+
+
+def calibrate(node: Node, request: Calibrate, _cancelled: Cancelled) -> Generator[Nothing, None, Calibrated]:
+    """Find the threshold anew and build the next generation with it, unless `dry_run`.
 
     The wanted rate is the configuration's unless `false_alarms_per_day` is given; `threshold` is one that labelled
     sound chose instead. Raises NormalsError when the machine is not enrolled, or for a rate or threshold not above 0.
     """
+    yield from ()
+    machine, threshold = request.machine, request.threshold
     alarm = node.machine(machine).alarm
     with node.reading() as connection:
         before = active_generation(connection, machine)
@@ -53,40 +90,40 @@ def calibrate(
         settings = settings_of(
             node,
             machine,
-            false_alarms_per_day=false_alarms_per_day,
+            false_alarms_per_day=request.false_alarms_per_day,
             operation=operation(connection, before, frozenset(members)) if same_unit else (),
             threshold=threshold,
         )
         vectors, layout = store.vectors(members), store.layout(members)
-    if dry_run:
+    if request.dry_run:
         found, number = calibrated(vectors, layout, node.metric, settings), None
     else:
         built = rebuild(node, machine, "calibrate", settings)
         found, number = built.calibration, built.number
-    yield {
-        "machine": machine,
-        "dry_run": dry_run,
-        "generation": number,
-        "old_generation": before.number,
-        "old_threshold": threshold_of(alarm, before),
-        "threshold": found.threshold,
-        "method": found.method,
-        "wanted_per_day": found.wanted_per_day,
-        "configured_per_day": alarm.false_alarms_per_day,
-        "expected_per_day": found.expected_per_day,
-        "expected_low_per_day": found.expected_low_per_day,
-        "expected_high_per_day": found.expected_high_per_day,
-        "at_most_per_day": found.at_most_per_day,
-        "cannot_promise_below_per_day": found.cannot_promise_below_per_day,
-        "extrapolated": found.extrapolated,
-        "independent_blocks": found.independent_blocks,
-        "normal_days": found.seconds / 86_400,
-        "operation_days": found.operation_days,
-        "calibration": found.sentence(),
-        "enough": found.coverage.enough,
-        "coverage": found.coverage.sentence,
-        "caution": found.caution(machine),
-    }
+    return Calibrated(
+        machine=machine,
+        dry_run=request.dry_run,
+        generation=number,
+        old_generation=before.number,
+        old_threshold=threshold_of(alarm, before),
+        threshold=found.threshold,
+        method=found.method,
+        wanted_per_day=found.wanted_per_day,
+        configured_per_day=alarm.false_alarms_per_day,
+        expected_per_day=found.expected_per_day,
+        expected_low_per_day=found.expected_low_per_day,
+        expected_high_per_day=found.expected_high_per_day,
+        at_most_per_day=found.at_most_per_day,
+        cannot_promise_below_per_day=found.cannot_promise_below_per_day,
+        extrapolated=found.extrapolated,
+        independent_blocks=found.independent_blocks,
+        normal_days=found.seconds / 86_400,
+        operation_days=found.operation_days,
+        calibration=found.sentence(),
+        enough=found.coverage.enough,
+        coverage=found.coverage.sentence,
+        caution=found.caution(machine),
+    )
 
 
 def operation(connection: sqlite3.Connection, active: Generation, members: frozenset[int]) -> tuple[Evidence, ...]:

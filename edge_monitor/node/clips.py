@@ -13,7 +13,10 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.capture.windowing import cut
 from edge_monitor.errors import AudioError
 from edge_monitor.explain.spectrogram import compact
+from edge_monitor.memory.leaveout import block_of
+from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.node.normal_acoustics import acoustics_json
+from edge_monitor.node.normals import normal_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +88,27 @@ def encode_clip(path: Path, encoder: Encoder, channel: int, hop_s: float, *, mea
         else:
             faults.append(fault)
     return Clip(path, sha256_of(path), len(samples) / rate_hz, tuple(windows), tuple(faults))
+
+
+def normals_of(clip: Clip) -> list[NewNormal]:
+    """Return a clip's windows as they are learnt; it has to be encoded `measured`."""
+    return [
+        NewNormal(
+            block=block_of(window.start_s),
+            start_s=window.start_s,
+            level_dbfs=window.level_dbfs,
+            vector=window.vector,
+            spectrogram=window.spectrogram,
+            descriptors=normal_descriptors(window.quietest_dbfs, window.acoustics),
+        )
+        for window in clip.windows
+    ]
+
+
+def recording_of(clip: Clip) -> NewRecording:
+    """Return a clip as it is learnt; it has to be encoded `measured`. A name that is not UTF-8 is escaped."""
+    name = clip.path.name.encode(errors="backslashreplace").decode()
+    return NewRecording(name, clip.sha256, clip.seconds, normals_of(clip))
 
 
 def _encode(window: Window, encoder: Encoder, *, measured: bool) -> EncodedWindow:

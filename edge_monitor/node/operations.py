@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_monitor.node import alarms, backup, explained, explaining, live, outbox, reloading, scoring, status
+from edge_monitor.node import (
+    alarms,
+    backup,
+    bundle_change,
+    calibrating,
+    explained,
+    explaining,
+    generations,
+    live,
+    normals,
+    outbox,
+    reloading,
+    scoring,
+    status,
+    transfer,
+)
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, OfMachine, Operation, Role
 
 _READ, _WRITE = Kind.READ, Kind.WRITE
@@ -33,6 +48,52 @@ DISCARD_PARKED = Operation(
     "outbox.discard", outbox.discard_parked, outbox.ChooseMessages, outbox.ParkedMessages, _WRITE, _ADMIN
 )
 
+LIST_NORMALS = Operation("normals.list", normals.list_all, OfMachine, normals.EnrolledRecordings, _READ, _LOOK)
+KNOWN_RECORDINGS = Operation("normals.known", normals.known, normals.AskKnown, normals.Known, _READ, _LOOK)
+ADD_RECORDING = LongOperation("normals.add", normals.add, normals.AddRecording, Nothing, normals.AddedRecording, _ADMIN)
+REMOVE_NORMALS = LongOperation(
+    "normals.remove", normals.remove, normals.ChooseRecordings, Nothing, normals.ChangedRecordings, _ADMIN
+)
+RESTORE_NORMALS = LongOperation(
+    "normals.restore", normals.restore, normals.ChooseRecordings, Nothing, normals.ChangedRecordings, _ADMIN
+)
+EXPORT_NORMALS = LongOperation("normals.export", transfer.export, OfMachine, Nothing, transfer.ExportedNormals, _ADMIN)
+IMPORT_NORMALS = LongOperation(
+    "normals.import", transfer.import_, transfer.ImportNormals, Nothing, transfer.ImportedNormals, _ADMIN
+)
+KEEP_SOUND = LongOperation("normals.keep", bundle_change.keep, bundle_change.KeepSound, Nothing, Nothing, _ADMIN)
+LEAVE_BEHIND = LongOperation(
+    "normals.leave_behind",
+    bundle_change.leave_behind,
+    bundle_change.OfBundle,
+    Nothing,
+    bundle_change.LeftBehind,
+    _ADMIN,
+)
+REEMBED = LongOperation(
+    "normals.reembed",
+    bundle_change.reembed,
+    bundle_change.OfBundle,
+    bundle_change.HeardAgain,
+    generations.GenerationSummary,
+    _ADMIN,
+)
+
+LIST_GENERATIONS = Operation("generations.list", generations.list_all, OfMachine, generations.Generations, _READ, _LOOK)
+BUILD_GENERATION = LongOperation(
+    "generations.build", generations.build, generations.BuildGeneration, Nothing, generations.GenerationSummary, _ADMIN
+)
+ACTIVATE_GENERATION = LongOperation(
+    "generations.activate",
+    generations.activate_again,
+    generations.ActivateGeneration,
+    Nothing,
+    generations.ActivatedGeneration,
+    _ADMIN,
+)
+CALIBRATE = LongOperation(
+    "calibrate", calibrating.calibrate, calibrating.Calibrate, Nothing, calibrating.Calibrated, _ADMIN
+)
 SCORE = Operation("score", scoring.score, scoring.ScoreSound, scoring.Scores, _READ, _LOOK)
 
 EXPLAIN_ALARM = LongOperation(

@@ -2,38 +2,63 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import export_normals, import_normals
-from edge_monitor.node.normals import describe, rebuild
-from edge_monitor.node.wire import pack_bytes, unpack_bytes
+from edge_monitor.node.generations import GenerationSummary, describe, rebuild
+from edge_monitor.node.operation import Message, OfMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operation import Cancelled, Nothing
 
-    Answer = Iterator[dict[str, Any]]
+
+class ExportedNormals(Message):
+    """A machine's normals in use."""
+
+    recordings: int
+    normals: int
+    already: int  # 0
+    file: str  # file id of a portable file, see memory/portable.py
 
 
-def export(node: Node, *, machine: str) -> Answer:
-    """Yield the machine's normals in use as the bytes of a portable file."""
-    node.machine(machine)
+class ImportNormals(OfMachine):
+    """Normals from another node."""
+
+    file: str  # file id of a portable file
+
+
+class ImportedNormals(GenerationSummary):
+    """The generation that was built with them."""
+
+    recordings: int  # in the file
+    already: int  # of those, known before
+
+
+def export(node: Node, request: OfMachine, _cancelled: Cancelled) -> Generator[Nothing, None, ExportedNormals]:
+    """Write a machine's normals in use to a portable file."""
+    yield from ()
+    node.machine(request.machine)
     with tempfile.TemporaryDirectory(dir=node.state_dir.path) as folder:
         path = Path(folder) / "normals"
         with node.reading() as connection:
-            moved = export_normals(Normals(connection, machine), path)
-        yield {**asdict(moved), "content": pack_bytes(path.read_bytes())}
+            moved = export_normals(Normals(connection, request.machine), path)
+        file = node.files.add(path.open("rb"))  # it goes with the folder, its content stays until it is closed
+    return ExportedNormals(**asdict(moved), file=file)
 
 
-def import_(node: Node, *, machine: str, content: str) -> Answer:
-    """Take in the normals of a portable file and build the next generation; yield what was done."""
+def import_(node: Node, request: ImportNormals, _cancelled: Cancelled) -> Generator[Nothing, None, ImportedNormals]:
+    """Take in the normals of a portable file, all or none of them, and build the next generation."""
+    yield from ()
+    machine = request.machine
     node.machine(machine)
-    file = io.BytesIO(unpack_bytes(content))
+    file = node.files.open(request.file)
     moved = import_normals(node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash)
-    yield {**asdict(moved), **describe(rebuild(node, machine, "import"))}
+    built = describe(rebuild(node, machine, "import"))
+    return ImportedNormals(**dict(built), recordings=moved.recordings, already=moved.already)

@@ -21,7 +21,7 @@ from edge_monitor.deliver.requests import (
     request_id_of,
 )
 from edge_monitor.errors import ConfigError, ControlError, EdgeMonitorError
-from edge_monitor.node import live, normals
+from edge_monitor.node import generations, live
 from edge_monitor.runtime.supervision import SupervisedThread
 
 if TYPE_CHECKING:
@@ -155,8 +155,9 @@ class PlantCommands:
                 windows = progress.windows
             if self._daemon.stopping:
                 return
-            [built] = normals.build(self._daemon, machine=request.machine, reason=f"command {request.request_id}")
-            result, text = "done", f"{windows} windows are learnt; generation {built['generation']} is active"
+            next_one = generations.BuildGeneration(machine=request.machine, reason=f"command {request.request_id}")
+            built = generations.build_next(self._daemon, next_one)
+            result, text = "done", f"{windows} windows are learnt; generation {built.generation} is active"
         except (EdgeMonitorError, sqlite3.Error) as error:
             text = str(error)
         finally:

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_monitor.config.file import load_settings
+from edge_monitor.errors import ControlError
+from edge_monitor.node.explained import ExplainAlarm
+from edge_monitor.node.explaining import explain_alarm
+from edge_monitor.node.node import Node
 from tests.encode import talking
 from tests.llm_server import GOOD, LlmServer, refuses, says
 from tests.product import Product
@@ -243,6 +248,19 @@ def test_a_server_that_cannot_be_reached_costs_nothing_of_the_budgets(node: Make
     assert product.rows("SELECT sum(requests) FROM explanations") == [(0,)]
 
 
+def test_the_llm_is_not_asked_again_for_somebody_who_has_gone(node: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server is down for a moment; nobody waits for the second try, which is not made."""
+    monkeypatch.setenv("CANARY", KEY)
+    with LlmServer(refuses(503)) as llm:
+        product = node(**with_llm(llm))
+        request = ExplainAlarm(alarm_id=alarm_id(product), method="auto")
+        steps = explain_alarm(Node(load_settings(product.config)), request, lambda: True)
+        assert next(steps).text == "asking played"
+        with pytest.raises(ControlError, match="nobody waits"):
+            next(steps)
+    assert len(llm.requests) == 1
+
+
 def test_a_running_daemon_is_asked_and_asks_the_llm(node: Make, llm: LlmServer) -> None:
     """The command knows no key; the daemon has it."""
     fields = with_llm(llm)
@@ -255,6 +273,7 @@ def test_a_running_daemon_is_asked_and_asks_the_llm(node: Make, llm: LlmServer) 
         assert told["worded"]["text"] == GOOD
         again = product.answer("explain", alarm_id(product), "--method", "measured")
         assert "mpulses at " in again["text"]
+        assert ("worded" in again, "prompt" in again) == (True, False)
         assert refusal(product, "0000") == "edge-monitor: 0000: no such alarm (`edge-monitor alarms list` shows them)"
 
 

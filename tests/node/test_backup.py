@@ -16,10 +16,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
 from edge_monitor.config.file import load_settings
 from edge_monitor.node import backup as operation
-from edge_monitor.node.backup_file import open_backup
+from edge_monitor.node.backup_file import audio_name, open_backup
+from edge_monitor.node.files import MOST_FILES
 from edge_monitor.node.node import Node
 from edge_monitor.node.operation import Nothing
 from edge_monitor.store.beside import RESTORING, SNAPSHOT
@@ -138,6 +140,27 @@ def test_kept_sound_is_restored_where_it_was_asked_for(saved: tuple[Product, Pat
     shutil.rmtree(product.state)
     assert product.answer("restore", str(file))["sounds"] == 1
     assert (folder / f"{'ab' * 32}.flac").read_bytes() == sound
+
+
+def test_a_running_node_hands_over_any_number_of_sounds(enrolled: Callable[..., Product], tmp_path: Path) -> None:
+    """Each is let go before the next one is opened."""
+    product, file = enrolled(), tmp_path / "node.backup"
+    folder = product.state / "audio" / "pump"
+    folder.mkdir(parents=True)
+    sounds = {f"{number:064x}": bytes([number]) * 1000 for number in range(MOST_FILES + 4)}
+    for sha256, content in sounds.items():
+        (folder / f"{sha256}.flac").write_bytes(content)
+    with product.daemon():
+        assert product.answer("backup", str(file), "--audio")["sounds"] == len(sounds)
+    with open_backup(file) as backup:
+        assert {sha256: b"".join(backup.read(audio_name("pump", sha256))) for _, sha256 in backup.audio} == sounds
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../edge-monitor", "AB" * 32, "ab" * 32 + "\n"])
+def test_a_sound_is_asked_for_by_its_hash_alone(name: str) -> None:
+    """No other file of the node can be named."""
+    with pytest.raises(ValidationError):
+        operation.OpenKeptSound(machine="pump", sha256=name)
 
 
 def test_what_is_known_already_is_replaced_by_force_alone_and_kept(saved: tuple[Product, Path]) -> None:

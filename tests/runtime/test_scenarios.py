@@ -15,10 +15,10 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.config.machine import MachineSettings, RecordingSource
 from edge_monitor.config.settings import Settings
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.node.generations import BuildGeneration, build_next
 from edge_monitor.node.learning import load_learnt
-from edge_monitor.node.live import enroll_live
+from edge_monitor.node.live import EnrollLive, enroll_live
 from edge_monitor.node.node import Node
-from edge_monitor.node.normals import build
 from edge_monitor.pipeline.machine_pipeline import MachinePipeline, WindowResult
 from edge_monitor.records import AudioBlock
 from tests.sounds import pump
@@ -39,8 +39,9 @@ def node(folder: Path, **source: Any) -> Node:  # noqa: ANN401 - SimulatorSource
     )
     made = Node(settings)
     made.state_dir.create()
-    list(enroll_live(made, machine="machine", minutes=10.0, bundle_hash=made.bundle.bundle_hash))
-    list(build(made, machine="machine", reason="enroll"))
+    wanted = EnrollLive(machine="machine", minutes=10.0, bundle_hash=made.bundle.bundle_hash)
+    list(enroll_live(made, wanted, lambda: False))
+    build_next(made, BuildGeneration(machine="machine", reason="enroll"))
     return made
 
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from edge_monitor.node.wire import pack_bytes, pack_vector
 
-from edge_monitor.api.client import last, open_node
+from edge_monitor.api.client import finish, open_node
 from edge_monitor.config.file import load_settings
 from edge_monitor.encode.bundle import find_bundle
+from edge_monitor.memory.leaveout import block_of
+from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.portable import write_recordings
+from edge_monitor.node.normals import AddRecording, normal_descriptors
+from edge_monitor.node.operations import ADD_RECORDING
 
 WINDOW_S = 10.0
 PICTURE_BYTES, ACOUSTICS_BYTES = 5000, 1900  # of a window of the simulated pump
@@ -28,25 +33,28 @@ def main() -> None:
     bundle = find_bundle(settings.model.bundle, settings.node.state_dir)
     random = np.random.default_rng([int(seed), 1])  # other vectors than an imported file's: copies are left out
     acoustics = json.dumps({"made up": "." * ACOUSTICS_BYTES})
-    recording = {
-        "name": f"recording {seed}.wav",
-        "sha256": f"{int(seed):064x}",
-        "seconds": int(windows) * WINDOW_S,
-        "windows": [
-            {
-                "start_s": number * WINDOW_S,
-                "level_dbfs": -30.0,
-                "quietest_dbfs": -35.0,
-                "vector": pack_vector(random.normal(size=bundle.manifest.audio.dim).astype(np.float32)),
-                "spectrogram": pack_bytes(random.bytes(PICTURE_BYTES)),
-                "acoustics": acoustics,
-            }
+    recording = NewRecording(
+        f"recording {seed}.wav",
+        f"{int(seed):064x}",
+        int(windows) * WINDOW_S,
+        [
+            NewNormal(
+                block=block_of(number * WINDOW_S),
+                start_s=number * WINDOW_S,
+                level_dbfs=-30.0,
+                vector=random.normal(size=bundle.manifest.audio.dim).astype(np.float32),
+                spectrogram=random.bytes(PICTURE_BYTES),
+                descriptors=normal_descriptors(-35.0, acoustics),
+            )
             for number in range(int(windows))
         ],
-    }
-    with open_node(settings) as ask:
-        added = last(ask("normals.add", machine=machine, bundle_hash=bundle.bundle_hash, **recording))
-    sys.stdout.write(json.dumps(added) + "\n")
+    )
+    with tempfile.TemporaryFile() as content, open_node(settings) as client:
+        write_recordings(content, machine, [recording], bundle_hash=bundle.bundle_hash)
+        content.seek(0)
+        request = AddRecording(machine=machine, file=client.send(content), bundle_hash=bundle.bundle_hash)
+        added = finish(client, ADD_RECORDING, request)
+    sys.stdout.write(added.model_dump_json() + "\n")
 
 
 if __name__ == "__main__":
