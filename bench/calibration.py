@@ -218,7 +218,7 @@ def recordings(dataset: Path, splits: int = 40) -> None:
     from edge_monitor.evaluate.learnt import Ear
     from edge_monitor.memory.distance import K
     from edge_monitor.memory.leaveout import leave_block_out
-    from edge_monitor.memory.scorers import fit
+    from edge_monitor.memory.scoring_methods import fit
 
     ear = Ear(Encoder(find_bundle("spectral", None), 1))
     settings = [wanting(rate) for rate in (*WANTED_PER_DAY, 100.0)]

@@ -36,7 +36,7 @@ from edge_monitor.evaluate.measure import measure
 from edge_monitor.evaluate.resplit import interval
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.scaler import MetricSpec
-from edge_monitor.memory.scorers import SCORERS, fit, scorer_name
+from edge_monitor.memory.scoring_methods import SCORING_METHODS, fit, method_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,9 +145,11 @@ def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
     encoder = Encoder(find_bundle(options.bundle, base=Path.cwd()))
     own = BundleDetector(encoder)
     yield own
-    wanted = list(SCORERS) if options.scorers == "all" else [name for name in options.scorers.split(",") if name]
+    wanted = (
+        list(SCORING_METHODS) if options.scorers == "all" else [name for name in options.scorers.split(",") if name]
+    )
     for name in wanted:
-        if name != scorer_name(own.spec):
+        if name != method_name(own.spec):
             yield BundleDetector(encoder, name, name=f"{own.name}+{name}")
     yield Plain(
         _FLOOR,

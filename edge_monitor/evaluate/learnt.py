@@ -15,7 +15,7 @@ from edge_monitor.errors import AudioError, DatasetError
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
 from edge_monitor.memory.scaler import MetricSpec
-from edge_monitor.memory.scorers import fit
+from edge_monitor.memory.scoring_methods import fit
 from edge_monitor.node.clips import require_length
 
 if TYPE_CHECKING:

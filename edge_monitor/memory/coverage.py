@@ -25,7 +25,7 @@ class Coverage:
     sentence: str  # one line for a person
 
 
-def judge(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
+def assess(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
     """Return the verdict for n leave-block-out scores from blocks `unit`, (n,).
 
     Two questions: are there enough independent blocks, and do scores still fall as the memory grows (the learning

@@ -16,7 +16,7 @@ from edge_monitor.memory.distance import K
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scaler import Metric, MetricSpec, Scaler
-from edge_monitor.memory.scorers import fit, scorer_name
+from edge_monitor.memory.scoring_methods import fit, method_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Generation:
     created_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
     bundle_hash: str
     metric: Metric
-    scorer: str  # a name of scorers.py
+    scorer: str  # the scoring method, of scoring_methods.py
     bands: int | None  # frequency bands per block of a vector; None: it is not made of bands
     k: int
     scaler: Scaler
@@ -88,7 +88,7 @@ def build_generation(
             created_ms=clock.now().wall_ms,
             bundle_hash=bundle_hash,
             metric="euclidean" if fitted.scaler.scale is None else "standardized-euclidean",
-            scorer=fitted.name,
+            scorer=fitted.method,
             bands=spec.bands,
             k=k,
             scaler=fitted.scaler,
@@ -231,7 +231,7 @@ def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:
         created_ms=row["created_ms"],
         bundle_hash=row["bundle_hash"],
         metric=row["metric"],
-        scorer=row["scorer"] or scorer_name(MetricSpec(row["metric"], row["normalization"])),
+        scorer=row["scorer"] or method_name(MetricSpec(row["metric"], row["normalization"])),
         bands=row["bands"],
         k=row["k"],
         scaler=Scaler(row["normalization"], _array(row["mean"]), _array(row["scale"])),

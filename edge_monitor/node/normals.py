@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from edge_monitor.memory.evidence import Evidence
     from edge_monitor.memory.generations import Generation
+    from edge_monitor.memory.healthy_operation import HealthyOperation
     from edge_monitor.memory.normal import Recording
     from edge_monitor.node.node import Node
 
@@ -121,7 +121,7 @@ def settings_of(
     machine: str,
     *,
     false_alarms_per_day: float | None = None,
-    operation: tuple[Evidence, ...] = (),
+    operation: tuple[HealthyOperation, ...] = (),
     threshold: float | None = None,
 ) -> CalibrationSettings:
     """Return what a machine's threshold is for; without `false_alarms_per_day` the configuration's rate is wanted."""

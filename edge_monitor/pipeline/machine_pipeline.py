@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.machine import AlarmSettings, MachineSettings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.memory.generations import Generation
-    from edge_monitor.memory.scorer import Scorer
+    from edge_monitor.memory.scorer import GenerationScorer
     from edge_monitor.records import AlarmEvent, AudioBlock, Samples, Window
 
 # Sound kept from before the confirming windows, so that a person hears the change coming.
@@ -35,7 +35,7 @@ PRE_ROLL_S = 10.0
 class Learnt:
     """What scoring depends on, swapped as one: a generation's scorer, its gate and the microphone's profile."""
 
-    scorer: Scorer
+    scorer: GenerationScorer
     gate_dbfs: float | None  # None: no gate was learnt
     sensor: SensorProfile | None = None  # None: too few normals were measured to know the microphone by
 
