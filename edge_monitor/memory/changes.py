@@ -278,10 +278,10 @@ def _added_meanwhile(machine: str) -> NormalsError:
 def _measure_anew(store: Store, planned: _Planned, bundle_hash: str) -> None:
     """Take over what a newer version measures of windows that are known."""
     store.in_pieces(
-        [each for each in planned.new.normals if each.descriptors is not None],
+        [(each.descriptors.to_json(), each.start_s) for each in planned.new.normals if each.descriptors is not None],
         lambda connection, piece: connection.executemany(
             "UPDATE normals SET descriptors = ? WHERE recording_id = ? AND bundle_hash = ? AND start_s = ?",
-            ((each.descriptors, planned.already, bundle_hash, each.start_s) for each in piece),
+            ((json, planned.already, bundle_hash, start_s) for json, start_s in piece),
         ),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_monitor.errors import NormalsError
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.leaveout import Layout
 from edge_monitor.memory.normal import Normal, Recording, bundle_mismatch
 
@@ -106,17 +107,17 @@ class Normals:
 
     def spectrogram(self, normal_id: int) -> bytes | None:
         """Return a normal's compact picture, if it has one."""
-        row = self.connection.execute(
-            "SELECT spectrogram FROM normals WHERE machine = ? AND id = ?", (self.machine, normal_id)
-        ).fetchone()
-        return None if row is None else row["spectrogram"]
+        stored: bytes | None = self._stored("SELECT spectrogram FROM normals WHERE machine = ? AND id = ?", normal_id)
+        return stored
 
-    def descriptors(self, normal_id: int) -> str | None:
-        """Return the JSON of a normal's measured acoustics, if it has any."""
-        row = self.connection.execute(
-            "SELECT descriptors FROM normals WHERE machine = ? AND id = ?", (self.machine, normal_id)
-        ).fetchone()
-        return None if row is None else row["descriptors"]
+    def descriptors(self, normal_id: int) -> Descriptors:
+        """Return what was measured of a normal."""
+        stored = self._stored("SELECT descriptors FROM normals WHERE machine = ? AND id = ?", normal_id)
+        return Descriptors() if stored is None else Descriptors.from_json(stored)
+
+    def _stored(self, query: str, normal_id: int) -> Any:  # noqa: ANN401 - what SQLite gives
+        row = self.connection.execute(query, (self.machine, normal_id)).fetchone()
+        return None if row is None else row[0]
 
     def find(self, recording: str) -> Recording:
         """Return the recording of that name, or of that id (`#7`).

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_monitor.errors import NormalsError, StorageError
 from edge_monitor.memory.changes import add_all
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.normal import NewNormal, NewRecording, bundle_mismatch
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def export_normals(store: Normals, path: Path) -> Moved:
             start_s=n.start_s,
             level_dbfs=n.level_dbfs,
             mode=n.mode,
-            descriptors=store.descriptors(n.id),
+            descriptors=kept.to_json() if (kept := store.descriptors(n.id)) != Descriptors() else None,
             recording=n.recording_id,
             picture_bytes=None if picture is None else len(picture),
         )
@@ -184,7 +185,7 @@ def _windows(entries: list[_Window], vectors: NDArray[np.generic], pictures: byt
                 level_dbfs=entry.level_dbfs,
                 vector=vector,
                 spectrogram=picture,
-                descriptors=entry.descriptors,
+                descriptors=None if entry.descriptors is None else Descriptors.from_json(entry.descriptors),
                 mode=entry.mode,
             )
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import AudioError, NormalsError
 from edge_monitor.memory import changes
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.leaveout import block_of
 from edge_monitor.memory.normal import NewNormal, NewRecording
@@ -14,7 +15,7 @@ from edge_monitor.memory.normals import Normals
 from edge_monitor.node.clips import encode_clip
 from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learning import require_same
-from edge_monitor.node.normals import describe, normal_descriptors, rebuild
+from edge_monitor.node.normals import describe, rebuild
 from edge_monitor.node.wire import unpack_bytes
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _normals(clip: Clip) -> list[NewNormal]:
             level_dbfs=window.level_dbfs,
             vector=window.vector,
             spectrogram=window.spectrogram,
-            descriptors=normal_descriptors(window.quietest_dbfs, window.acoustics),
+            descriptors=Descriptors(window.quietest_dbfs, window.acoustics),
         )
         for window in clip.windows
     ]

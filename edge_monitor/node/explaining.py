@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from edge_monitor.alarm.history import AlarmRow
     from edge_monitor.config.settings import ExplainSettings
     from edge_monitor.explain.answer import Answer as Worded
     from edge_monitor.explain.difference import Difference
@@ -73,7 +72,7 @@ def alarm(node: Node, *, alarm_id: str, method: str | None, dry_run: bool) -> An
             machine=row.machine,
             generation=row.generation,
             nearest=tuple(neighbour.normal_id for neighbour in row.neighbours),
-            embedding=_confirming(connection, row),
+            embedding=history.raising_window(connection, row.alarm_id),
             acoustics=jobs.acoustics_of(connection, row.alarm_id),
             alarm_id=row.alarm_id,
         )
@@ -213,12 +212,6 @@ def _embeddings(node: Node, sound: _Sound) -> tuple[Embedding, list[Embedding]]:
     with node.reading() as connection:
         vectors = Normals(connection, sound.machine).vectors(sound.nearest)
     return sound.embedding, [Embedding(vector, sound.embedding.bundle_hash) for vector in vectors]
-
-
-def _confirming(connection: sqlite3.Connection, row: AlarmRow) -> Embedding | None:
-    """Return the embedding of the window that raised an alarm; others are kept before and after it."""
-    windows = history.windows_of(connection, row.alarm_id)
-    return next((each for level, each in windows if level == row.level_dbfs), windows[0][1] if windows else None)
 
 
 def _ask(node: Node, prompt: str, alarm_id: str | None) -> Worded:

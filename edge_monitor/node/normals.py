@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from edge_monitor.counting import counted
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory import changes
 from edge_monitor.memory.calibration import CalibrationSettings
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
 from edge_monitor.memory.leaveout import block_of
@@ -80,7 +80,7 @@ def add(
             level_dbfs=window["level_dbfs"],
             vector=unpack_vector(window["vector"]),
             spectrogram=unpack_bytes(window["spectrogram"]),
-            descriptors=normal_descriptors(window["quietest_dbfs"], window.get("acoustics")),
+            descriptors=Descriptors(window["quietest_dbfs"], window.get("acoustics")),
         )
         for window in windows
     ]
@@ -158,7 +158,7 @@ def rebuild(node: Node, machine: str, reason: str, settings: CalibrationSettings
 def _quietest(store: Normals, ids: Sequence[int]) -> Iterator[float]:
     """Yield the quietest moment of each normal, dBFS; normals from a rejected alarm have none."""
     for normal_id in ids:
-        level = json.loads(store.descriptors(normal_id) or "{}").get("quietest_dbfs")
+        level = store.descriptors(normal_id).quietest_dbfs
         if level is not None:
             yield level
 
@@ -283,14 +283,6 @@ def activate_generation(node: Node, *, machine: str, number: int) -> Answer:
         active = next(each for each in list_generations(connection, machine) if each.number == number)
         in_use = Normals(connection, machine).ids()
     yield {**describe(active), "in_use": len(in_use), "as_in_use": set(in_use) == set(active.members)}
-
-
-def normal_descriptors(quietest_dbfs: float, acoustics: str | None) -> str:
-    """Return what is measured of a window at enrolment, as JSON.
-
-    The level of its quietest moment is for the gate, its `acoustics` (JSON again) for explanations.
-    """
-    return json.dumps({"quietest_dbfs": quietest_dbfs, "acoustics": acoustics})
 
 
 def vectors_sha256(vectors: Sequence[bytes]) -> str:
