@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,7 +186,7 @@ def _last_event(row: sqlite3.Row) -> AlarmEvent:
 
 
 def _neighbours(text: str) -> tuple[Neighbour, ...]:
-    return tuple(Neighbour(**fields) for fields in json.loads(text))
+    return tuple(Neighbour(**stored) for stored in json.loads(text))
 
 
 def set_inhibition(connection: sqlite3.Connection, machine: str, until_ms: int | None, length_s: float) -> None:
@@ -239,20 +239,7 @@ def find(connection: sqlite3.Connection, alarm_id: str) -> AlarmRow:
 
 
 def _row(row: sqlite3.Row) -> AlarmRow:
-    return AlarmRow(
-        alarm_id=row["alarm_id"],
-        machine=row["machine"],
-        started_ms=row["started_ms"],
-        ended_ms=row["ended_ms"],
-        last_seq=row["last_seq"],
-        peak_score=row["peak_score"],
-        peak_ratio=row["peak_ratio"],
-        threshold=row["threshold"],
-        generation=row["generation"],
-        level_dbfs=row["level_dbfs"],
-        windows=row["windows"],
-        neighbours=_neighbours(row["neighbours"]),
-        evidence=json.loads(row["evidence"]) if row["evidence"] else {},
-        end_reason=row["end_reason"],
-        rejected_ms=row["rejected_ms"],
-    )
+    stored = {field.name: row[field.name] for field in fields(AlarmRow)}
+    stored["neighbours"] = _neighbours(row["neighbours"])
+    stored["evidence"] = json.loads(row["evidence"] or "{}")
+    return AlarmRow(**stored)

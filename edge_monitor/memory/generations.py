@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.store.store import Store
 
+_PLAIN = ("machine", "number", "created_ms", "bundle_hash", "metric", "bands", "k", "threshold", "gate_dbfs", "reason")
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
 _ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
 
@@ -226,19 +227,10 @@ def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:
         (row["machine"], row["number"]),
     )
     return Generation(
-        machine=row["machine"],
-        number=row["number"],
-        created_ms=row["created_ms"],
-        bundle_hash=row["bundle_hash"],
-        metric=row["metric"],
+        **{name: row[name] for name in _PLAIN},
         scorer=row["scorer"] or method_name(MetricSpec(row["metric"], row["normalization"])),
-        bands=row["bands"],
-        k=row["k"],
         scaler=Scaler(row["normalization"], _array(row["mean"]), _array(row["scale"])),
-        threshold=row["threshold"],
         calibration=Calibration.from_json(row["calibration"]),
-        gate_dbfs=row["gate_dbfs"],
-        reason=row["reason"],
         active=bool(row["active"]),
         members=tuple(member[0] for member in members),
     )

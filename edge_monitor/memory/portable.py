@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_monitor.errors import NormalsError, StorageError
+from edge_monitor.durable import replacing
+from edge_monitor.errors import NormalsError, StorageError, os_errors_as
 from edge_monitor.memory.changes import add_all
 from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.normal import NewNormal, NewRecording, bundle_mismatch
@@ -106,16 +106,12 @@ def export_normals(store: Normals, path: Path) -> Moved:
         "vectors": store.vectors([normal.id for normal in normals]).astype("<f4"),
         "pictures": np.frombuffer(b"".join(picture or b"" for picture in pictures), dtype=np.uint8),
     }
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        with fresh.open("wb") as file:
-            np.savez(file, allow_pickle=False, checksum=_checksum(parts), **parts)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise StorageError(f"cannot write the export: {error.strerror}", where=str(path)) from error
+    with (
+        os_errors_as(StorageError, "cannot write the export", where=path),
+        replacing(path) as fresh,
+        fresh.open("wb") as file,
+    ):
+        np.savez(file, allow_pickle=False, checksum=_checksum(parts), **parts)
     return Moved(len(recordings), len(normals), already=0)
 
 
