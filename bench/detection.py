@@ -30,7 +30,7 @@ from edge_monitor.evaluate.autoencoder import VERSION, Autoencoder
 from edge_monitor.evaluate.bundle_detector import BundleDetector
 from edge_monitor.evaluate.datasets import Dataset, read_dataset
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
+from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor, default_cache
 from edge_monitor.evaluate.kept_scores import KeptScores
 from edge_monitor.evaluate.measure import measure
 from edge_monitor.evaluate.resplit import interval
@@ -172,11 +172,13 @@ def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
 def points_of(dataset: Dataset, detectors: Sequence[Detector], options: argparse.Namespace) -> dict[str, Array]:
     """Return each detector's AUC in points, (ids, splits); the table of machine ids is printed."""
     cache = FeatureCache(options.cache)
-    hearing = Hearing(cache, lambda _: None, lambda line: print(line, file=sys.stderr), jobs=os.cpu_count() or 1)
+    extractor = FeatureExtractor(
+        cache, lambda _: None, lambda line: print(line, file=sys.stderr), jobs=os.cpu_count() or 1
+    )
     figures = measure(
         dataset,
         detectors,
-        hearing,
+        extractor,
         lambda line: print(line, file=sys.stderr),
         resplits=options.splits,
         seed=options.seed,

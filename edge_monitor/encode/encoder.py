@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,9 +37,8 @@ class Encoder:
             raise BundleError(f"threads must be at least 1, got {threads}", where=bundle.name)
         self.bundle = bundle
         self._audio = bundle.manifest.audio
-        # Hashing costs little beside loading, but a manifest is dumped to JSON for it: once.
-        self._bundle_hash = bundle.bundle_hash
-        self._session = _open_audio(bundle, threads)
+        bundle.verify("audio")
+        self._session = open_session(bundle, self._audio.file, threads, keep_buffers=True)
         self._check_interface()
 
     @property
@@ -65,7 +64,7 @@ class Encoder:
     @property
     def bundle_hash(self) -> str:
         """Return the hex SHA-256 that stamps this encoder's vectors."""
-        return self._bundle_hash
+        return self.bundle.bundle_hash
 
     @property
     def metric(self) -> Metric:
@@ -134,8 +133,9 @@ class Encoder:
     def _check_interface(self) -> None:
         """Compare the graph's names, types and fixed sizes with the manifest before any sound arrives."""
         where = f"{self.bundle.folder / self._audio.file}"
+        inputs = self._session.get_inputs()
         for key, name, width, ports in (
-            ("input", self._audio.input, self.window_samples, self._session.get_inputs()),
+            ("input", self._audio.input, self.window_samples, inputs),
             ("output", self._audio.output, self.dim, self._session.get_outputs()),
         ):
             port = next((port for port in ports if port.name == name), None)
@@ -155,11 +155,6 @@ class Encoder:
                 raise BundleMismatchError(
                     f"{key} {name!r} has a fixed batch of {port.shape[0]}", where=where, hint="make it dynamic, or 1"
                 )
-        extra = [port.name for port in self._session.get_inputs() if port.name != self._audio.input]
+        extra = [port.name for port in inputs if port.name != self._audio.input]
         if extra:
             raise BundleMismatchError(f"the model wants more inputs: {', '.join(extra)}", where=where)
-
-
-def _open_audio(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-    bundle.verify("audio")
-    return open_session(bundle, bundle.manifest.audio.file, threads, keep_buffers=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -24,7 +25,7 @@ _WHOLE = 1e-6  # samples; what floating point may add to a product that is whole
 Ability = Literal["audio", "captions", "text-similarity"]
 Metric = Literal["euclidean", "standardized-euclidean"]
 Normalize = Literal["none", "unit"]
-Part = Literal["audio", "captions", "text-similarity"]
+Part = Ability  # which ability a file serves
 
 
 class BundleFile(Table):
@@ -188,7 +189,7 @@ class Manifest(Table):
         """Return the files that serve one ability."""
         return tuple(file for file in self.file if file.part == part)
 
-    @property
+    @cached_property
     def bundle_hash(self) -> str:
         """Return the hex SHA-256 of what decides a score: the audio part's files and fields, and how it is scored.
 

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from edge_monitor.evaluate.detector import Features
 
     Tell = Callable[[str], None]
-    Heard = Mapping[Path, Features]
+    FeaturesByPath = Mapping[Path, Features]
 
 
 def share(
-    one: Individual, heard: Mapping[str, Heard], names: Mapping[str, str], complain: Tell, *, resplit: bool, root: Path
-) -> dict[str, Heard]:
+    one: Individual,
+    heard: Mapping[str, FeaturesByPath],
+    names: Mapping[str, str],
+    complain: Tell,
+    *,
+    resplit: bool,
+    root: Path,
+) -> dict[str, FeaturesByPath]:
     """Return what each detector heard of the clips that all of them heard; what is left out is complained of.
 
     Detectors are told apart by their keys; `names` is for a person. One that heard nothing of a class takes no part
@@ -49,7 +55,7 @@ def share(
     return {key: {path: heard[key][path] for path in named} for key in able}
 
 
-def _hears(one: Individual, heard: Heard, name: str, complain: Tell, *, resplit: bool) -> bool:
+def _hears(one: Individual, heard: FeaturesByPath, name: str, complain: Tell, *, resplit: bool) -> bool:
     """Return whether a detector heard something of each class that the machine id has."""
     missing = [
         kind

@@ -118,8 +118,7 @@ class EvidenceStore:
         oldest_s = self._now_s() - self._retention.evidence_days * _DAY_S
         # A disk that others have filled is not helped by deleting what little is here: then nothing new is written.
         short = free < self._retention.free_mb * _MB <= free + sum(kept.size_bytes for kept in alarms)
-        removed = _Kept([])
-        removed_alarms = 0
+        removed: list[_Kept] = []
         for kept in alarms:
             too_old = _FIRST_CREDIBLE_S < kept.written_s < oldest_s
             too_little = short and free < self._retention.free_mb * _MB
@@ -130,11 +129,14 @@ class EvidenceStore:
                 path.unlink(missing_ok=True)
             total -= kept.size_bytes
             free += kept.size_bytes
-            removed.size_bytes += kept.size_bytes
-            removed.paths += kept.paths
-            removed_alarms += 1
-        cleaned = CleanUp(removed_alarms, len(removed.paths), removed.size_bytes, total - room_bytes)
-        if removed_alarms:
+            removed.append(kept)
+        cleaned = CleanUp(
+            len(removed),
+            sum(len(kept.paths) for kept in removed),
+            sum(kept.size_bytes for kept in removed),
+            total - room_bytes,
+        )
+        if removed:
             _log.info("explain.evidence_removed", **asdict(cleaned))
         return cleaned
 

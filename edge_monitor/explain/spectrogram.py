@@ -77,10 +77,10 @@ def expand(stored: bytes) -> CompactSpectrogram:
         raise StorageError("a stored spectrogram is damaged, or of a newer version")
     grid = np.frombuffer(levels, dtype=np.uint8).reshape(bands, steps)
     db = (grid.astype(np.float32) / 255.0 - 1.0) * np.float32(-FLOOR_DB)
-    return CompactSpectrogram(db, _edges(low_hz, high_hz, bands)[1:-1], low_hz, high_hz, seconds, rate_hz)
+    return CompactSpectrogram(db, mel_edges(low_hz, high_hz, bands)[1:-1], low_hz, high_hz, seconds, rate_hz)
 
 
-def _edges(low_hz: float, high_hz: float, bands: int) -> NDArray[np.float64]:
+def mel_edges(low_hz: float, high_hz: float, bands: int) -> NDArray[np.float64]:
     """Return the bands + 2 corner frequencies (Hz) of overlapping triangles, equally spaced in mel."""
     mels = np.linspace(mel(low_hz), mel(high_hz), bands + 2)
     return np.asarray(700.0 * (10.0 ** (mels / 2595.0) - 1.0))
@@ -89,7 +89,7 @@ def _edges(low_hz: float, high_hz: float, bands: int) -> NDArray[np.float64]:
 def _filters(bins: int, rate_hz: int) -> NDArray[np.float32]:
     """Return triangular filters of height 1, (bands, bins): power between the outer centres is kept once."""
     freqs_hz = np.linspace(0.0, rate_hz / 2, bins)
-    edges_hz = _edges(LOW_HZ, rate_hz / 2, BANDS)
+    edges_hz = mel_edges(LOW_HZ, rate_hz / 2, BANDS)
     low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     rising = (freqs_hz - low) / (centre - low)
     falling = (high - freqs_hz) / (high - centre)
