@@ -21,6 +21,7 @@ MAX_INHIBIT_S = 24 * 3600.0
 # Five times the paper's k: a rejected sound then has k neighbours of its own, whichever of its windows comes.
 MAX_WINDOWS = 20
 
+_OF_THE_START = ("machine", "alarm_id", "threshold", "generation", "level_dbfs", "window_start_s", "window_end_s")
 _ROWS = "SELECT *, (SELECT count(*) FROM alarm_windows w WHERE w.alarm_id = alarms.alarm_id) AS windows FROM alarms"
 
 
@@ -165,8 +166,7 @@ def _left_s(until_ms: float | None, wall_ms: int, longest_s: float) -> float:
 
 def _last_event(row: sqlite3.Row) -> AlarmEvent:
     return AlarmEvent(
-        machine=row["machine"],
-        alarm_id=row["alarm_id"],
+        **{name: row[name] for name in _OF_THE_START},
         seq=row["last_seq"],
         kind=EventKind.START if row["last_seq"] == 0 else EventKind.UPDATE,
         at_s=0.0,  # stream time starts anew
@@ -175,12 +175,7 @@ def _last_event(row: sqlite3.Row) -> AlarmEvent:
         score=row["peak_score"],
         peak_score=row["peak_score"],
         peak_ratio=row["peak_ratio"],
-        threshold=row["threshold"],
-        generation=row["generation"],
-        level_dbfs=row["level_dbfs"],
         neighbours=_neighbours(row["neighbours"]),
-        window_start_s=row["window_start_s"],
-        window_end_s=row["window_end_s"],
         reason="restored after a restart",
     )
 

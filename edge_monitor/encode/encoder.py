@@ -37,6 +37,8 @@ class Encoder:
             raise BundleError(f"threads must be at least 1, got {threads}", where=bundle.name)
         self.bundle = bundle
         self._audio = bundle.manifest.audio
+        # Hashing costs little beside loading, but a manifest is dumped to JSON for it: once.
+        self._bundle_hash = bundle.bundle_hash
         bundle.verify("audio")
         self._session = open_session(bundle, self._audio.file, threads, keep_buffers=True)
         self._check_interface()
@@ -64,7 +66,7 @@ class Encoder:
     @property
     def bundle_hash(self) -> str:
         """Return the hex SHA-256 that stamps this encoder's vectors."""
-        return self.bundle.bundle_hash
+        return self._bundle_hash
 
     @property
     def metric(self) -> Metric:

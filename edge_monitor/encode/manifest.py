@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -189,7 +188,7 @@ class Manifest(Table):
         """Return the files that serve one ability."""
         return tuple(file for file in self.file if file.part == part)
 
-    @cached_property
+    @property
     def bundle_hash(self) -> str:
         """Return the hex SHA-256 of what decides a score: the audio part's files and fields, and how it is scored.
 

@@ -177,8 +177,7 @@ class _Machine:
 
     def _part(self, one: Individual) -> _Part:
         """Return what was heard of a machine id, by the data set's own split."""
-        normal, anomalous = ([clip for clip in one.test if clip.anomalous is kind] for kind in (False, True))
-        return _Part(self._of(one.train), self._of(normal), self._of(anomalous))
+        return _Part(*map(self._of, (one.train, one.tested(anomalous=False), one.tested(anomalous=True))))
 
     def _of(self, clips: Sequence[Clip]) -> list[Features]:
         return [self.heard[clip.path] for clip in clips if clip.path in self.heard]

@@ -57,18 +57,11 @@ def share(
 
 def _hears(one: Individual, heard: FeaturesByPath, name: str, complain: Tell, *, resplit: bool) -> bool:
     """Return whether a detector heard something of each class that the machine id has."""
-    missing = [
-        kind
-        for kind, clips in _classes(one, resplit=resplit).items()
-        if clips and not any(clip.path in heard for clip in clips)
-    ]
+    normal, anomalous = one.tested(anomalous=False), one.tested(anomalous=True)
+    classes: dict[str, Sequence[Clip]] = {"training": one.train, "normal test": normal, "anomalous test": anomalous}
+    if resplit:
+        classes = {"normal": [*one.train, *normal], "anomalous": anomalous}
+    missing = [kind for kind, clips in classes.items() if clips and not any(clip.path in heard for clip in clips)]
     for kind in missing:
         complain(f"{one.label}: no {kind} clip can be heard by {name}")
     return not missing
-
-
-def _classes(one: Individual, *, resplit: bool) -> dict[str, Sequence[Clip]]:
-    normal, anomalous = ([clip for clip in one.test if clip.anomalous is kind] for kind in (False, True))
-    if resplit:
-        return {"normal": [*one.train, *normal], "anomalous": anomalous}
-    return {"training": one.train, "normal test": normal, "anomalous test": anomalous}

@@ -27,14 +27,13 @@ import numpy as np
 from edge_monitor.config.settings import ScorerName
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.covariance import shrunk_covariance
-from edge_monitor.memory.distance import K, distances
+from edge_monitor.memory.distance import K, chunks, distances
 from edge_monitor.memory.scaler import MetricSpec, Scaler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUB_BANDS = 8  # BEAM's encoder cuts 128 mel bands into 8 rows of patches
-_CHUNK_CELLS = 1_000_000  # distances computed at once: 8 MB of float64
 _LEAST_RADIUS = 0.01  # of the mean radius: copies among the normals must not make everything else infinitely far
 
 SCORING_METHODS: tuple[str, ...] = get_args(ScorerName)
@@ -80,7 +79,7 @@ class NeighbourScorer:
         """Return the scores of (q, dim) vectors, (q,) float64."""
         squares = np.zeros(len(queries))
         for number, (dims, normals) in enumerate(zip(self.bands, self.vectors, strict=True)):
-            for part in _parts(len(queries), len(normals)):
+            for part in chunks(len(queries), len(normals)):
                 apart = distances(queries[part][:, dims], normals)  # (rows, n)
                 if self.radius is not None:
                     apart /= self.radius[number]
@@ -179,7 +178,7 @@ def _radius(vectors: NDArray[np.float32], k: int) -> NDArray[np.float64]:
     radius = np.zeros(count)
     centred = vectors - vectors.mean(axis=0)  # float32 tells near from nearer when the origin is among them
     half = np.einsum("nd,nd->n", centred, centred) / 2
-    for part in _parts(count, count):
+    for part in chunks(count, count):
         apart = half - centred[part] @ centred.T  # (rows, n): half of the squared distance, less the row's own half
         rows = np.arange(len(apart))
         apart[rows, np.arange(count)[part]] = np.inf  # not itself, though its copies count
@@ -190,8 +189,3 @@ def _radius(vectors: NDArray[np.float32], k: int) -> NDArray[np.float64]:
     radius /= others
     least = _LEAST_RADIUS * float(radius.mean())
     return np.maximum(radius, least) if least > 0 else np.ones(count)
-
-
-def _parts(rows: int, columns: int) -> list[slice]:
-    step = max(1, _CHUNK_CELLS // columns)
-    return [slice(begin, begin + step) for begin in range(0, rows, step)]
