@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.thresholds import METHODS, product
-from edge_monitor.alarm.rules import AlarmRules
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
+from edge_monitor.config.machine import AlarmSettings
 from edge_monitor.memory.calibration import CalibrationSettings, allowed_exceedance
 from edge_monitor.memory.leaveout import Layout, block_of
 from edge_monitor.records import EventKind, Score
@@ -41,17 +41,9 @@ WINDOW_S = 10.0
 PER_DAY = 8640  # windows
 
 
-def rules_of(m: int, n: int) -> AlarmRules:
+def rules_of(m: int, n: int) -> AlarmSettings:
     """Return the default alarm's rules, but for m of n."""
-    return AlarmRules(
-        raise_m=m,
-        raise_n=n,
-        window_s=WINDOW_S,
-        clear_ratio=0.9,
-        off_delay_s=30.0,
-        update_interval_s=300.0,
-        cooldown_s=0.0,
-    )
+    return AlarmSettings.model_validate({"raise": (m, n)})
 
 
 RULES = rules_of(3, 5)
@@ -121,23 +113,23 @@ def layout_of(windows: int) -> Layout:
     return Layout(np.zeros(windows, dtype=np.int64), block, start_s)
 
 
-def wanting(false_alarms_per_day: float, rules: AlarmRules = RULES) -> CalibrationSettings:
+def wanting(false_alarms_per_day: float, rules: AlarmSettings = RULES) -> CalibrationSettings:
     """Return an alarm's settings."""
-    return CalibrationSettings(WINDOW_S, false_alarms_per_day, rules.raise_m, rules.raise_n)
+    return CalibrationSettings(WINDOW_S, false_alarms_per_day, *rules.raise_)
 
 
-def calibrated(score: Array, false_alarms_per_day: float, rules: AlarmRules = RULES) -> Calibration:
+def calibrated(score: Array, false_alarms_per_day: float, rules: AlarmSettings = RULES) -> Calibration:
     """Return what the product calibrates from the scores of one unbroken stream, (windows,)."""
     return product(score, layout_of(len(score)), wanting(false_alarms_per_day, rules))
 
 
-def alarms(score: Array, threshold: float, rules: AlarmRules = RULES) -> int:
+def alarms(score: Array, threshold: float, rules: AlarmSettings = RULES) -> int:
     """Return how often the product's alarm starts on a stream, (windows,), at a threshold.
 
     Windows far from any that exceed are not played: nothing can happen there.
     """
     machine = AlarmStateMachine("machine", rules, lambda: "alarm", Restored())
-    window = np.arange(-rules.raise_n, rules.raise_n + math.ceil(rules.off_delay_s / WINDOW_S) + 2)
+    window = np.arange(-rules.raise_[1], rules.raise_[1] + math.ceil(rules.off_delay_s / WINDOW_S) + 2)
     near = np.unique(
         np.clip(np.flatnonzero(score > rules.clear_ratio * threshold)[:, None] + window, 0, len(score) - 1)
     )
@@ -161,10 +153,12 @@ class Truth:
         return np.asarray(np.interp(threshold, self.thresholds, self.per_day))
 
 
-def truth(process: Process, days: int, rules: AlarmRules = RULES, *, thresholds: int = 40, streams: int = 10) -> Truth:
+def truth(
+    process: Process, days: int, rules: AlarmSettings = RULES, *, thresholds: int = 40, streams: int = 10
+) -> Truth:
     """Play `days` of a process at so many thresholds."""
     score = process.simulate(np.random.default_rng(1), days * PER_DAY // streams, streams)
-    m, n = rules.raise_m, rules.raise_n
+    m, n = rules.raise_
     windows = np.lib.stride_tricks.sliding_window_view(score, n, axis=1)
     alarm_level = np.sort(windows, axis=2)[:, :, n - m].ravel()  # the m-th largest of n
     # from a window in ten in the alarm condition to the highest ever seen
@@ -175,7 +169,7 @@ def truth(process: Process, days: int, rules: AlarmRules = RULES, *, thresholds:
     )
 
 
-def compare(process: Process, seeds: int, days: int, rules: AlarmRules) -> None:
+def compare(process: Process, seeds: int, days: int, rules: AlarmSettings) -> None:
     """Print the process's rows: mean alarms per day at each method's thresholds, then how the promise was kept."""
     observed = truth(process, days, rules, thresholds=25)
     for length, (heard_days, share) in LENGTHS.items():
@@ -215,26 +209,28 @@ def recordings(dataset: Path, splits: int = 40) -> None:
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.evaluate.datasets import read_dataset
-    from edge_monitor.evaluate.learnt import Ear
+    from edge_monitor.evaluate.learnt import ClipEncoder
     from edge_monitor.memory.distance import K
     from edge_monitor.memory.leaveout import leave_block_out
-    from edge_monitor.memory.scorers import fit
+    from edge_monitor.memory.scoring_methods import fit
 
-    ear = Ear(Encoder(find_bundle("spectral", None), 1))
+    clip_encoder = ClipEncoder(Encoder(find_bundle("spectral", None), 1))
     settings = [wanting(rate) for rate in (*WANTED_PER_DAY, 100.0)]
     shares: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in METHODS}  # [id and split][wanted]
     started: dict[str, list[list[int]]] = {name: [] for name in METHODS}  # the same
     played_s = 0.0
     for one in read_dataset(dataset).individuals:
         clips = sorted((*one.train, *one.test), key=lambda clip: clip.anomalous)
-        heard = np.stack([ear.hear(clip)[0].embedding.vector for clip in clips])  # (clips, dim): one window each
+        heard = np.stack(
+            [clip_encoder.encode(clip)[0].embedding.vector for clip in clips]
+        )  # (clips, dim): one window each
         vectors, anomalous = np.split(heard, [sum(not clip.anomalous for clip in clips)])
         for split in range(splits):
             order = np.random.default_rng((3, split)).permutation(len(vectors))
             learnt, kept = np.split(vectors[order], [max(5, round(0.6 * len(vectors)))])
             layout = Layout(np.arange(len(learnt)), np.zeros(len(learnt), dtype=np.int64), np.zeros(len(learnt)))
-            score = leave_block_out(learnt, layout, ear.spec, k=K, window_s=WINDOW_S).score
-            fitted = fit(None, learnt, ear.spec, K)
+            score = leave_block_out(learnt, layout, clip_encoder.spec, k=K, window_s=WINDOW_S).score
+            fitted = fit(None, learnt, clip_encoder.spec, K)
             new, faulty = fitted.scores(kept), fitted.scores(anomalous)
             played_s += len(new) * WINDOW_S
             for name, method in METHODS.items():

@@ -30,13 +30,13 @@ from edge_monitor.evaluate.autoencoder import VERSION, Autoencoder
 from edge_monitor.evaluate.bundle_detector import BundleDetector
 from edge_monitor.evaluate.datasets import Dataset, read_dataset
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
+from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor, default_cache
 from edge_monitor.evaluate.kept_scores import KeptScores
 from edge_monitor.evaluate.measure import measure
 from edge_monitor.evaluate.resplit import interval
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.scaler import MetricSpec
-from edge_monitor.memory.scorers import SCORERS, fit, scorer_name
+from edge_monitor.memory.scoring_methods import SCORING_METHODS, fit, method_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,9 +145,11 @@ def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
     encoder = Encoder(find_bundle(options.bundle, base=Path.cwd()))
     own = BundleDetector(encoder)
     yield own
-    wanted = list(SCORERS) if options.scorers == "all" else [name for name in options.scorers.split(",") if name]
+    wanted = (
+        list(SCORING_METHODS) if options.scorers == "all" else [name for name in options.scorers.split(",") if name]
+    )
     for name in wanted:
-        if name != scorer_name(own.spec):
+        if name != method_name(own.spec):
             yield BundleDetector(encoder, name, name=f"{own.name}+{name}")
     yield Plain(
         _FLOOR,
@@ -170,11 +172,13 @@ def detectors_of(options: argparse.Namespace) -> Iterator[Detector]:
 def points_of(dataset: Dataset, detectors: Sequence[Detector], options: argparse.Namespace) -> dict[str, Array]:
     """Return each detector's AUC in points, (ids, splits); the table of machine ids is printed."""
     cache = FeatureCache(options.cache)
-    hearing = Hearing(cache, lambda _: None, lambda line: print(line, file=sys.stderr), jobs=os.cpu_count() or 1)
+    extractor = FeatureExtractor(
+        cache, lambda _: None, lambda line: print(line, file=sys.stderr), jobs=os.cpu_count() or 1
+    )
     figures = measure(
         dataset,
         detectors,
-        hearing,
+        extractor,
         lambda line: print(line, file=sys.stderr),
         resplits=options.splits,
         seed=options.seed,

@@ -37,7 +37,7 @@ from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare, spread_of
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
-from edge_monitor.memory.scorers import fit
+from edge_monitor.memory.scoring_methods import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class EdgeMonitorError(Exception):
     """What went wrong, where, and what to do about it: one line for the user.
@@ -121,3 +127,12 @@ class ReloadError(EdgeMonitorError):
     def __init__(self, cause: EdgeMonitorError) -> None:
         super().__init__(f"not taken up, the settings from before are in force: {cause}")
         self.exit_code = cause.exit_code
+
+
+@contextmanager
+def os_errors_as(kind: type[EdgeMonitorError], what: str, *, where: object, hint: str | None = None) -> Iterator[None]:
+    """Have an OSError of the body raised as an error of `kind`: what could not be done, and the system's reason."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}", where=str(where), hint=hint) from error

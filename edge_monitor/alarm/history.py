@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from edge_monitor.records import AlarmEvent, Embedding, EventKind, Neighbour
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
 # The contract: an inhibition lasts 24 hours at the most, whatever the wall clock says after a step.
 MAX_INHIBIT_S = 24 * 3600.0
 # Five times the paper's k: a rejected sound then has k neighbours of its own, whichever of its windows comes.
 MAX_WINDOWS = 20
 
+_OF_THE_START = ("machine", "alarm_id", "threshold", "generation", "level_dbfs", "window_start_s", "window_end_s")
 _ROWS = "SELECT *, (SELECT count(*) FROM alarm_windows w WHERE w.alarm_id = alarms.alarm_id) AS windows FROM alarms"
 
 
@@ -90,18 +92,21 @@ def record(connection: sqlite3.Connection, event: AlarmEvent) -> None:
         raise StorageError("an alarm that is not in the database cannot go on", where=event.alarm_id)
 
 
-def add_window(connection: sqlite3.Connection, alarm_id: str, window: AnomalousWindow) -> None:
-    """Keep another window of an alarm, up to MAX_WINDOWS: enough to learn the sound should the alarm be rejected."""
-    connection.execute(
-        "INSERT INTO alarm_windows SELECT ?, count(*), ?, ?, ? FROM alarm_windows WHERE alarm_id = ?"
-        " HAVING count(*) < ?",
+def add_windows(connection: sqlite3.Connection, alarm_id: str, windows: Sequence[AnomalousWindow]) -> None:
+    """Keep windows of an alarm, oldest first, up to MAX_WINDOWS: enough to learn the sound should it be rejected.
+
+    The first ones are those that confirmed its start: the last of them, which raised it, has the number 0.
+    """
+    next_number, kept = connection.execute(
+        "SELECT max(number) + 1, count(*) FROM alarm_windows WHERE alarm_id = ?", (alarm_id,)
+    ).fetchone()
+    added = windows[max(0, len(windows) - (MAX_WINDOWS - kept)) :]
+    first = 1 - len(added) if next_number is None else next_number
+    connection.executemany(
+        "INSERT INTO alarm_windows (alarm_id, number, level_dbfs, bundle_hash, vector) VALUES (?, ?, ?, ?, ?)",
         (
-            alarm_id,
-            window.level_dbfs,
-            window.embedding.bundle_hash,
-            window.embedding.vector.astype("<f4").tobytes(),
-            alarm_id,
-            MAX_WINDOWS,
+            (alarm_id, number, window.level_dbfs, window.embedding.bundle_hash, _stored(window.embedding))
+            for number, window in enumerate(added, start=first)
         ),
     )
 
@@ -109,10 +114,32 @@ def add_window(connection: sqlite3.Connection, alarm_id: str, window: AnomalousW
 def windows_of(connection: sqlite3.Connection, alarm_id: str) -> list[tuple[float, Embedding]]:
     """Return level (dBFS) and embedding of the windows kept with an alarm, oldest first."""
     rows = connection.execute("SELECT * FROM alarm_windows WHERE alarm_id = ? ORDER BY number", (alarm_id,))
-    return [
-        (row["level_dbfs"], Embedding(np.frombuffer(row["vector"], dtype="<f4").astype(np.float32), row["bundle_hash"]))
-        for row in rows
-    ]
+    return [(row["level_dbfs"], _embedding(row)) for row in rows]
+
+
+def raising_window(connection: sqlite3.Connection, alarm_id: str) -> Embedding | None:
+    """Return the embedding of the window that raised an alarm; None when none was kept.
+
+    Earlier versions counted from the oldest window, 0, on; in their rows the level tells which one it was.
+    """
+    rows = connection.execute(
+        "SELECT w.*, w.level_dbfs = a.level_dbfs AS alike FROM alarm_windows w JOIN alarms a USING (alarm_id)"
+        " WHERE alarm_id = ? ORDER BY number",
+        (alarm_id,),
+    ).fetchall()
+    if not rows:
+        return None
+    counted_from_0 = rows[0]["number"] == 0
+    raising = (row for row in rows if (row["alike"] if counted_from_0 else row["number"] == 0))
+    return _embedding(next(raising, rows[0]))
+
+
+def _stored(embedding: Embedding) -> bytes:
+    return embedding.vector.astype("<f4").tobytes()
+
+
+def _embedding(row: sqlite3.Row) -> Embedding:
+    return Embedding(np.frombuffer(row["vector"], dtype="<f4").astype(np.float32), row["bundle_hash"])
 
 
 def restore(connection: sqlite3.Connection, machine: str, *, cooldown_s: float, wall_ms: int) -> Restored:
@@ -139,8 +166,7 @@ def _left_s(until_ms: float | None, wall_ms: int, longest_s: float) -> float:
 
 def _last_event(row: sqlite3.Row) -> AlarmEvent:
     return AlarmEvent(
-        machine=row["machine"],
-        alarm_id=row["alarm_id"],
+        **{name: row[name] for name in _OF_THE_START},
         seq=row["last_seq"],
         kind=EventKind.START if row["last_seq"] == 0 else EventKind.UPDATE,
         at_s=0.0,  # stream time starts anew
@@ -149,18 +175,13 @@ def _last_event(row: sqlite3.Row) -> AlarmEvent:
         score=row["peak_score"],
         peak_score=row["peak_score"],
         peak_ratio=row["peak_ratio"],
-        threshold=row["threshold"],
-        generation=row["generation"],
-        level_dbfs=row["level_dbfs"],
         neighbours=_neighbours(row["neighbours"]),
-        window_start_s=row["window_start_s"],
-        window_end_s=row["window_end_s"],
         reason="restored after a restart",
     )
 
 
 def _neighbours(text: str) -> tuple[Neighbour, ...]:
-    return tuple(Neighbour(**fields) for fields in json.loads(text))
+    return tuple(Neighbour(**stored) for stored in json.loads(text))
 
 
 def set_inhibition(connection: sqlite3.Connection, machine: str, until_ms: int | None, length_s: float) -> None:
@@ -214,20 +235,7 @@ def find(connection: sqlite3.Connection, alarm_id: str) -> AlarmRow:
 
 
 def _row(row: sqlite3.Row) -> AlarmRow:
-    return AlarmRow(
-        alarm_id=row["alarm_id"],
-        machine=row["machine"],
-        started_ms=row["started_ms"],
-        ended_ms=row["ended_ms"],
-        last_seq=row["last_seq"],
-        peak_score=row["peak_score"],
-        peak_ratio=row["peak_ratio"],
-        threshold=row["threshold"],
-        generation=row["generation"],
-        level_dbfs=row["level_dbfs"],
-        windows=row["windows"],
-        neighbours=_neighbours(row["neighbours"]),
-        evidence=json.loads(row["evidence"]) if row["evidence"] else {},
-        end_reason=row["end_reason"],
-        rejected_ms=row["rejected_ms"],
-    )
+    stored = {field.name: row[field.name] for field in fields(AlarmRow)}
+    stored["neighbours"] = _neighbours(row["neighbours"])
+    stored["evidence"] = json.loads(row["evidence"] or "{}")
+    return AlarmRow(**stored)

@@ -11,7 +11,7 @@ from edge_monitor.records import AlarmEvent, EventKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge_monitor.alarm.rules import AlarmRules
+    from edge_monitor.config.machine import AlarmSettings
     from edge_monitor.records import Score
 
 # Stream times are sums of sample counts; a microsecond is far below one sample and far above rounding.
@@ -35,9 +35,10 @@ class AlarmStateMachine:
     alarm is held over them.
     """
 
-    def __init__(self, machine: str, rules: AlarmRules, new_id: Callable[[], str], restored: Restored) -> None:
+    def __init__(self, machine: str, settings: AlarmSettings, new_id: Callable[[], str], restored: Restored) -> None:
         self._machine = machine
-        self._rules = rules
+        self._settings = settings
+        self._raise_m, self._raise_n = settings.raise_
         self._new_id = new_id
         self._history: deque[Score] = deque()
         self._active = restored.active
@@ -108,10 +109,10 @@ class AlarmStateMachine:
         for score in reversed(self._history):
             if not chosen or score.end_s <= chosen[-1].start_s + _SAME_INSTANT_S:
                 chosen.append(score)
-                if len(chosen) == self._rules.raise_n:
+                if len(chosen) == self._raise_n:
                     break
         # A later window's choices are never earlier than this one's.
-        while len(chosen) == self._rules.raise_n and self._history[0].end_s < chosen[-1].end_s:
+        while len(chosen) == self._raise_n and self._history[0].end_s < chosen[-1].end_s:
             self._history.popleft()
         return chosen
 
@@ -122,7 +123,7 @@ class AlarmStateMachine:
         if self._cooldown_until_s is not None and score.end_s < self._cooldown_until_s:
             return None
         confirming = [window for window in windows if window.exceeds]
-        if len(confirming) < self._rules.raise_m:
+        if len(confirming) < self._raise_m:
             return None
         return self._emit(
             AlarmEvent(
@@ -142,30 +143,30 @@ class AlarmStateMachine:
                 neighbours=score.neighbours,
                 window_start_s=score.start_s,
                 window_end_s=score.end_s,
-                reason=f"{len(confirming)} of the last {self._rules.raise_n} disjoint windows exceed the threshold",
+                reason=f"{len(confirming)} of the last {self._raise_n} disjoint windows exceed the threshold",
             )
         )
 
     def _maybe_end(self, active: AlarmEvent, score: Score, wall_ms: int) -> AlarmEvent | None:
-        if score.ratio >= self._rules.clear_ratio:
+        if score.ratio >= self._settings.clear_ratio:
             self._below_since_s = None
             return None
         if self._below_since_s is None:
             self._below_since_s = score.end_s
-        if score.end_s - self._below_since_s < self._rules.off_delay_s:
+        if score.end_s - self._below_since_s < self._settings.off_delay_s:
             return None
-        reason = f"below {self._rules.clear_ratio:g} of the threshold for {self._rules.off_delay_s:g} s"
+        reason = f"below {self._settings.clear_ratio:g} of the threshold for {self._settings.off_delay_s:g} s"
         event = self._emit(self._next(active, score, wall_ms, EventKind.END, reason))
         self._active = None
         self._history.clear()
         self._below_since_s = None
-        self._cooldown_until_s = score.end_s + self._rules.cooldown_s
+        self._cooldown_until_s = score.end_s + self._settings.cooldown_s
         return event
 
     def _maybe_update(self, active: AlarmEvent, score: Score, wall_ms: int) -> AlarmEvent | None:
         if self._last_event_s is None:  # restored: the interval starts with the first score
             self._last_event_s = score.end_s
-        if score.end_s - self._last_event_s < self._rules.update_interval_s:
+        if score.end_s - self._last_event_s < self._settings.update_interval_s:
             return None
         return self._emit(self._next(active, score, wall_ms, EventKind.UPDATE, "still active"))
 

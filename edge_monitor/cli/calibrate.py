@@ -96,13 +96,13 @@ def _labelled(
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import NormalsError
     from edge_monitor.evaluate.labelled import compare, find_individual, score
-    from edge_monitor.evaluate.learnt import Ear
+    from edge_monitor.evaluate.learnt import ClipEncoder
     from edge_monitor.node.node import Node
 
     node = Node(settings)
     dataset, wanted, channel = source
     individual, warnings = find_individual(dataset, wanted)
-    ear = Ear(Encoder(node.bundle, settings.model.threads), channel)
+    clip_encoder = ClipEncoder(Encoder(node.bundle, settings.model.threads), channel)
 
     def score_windows(vectors: Sequence[Vector]) -> list[float]:
         scores = window_scores(client, machine, vectors, node.bundle.bundle_hash)
@@ -110,7 +110,7 @@ def _labelled(
             raise NormalsError(text)
         return [each.score for each in scores]
 
-    normal, anomalous, unheard = score(individual, ear, score_windows)
+    normal, anomalous, unheard = score(individual, clip_encoder, score_windows)
     for line in (*warnings, *unheard):
         click.echo(f"edge-monitor: {line}", err=True)
     return compare(individual, normal, anomalous, threshold)

@@ -79,7 +79,7 @@ def _make(
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.evaluate.captions import Captions
     from edge_monitor.evaluate.datasets import read_dataset
-    from edge_monitor.evaluate.learnt import Ear
+    from edge_monitor.evaluate.learnt import ClipEncoder
     from edge_monitor.evaluate.listening import PAGE, Progress, key_of, make
     from edge_monitor.explain.prompts import PROMPT_VERSION
 
@@ -103,7 +103,7 @@ def _make(
         made_with["model"] = explain.model
     sheet = make(
         dataset,
-        Ear(encoder, channel),
+        ClipEncoder(encoder, channel),
         captions,
         out,
         seed=seed,

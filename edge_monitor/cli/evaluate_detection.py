@@ -79,7 +79,7 @@ def command(
     from edge_monitor.evaluate.account import Account
     from edge_monitor.evaluate.columns import choose
     from edge_monitor.evaluate.datasets import read_dataset
-    from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
+    from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor, default_cache
     from edge_monitor.evaluate.measure import measure
     from edge_monitor.evaluate.progress import SplitProgress
     from edge_monitor.evaluate.report import for_programs, make_folder, summary, write_report
@@ -112,10 +112,10 @@ def command(
     )
     if out:
         make_folder(out)
-    hearing = Hearing(cache, tell, complain, channel=channel, jobs=jobs or len(os.sched_getaffinity(0)))
+    extractor = FeatureExtractor(cache, tell, complain, channel=channel, jobs=jobs or len(os.sched_getaffinity(0)))
     try:
         figures = measure(
-            dataset, columns.detectors, hearing, complain, resplits=resplits, seed=seed, progress=progress
+            dataset, columns.detectors, extractor, complain, resplits=resplits, seed=seed, progress=progress
         )
     except KeyboardInterrupt:
         tell("stopped; what was heard is kept, and the same command goes on from there")

@@ -14,7 +14,7 @@ from edge_monitor.config.table import SEGMENT, NonNegative, Positive, Segment, T
 from edge_monitor.errors import ConfigError
 
 _HOST = r"[^\s@/]+"  # neither user name nor path: addresses are shown, and must hold no secret
-# The ways to score a window; memory/scorers.py says what each is.
+# The ways to score a window; memory/scoring_methods.py says what each is.
 ScorerName = Literal[
     "euclidean",
     "euclidean-unit",

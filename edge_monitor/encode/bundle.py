@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_monitor.encode.manifest import MANIFEST_NAME, read_manifest
-from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
+from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError, os_errors_as
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from edge_monitor.encode.manifest import BundleFile, Manifest, Part
+    from edge_monitor.records import Embedding
 
 SYSTEM_MODELS = Path("/usr/share/edge-monitor/models")
 _PACKAGE = Path(__file__).resolve().parent.parent
-_CHUNK_BYTES = 1 << 20
 
 
 class BundleStatus(Enum):
@@ -69,14 +71,18 @@ class Bundle:
     def verify_file(self, file: BundleFile) -> None:
         """Check one file's size and SHA-256. Raises as `verify`."""
         self._check_size(file)
-        digest = hashlib.sha256()
-        try:
-            with self.path_of(file).open("rb") as stream:
-                while chunk := stream.read(_CHUNK_BYTES):
-                    digest.update(chunk)
-        except OSError as error:
-            raise self._unreadable(file, error) from error
+        with self._readable(file), self.path_of(file).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
         self._compare_hash(file, digest.hexdigest())
+
+    def require_own(self, embedding: Embedding, hint: str | None = None) -> None:
+        """Check that an embedding was made by this bundle. Raises BundleMismatchError."""
+        if embedding.bundle_hash != self.bundle_hash:
+            raise BundleMismatchError(
+                f"an embedding of another bundle: {embedding.bundle_hash[:12]}, not {self.bundle_hash[:12]}",
+                where=self.name,
+                hint=hint,
+            )
 
     def file(self, path: str) -> BundleFile:
         """Return the `[[file]]` of a path that another table of the manifest names."""
@@ -85,10 +91,8 @@ class Bundle:
     def read_verified(self, file: BundleFile) -> bytes:
         """Return a file's bytes, the very ones whose size and hash were checked. Raises as `verify`."""
         self._check_size(file)
-        try:
+        with self._readable(file):
             content = self.path_of(file).read_bytes()
-        except OSError as error:
-            raise self._unreadable(file, error) from error
         self._compare_hash(file, hashlib.sha256(content).hexdigest())
         return content
 
@@ -96,37 +100,29 @@ class Bundle:
         if file.sha256 is None:
             hint = f"get it with `{self.manifest.get}`" if self.manifest.get else None
             raise BundleMissingError(f"{file.path} is not built yet", where=str(self.folder), hint=hint)
-        try:
-            size_bytes = self.path_of(file).stat().st_size
-        except FileNotFoundError as error:
-            raise BundleMissingError(
-                f"{file.path} is missing", where=str(self.folder), hint=self._how_to_replace()
-            ) from error
-        except OSError as error:
-            raise self._unreadable(file, error) from error
+        with self._readable(file):
+            try:
+                size_bytes = self.path_of(file).stat().st_size
+            except FileNotFoundError as error:
+                raise self._spoilt(BundleMissingError, f"{file.path} is missing") from error
         if size_bytes != file.size_bytes:
-            raise BundleMismatchError(
-                f"{file.path} has {size_bytes} bytes, the manifest says {file.size_bytes}",
-                where=str(self.folder),
-                hint=self._how_to_replace(),
-            )
+            said = f"{file.path} has {size_bytes} bytes, the manifest says {file.size_bytes}"
+            raise self._spoilt(BundleMismatchError, said)
 
     def _compare_hash(self, file: BundleFile, sha256: str) -> None:
         if sha256 != file.sha256:
-            raise BundleMismatchError(
-                f"{file.path} has SHA-256 {sha256[:12]}…, the manifest says {str(file.sha256)[:12]}…",
-                where=str(self.folder),
-                hint=self._how_to_replace(),
-            )
+            said = f"{file.path} has SHA-256 {sha256[:12]}…, the manifest says {str(file.sha256)[:12]}…"
+            raise self._spoilt(BundleMismatchError, said)
 
-    def _unreadable(self, file: BundleFile, error: OSError) -> BundleError:
-        return BundleError(
-            f"{file.path} cannot be read: {error.strerror or error}", where=str(self.folder), hint="check its rights"
-        )
+    def _readable(self, file: BundleFile) -> AbstractContextManager[None]:
+        """Have an OSError of the body raised as BundleError."""
+        return os_errors_as(BundleError, f"{file.path} cannot be read", where=self.folder, hint="check its rights")
 
-    def _how_to_replace(self) -> str:
+    def _spoilt(self, kind: type[BundleError], message: str) -> BundleError:
+        """Return the error of a file that is missing or damaged, with what helps."""
         again = "copy the bundle again from its source"
-        return f"{again}, or get it with `{self.manifest.get}`" if self.manifest.get else again
+        hint = f"{again}, or get it with `{self.manifest.get}`" if self.manifest.get else again
+        return kind(message, where=str(self.folder), hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +222,7 @@ def _listing(folder: Path, *, shadowed: bool) -> BundleListing:
     try:
         bundle = _open_named(folder)
         bundle.check()
-    except BundleMissingError as error:
-        status, detail = BundleStatus.MISSING, str(error)
-    except BundleMismatchError as error:
-        status, detail = BundleStatus.DAMAGED, str(error)
     except BundleError as error:
-        status, detail = BundleStatus.INVALID, str(error)
-    return BundleListing(
-        name=folder.name, folder=folder, status=status, detail=detail, bundle=bundle, shadowed=shadowed
-    )
+        wrong = {BundleMissingError: BundleStatus.MISSING, BundleMismatchError: BundleStatus.DAMAGED}
+        status, detail = wrong.get(type(error), BundleStatus.INVALID), str(error)
+    return BundleListing(folder.name, folder, status, detail, bundle, shadowed)

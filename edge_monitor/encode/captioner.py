@@ -13,7 +13,7 @@ from edge_monitor.encode.beam import MOST_TOKENS, search
 from edge_monitor.encode.decoder import CaptionDecoding, Decoder
 from edge_monitor.encode.session import normalized, open_session, run, trim_memory
 from edge_monitor.encode.vocabulary import Vocabulary
-from edge_monitor.errors import BundleError, BundleMismatchError
+from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,8 +58,11 @@ class Captioner:
         self, bundle: Bundle, *, threads: int = 1, idle_s: float = IDLE_S, state_dir: Path | None = None
     ) -> None:
         require_ability(bundle, "captions", state_dir)
+        part = bundle.manifest.captions
+        if part is None:  # the manifest has it with the ability
+            raise BundleError("has no captions", where=bundle.name)
         self.bundle = bundle
-        self._bundle_hash = bundle.bundle_hash
+        self._part = part
         self._threads = threads
         self._idle_s = idle_s
         self._lock = threading.Lock()
@@ -88,12 +91,7 @@ class Captioner:
         embedding, BundleMissingError or BundleError when the models cannot be used.
         """
         for embedding in embeddings:
-            if embedding.bundle_hash != self._bundle_hash:
-                raise BundleMismatchError(
-                    f"an embedding of another bundle: {embedding.bundle_hash[:12]}, not {self._bundle_hash[:12]}",
-                    where=self.bundle.name,
-                    hint="captions come from the vector that was scored",
-                )
+            self.bundle.require_own(embedding, hint="captions come from the vector that was scored")
         vectors = [embedding.vector for embedding in embeddings]
         groups = [np.stack(vectors[first : first + TOGETHER]) for first in range(0, len(vectors), TOGETHER)]
         with self._lock:
@@ -114,11 +112,8 @@ class Captioner:
             trim_memory()
 
     def _load(self) -> _Loaded:
-        part = self.bundle.manifest.captions
-        if part is None:  # checked when made
-            raise BundleError("has no captions", where=self.bundle.name)
-        content = self.bundle.read_verified(self.bundle.file(part.vocabulary))
-        vocabulary = Vocabulary.parse(content, where=str(self.bundle.folder / part.vocabulary))
+        part = self._part
+        vocabulary = Vocabulary.of(self.bundle, part.vocabulary)
         if part.stop_id >= len(vocabulary):
             raise BundleError(
                 f"captions.stop_id is {part.stop_id}, the vocabulary has {len(vocabulary)} tokens",
@@ -138,16 +133,13 @@ class Captioner:
         self, loaded: _Loaded, vectors: NDArray[np.float32], begin: str, most_tokens: int
     ) -> Iterator[DecodedCaption]:
         """Yield the captions of raw vectors (caption, dim)."""
-        part = self.bundle.manifest.captions
-        if part is None:
-            raise BundleError("has no captions", where=self.bundle.name)
         forced = loaded.vocabulary.encode(begin)
         if len(forced) >= most_tokens:
             raise BundleError(f"{begin!r} alone has {len(forced)} tokens, a caption at most {most_tokens}")
-        inputs = {"embedding": normalized(vectors, part.normalize).astype(np.float32)}
+        inputs = {"embedding": normalized(vectors, self._part.normalize).astype(np.float32)}
         (prefixes,) = run(loaded.mapper, ["prefix"], inputs, where=self.bundle.name)
         decoding = CaptionDecoding(loaded.decoder, prefixes, forced)
-        for best in search(decoding, most_tokens=most_tokens - len(forced), stop_token=part.stop_id):
+        for best in search(decoding, most_tokens=most_tokens - len(forced), stop_token=self._part.stop_id):
             tokens = (*forced, *best.tokens)
             yield DecodedCaption(loaded.vocabulary.decode(tokens).strip().capitalize(), tokens, best.score)
 

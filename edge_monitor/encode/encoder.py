@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,7 +39,8 @@ class Encoder:
         self._audio = bundle.manifest.audio
         # Hashing costs little beside loading, but a manifest is dumped to JSON for it: once.
         self._bundle_hash = bundle.bundle_hash
-        self._session = _open_audio(bundle, threads)
+        bundle.verify("audio")
+        self._session = open_session(bundle, self._audio.file, threads, keep_buffers=True)
         self._check_interface()
 
     @property
@@ -134,8 +135,9 @@ class Encoder:
     def _check_interface(self) -> None:
         """Compare the graph's names, types and fixed sizes with the manifest before any sound arrives."""
         where = f"{self.bundle.folder / self._audio.file}"
+        inputs = self._session.get_inputs()
         for key, name, width, ports in (
-            ("input", self._audio.input, self.window_samples, self._session.get_inputs()),
+            ("input", self._audio.input, self.window_samples, inputs),
             ("output", self._audio.output, self.dim, self._session.get_outputs()),
         ):
             port = next((port for port in ports if port.name == name), None)
@@ -155,11 +157,6 @@ class Encoder:
                 raise BundleMismatchError(
                     f"{key} {name!r} has a fixed batch of {port.shape[0]}", where=where, hint="make it dynamic, or 1"
                 )
-        extra = [port.name for port in self._session.get_inputs() if port.name != self._audio.input]
+        extra = [port.name for port in inputs if port.name != self._audio.input]
         if extra:
             raise BundleMismatchError(f"the model wants more inputs: {', '.join(extra)}", where=where)
-
-
-def _open_audio(bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime ships no types
-    bundle.verify("audio")
-    return open_session(bundle, bundle.manifest.audio.file, threads, keep_buffers=True)

@@ -24,7 +24,7 @@ _WHOLE = 1e-6  # samples; what floating point may add to a product that is whole
 Ability = Literal["audio", "captions", "text-similarity"]
 Metric = Literal["euclidean", "standardized-euclidean"]
 Normalize = Literal["none", "unit"]
-Part = Literal["audio", "captions", "text-similarity"]
+Part = Ability  # which ability a file serves
 
 
 class BundleFile(Table):
@@ -98,8 +98,8 @@ class Scoring(Table):
         return given
 
 
-class Scorer(Table):
-    """Which scorer is this bundle's own, and what scorers must know of its vectors. It decides no vector."""
+class OwnScoring(Table):
+    """Which scoring method is this bundle's own, and what methods must know of its vectors. It decides no vector."""
 
     name: ScorerName | None = None  # None: eq. 1 in the metric
     bands: int | None = Field(default=None, ge=1)  # vectors are blocks of that many frequency bands, low to high
@@ -144,7 +144,7 @@ class Manifest(Table):
     get: str | None = Field(default=None, max_length=200)  # the command that makes missing files
     audio: AudioPart
     scoring: Scoring
-    scorer: Scorer = Scorer()
+    scorer: OwnScoring = OwnScoring()
     captions: Captions | None = None
     similarity: Similarity | None = None
     origin: Origin | None = None  # where built files come from; decides nothing

@@ -10,7 +10,7 @@ import numpy as np
 from edge_monitor.encode.ability import require_ability
 from edge_monitor.encode.session import normalized, open_session, run, trim_memory
 from edge_monitor.encode.vocabulary import END_OF_TEXT, Vocabulary
-from edge_monitor.errors import BundleError, BundleMismatchError
+from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,6 @@ class TextSimilarity:
         if part is None:  # the manifest has it with the ability
             raise BundleError("compares no texts", where=bundle.name)
         self.bundle = bundle
-        self._bundle_hash = bundle.bundle_hash
         self._normalize = part.normalize
         known = _read_texts(bundle, part)
         self.texts = tuple(dict.fromkeys((*known, *also) if texts is None else texts))
@@ -67,11 +66,7 @@ class TextSimilarity:
         (A bundle with `normalize = "none"` gives plain products.) msclap's own multiply it by exp(logit_scale).
         Raises BundleMismatchError for another bundle's embedding.
         """
-        if embedding.bundle_hash != self._bundle_hash:
-            raise BundleMismatchError(
-                f"an embedding of another bundle: {embedding.bundle_hash[:12]}, not {self._bundle_hash[:12]}",
-                where=self.bundle.name,
-            )
+        self.bundle.require_own(embedding)
         vector = normalized(embedding.vector, self._normalize)
         return tuple(float(value) for value in self._vectors @ vector)
 
@@ -96,8 +91,7 @@ def _embed(bundle: Bundle, part: Similarity, texts: Sequence[str], threads: int)
     if part.text_encoder is None or part.vocabulary is None:
         known = f"no embedding of {texts[0]!r}, and no text encoder to make one"
         raise BundleError(known, where=bundle.name, hint="texts are embedded when the bundle is built")
-    content = bundle.read_verified(bundle.file(part.vocabulary))
-    vocabulary = Vocabulary.parse(content, where=str(bundle.folder / part.vocabulary))
+    vocabulary = Vocabulary.of(bundle, part.vocabulary)
     bundle.verify_file(bundle.file(part.text_encoder))  # too large to be read at once beside the session
     session = open_session(bundle, part.text_encoder, threads)
     vectors = np.concatenate([_embed_one(session, vocabulary, text, bundle) for text in texts])

@@ -14,6 +14,8 @@ from edge_monitor.errors import BundleError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from edge_monitor.encode.bundle import Bundle
+
 END_OF_TEXT = "<|endoftext|>"
 
 # How GPT-2 cuts text before pairs are merged, over the classes of `_class_of`: (L)etters, (N)umbers, (O)ther, space and
@@ -44,6 +46,11 @@ class Vocabulary:
         self._ids: Mapping[str, int] = {token: number for number, token in enumerate(tokens)}
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
         self._merged = lru_cache(maxsize=1024)(self._merge)
+
+    @classmethod
+    def of(cls, bundle: Bundle, path: str) -> Vocabulary:
+        """Read a bundle's file. Raises BundleError."""
+        return cls.parse(bundle.read_verified(bundle.file(path)), where=str(bundle.folder / path))
 
     @classmethod
     def parse(cls, content: bytes, *, where: str) -> Vocabulary:

@@ -13,7 +13,7 @@ from edge_monitor.evaluate.table import NOTHING, Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from edge_monitor.evaluate.figures import Difference, Figures, Mean, Row
+    from edge_monitor.evaluate.figures import AucDifference, Figures, Mean, Row
     from edge_monitor.evaluate.roc import OperatingPoint
 
     _Rates = tuple[float, float]  # false alarms and misses, shares of the clips
@@ -195,7 +195,7 @@ def _cell(row: Row | None) -> str:
     return text if between is None else f"{text} [{between[0]:.1f}, {between[1]:.1f}]"
 
 
-def _difference(found: Difference | None) -> str:
+def _difference(found: AucDifference | None) -> str:
     if found is None:
         return NOTHING
     between = "" if found.interval is None else ", {:+.1f} to {:+.1f}".format(*found.interval)

@@ -13,7 +13,7 @@ from edge_monitor.evaluate.learnt import sound_windows, spec_of
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.leaveout import Layout, block_of
-from edge_monitor.memory.scorers import fit
+from edge_monitor.memory.scoring_methods import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ class BundleDetector:
     pooled = False
 
     def __init__(self, encoder: Encoder, scorer: str | None = None, *, name: str | None = None) -> None:
-        """`scorer` is a name of `memory.scorers`; None: the bundle's own."""
+        """`scorer` is a name of `memory.scoring_methods`; None: the bundle's own."""
         self._encoder = encoder
         self.spec = spec_of(encoder) if scorer is None else replace(spec_of(encoder), scorer=scorer)
         self.name = name or encoder.bundle.name

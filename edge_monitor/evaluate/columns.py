@@ -11,7 +11,7 @@ from edge_monitor.errors import BundleError, BundleMissingError, NormalsError
 from edge_monitor.evaluate.autoencoder import VERSION, Autoencoder
 from edge_monitor.evaluate.bundle_detector import BundleDetector
 from edge_monitor.evaluate.kept_scores import KeptScores
-from edge_monitor.memory.scorers import SCORERS, scorer_name
+from edge_monitor.memory.scoring_methods import method_name, require_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,8 +58,7 @@ def choose(
     does not suit a bundle is complained of.
     """
     for scorer in scorers:
-        if scorer not in SCORERS:
-            raise NormalsError(f"no scorer is named {scorer!r}", hint=f"there are {', '.join(SCORERS)}")
+        require_method(scorer)
     found: dict[str, tuple[Detector, str]] = {}
     if baseline:
         autoencoder = Autoencoder(seed=seed, progress=progress.epoch)
@@ -120,4 +119,4 @@ def _of_bundle(
 
 def _title(detector: BundleDetector) -> str:
     bundle = detector.bundle
-    return f"{bundle.name} {bundle.manifest.version} ({detector.key[:12]}), scorer {scorer_name(detector.spec)}"
+    return f"{bundle.name} {bundle.manifest.version} ({detector.key[:12]}), scorer {method_name(detector.spec)}"

@@ -53,6 +53,10 @@ class Individual:
         """Return its name for a person, e.g. `pump id_00`."""
         return f"{self.machine} {self.machine_id}"
 
+    def tested(self, *, anomalous: bool) -> list[Clip]:
+        """Return the test clips of a class."""
+        return [clip for clip in self.test if clip.anomalous is anomalous]
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -172,9 +176,7 @@ def _missing_classes(individuals: Iterable[Individual]) -> list[str]:
     warnings = []
     for one in individuals:
         kinds = {"normal": False, "anomalous": True}
-        missing = [
-            f"{kind} test" for kind, anomalous in kinds.items() if all(clip.anomalous != anomalous for clip in one.test)
-        ]
+        missing = [f"{kind} test" for kind, anomalous in kinds.items() if not one.tested(anomalous=anomalous)]
         missing += [] if one.train else ["training"]
         warnings += [f"{one.label}: no {kind} clips" for kind in missing]
     return warnings

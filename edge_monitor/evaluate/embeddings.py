@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_monitor.capture.recording import read_clip
 from edge_monitor.capture.resampling import resample
-from edge_monitor.errors import AudioError, DatasetError
+from edge_monitor.errors import AudioError, DatasetError, os_errors_as
 from edge_monitor.evaluate.detector import Features
 from edge_monitor.evaluate.progress import ClipProgress, Once
 
@@ -79,7 +79,8 @@ class FeatureCache:
     @staticmethod
     def _write(path: Path, **arrays: NDArray[Any]) -> None:
         savez: Callable[..., None] = np.savez  # its stub takes any keyword for an option
-        try:
+        hint = "--cache names another folder; what was kept stays"
+        with os_errors_as(DatasetError, "cannot be written", where=path.parent, hint=hint):
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
                 try:
@@ -90,12 +91,9 @@ class FeatureCache:
                     with suppress(OSError):
                         Path(file.name).unlink(missing_ok=True)
                     raise
-        except OSError as error:
-            hint = "--cache names another folder; what was kept stays"
-            raise DatasetError(f"cannot be written: {error.strerror}", where=str(path.parent), hint=hint) from error
 
 
-class Hearing:
+class FeatureExtractor:
     """Gives clips' features, several clips at once; the same sound is heard once for each detector, over all runs."""
 
     def __init__(self, cache: FeatureCache, tell: Tell, complain: Tell, *, channel: int = 1, jobs: int = 1) -> None:
@@ -105,7 +103,7 @@ class Hearing:
         self._channel = channel
         self._jobs = jobs
 
-    def hear(self, detector: Detector, clips: Sequence[Clip], label: str) -> dict[Path, Features]:
+    def extract(self, detector: Detector, clips: Sequence[Clip], label: str) -> dict[Path, Features]:
         """Return the features of each clip by its path; clips that cannot be heard are complained of and left out.
 
         Threads serve: decoding, resampling and ONNX Runtime run without the interpreter's lock.
@@ -145,10 +143,7 @@ class Hearing:
 
 def _digest(path: Path, channel: int) -> str:
     """Return a digest of a file's content and the channel that is heard."""
-    try:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256")
-    except OSError as error:
-        raise AudioError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    with os_errors_as(AudioError, "cannot be read", where=path), path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256")
     content.update(f"channel {channel}".encode())
     return content.hexdigest()

@@ -75,7 +75,7 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class AucDifference:
     """How much better a detector is than the first one, on the same splits of the same machine ids."""
 
     detector: str
@@ -119,7 +119,7 @@ class Figures:
             return None
         return _interval(np.stack([row.aucs for row in rows]), _weights(rows))
 
-    def differences(self) -> Iterator[Difference]:
+    def differences(self) -> Iterator[AucDifference]:
         """Yield the paired differences to the first detector; none without re-splits."""
         reference, *others = self.detectors
         first = {(row.machine, row.machine_id): row for row in self.of(reference)}
@@ -130,7 +130,7 @@ class Figures:
             points = np.stack([row.aucs - first[row.machine, row.machine_id].aucs for row in rows])  # (ids, splits)
             weight = _weights(rows)
             mean = float(weight @ points.mean(axis=1))
-            yield Difference(detector, reference, mean, _interval(points, weight))
+            yield AucDifference(detector, reference, mean, _interval(points, weight))
 
 
 def _interval(points: Scores, weights: Scores) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.evaluate.datasets import Individual
-    from edge_monitor.evaluate.learnt import Ear
+    from edge_monitor.evaluate.learnt import ClipEncoder
     from edge_monitor.evaluate.roc import OperatingPoint
     from edge_monitor.records import Vector
 
@@ -42,7 +42,7 @@ def find_individual(dataset: Path, label: str | None) -> tuple[Individual, tuple
 
 
 def score(
-    individual: Individual, ear: Ear, score_windows: Callable[[Sequence[Vector]], Sequence[float]]
+    individual: Individual, clip_encoder: ClipEncoder, score_windows: Callable[[Sequence[Vector]], Sequence[float]]
 ) -> tuple[Scores, Scores, list[str]]:
     """Return the scores of the normal and of the anomalous test clips, (n,) and (m,), and which could not be heard.
 
@@ -53,7 +53,7 @@ def score(
     unheard: list[str] = []
     for clip in individual.test:
         try:
-            heard.append((clip.anomalous, [window.embedding.vector for window in ear.hear(clip)]))
+            heard.append((clip.anomalous, [window.embedding.vector for window in clip_encoder.encode(clip)]))
         except AudioError as error:
             unheard.append(str(error))
     for kind, anomalous in (("normal", False), ("anomalous", True)):

@@ -15,7 +15,7 @@ from edge_monitor.errors import AudioError, DatasetError
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
 from edge_monitor.memory.scaler import MetricSpec
-from edge_monitor.memory.scorers import fit
+from edge_monitor.memory.scoring_methods import fit
 from edge_monitor.node.clips import require_length
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def sound_windows(samples: Samples, encoder: Encoder) -> list[Window]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class ClipWindow:
     """One window of a clip."""
 
     clip: Clip
@@ -55,16 +55,16 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class ScoredClip:
     """A test clip beside the normals."""
 
     clip: Clip
     score: float  # mean over its windows, >= 0, higher = more anomalous
-    worst: Heard  # its window of the highest score
-    neighbours: tuple[Heard, ...]  # the k normals nearest to that window, nearest first
+    worst: ClipWindow  # its window of the highest score
+    neighbours: tuple[ClipWindow, ...]  # the k normals nearest to that window, nearest first
 
 
-class Ear:
+class ClipEncoder:
     """Hears clips as the node would: one channel (from 1), windows side by side, the last one right-aligned."""
 
     def __init__(self, encoder: Encoder, channel: int = 1) -> None:
@@ -76,13 +76,14 @@ class Ear:
         """Return the bundle's own metric."""
         return spec_of(self._encoder)
 
-    def hear(self, clip: Clip) -> tuple[Heard, ...]:
+    def encode(self, clip: Clip) -> tuple[ClipWindow, ...]:
         """Return a clip's windows that are the machine's sound. Raises AudioError when it cannot be heard."""
         return tuple(
-            Heard(clip, window.recording_start_s, self._encoder.embed_window(window)) for window in self._windows(clip)
+            ClipWindow(clip, window.recording_start_s, self._encoder.embed_window(window))
+            for window in self._windows(clip)
         )
 
-    def window(self, heard: Heard) -> Window:
+    def window(self, heard: ClipWindow) -> Window:
         """Return the sound of a window that was heard before, at the bundle's rate. Raises AudioError."""
         return next(window for window in self._windows(heard.clip) if window.recording_start_s == heard.start_s)
 
@@ -94,13 +95,13 @@ class Ear:
             raise AudioError(error.message, where=str(clip.path), hint=error.hint) from error
 
 
-class Learnt:
+class LearntNormals:
     """Normals of one individual machine; compared one by one, no index approximates.
 
     Raises DatasetError for fewer than k + 1 normals: such a machine would not be enrolled either.
     """
 
-    def __init__(self, label: str, normals: Sequence[Heard], spec: MetricSpec) -> None:
+    def __init__(self, label: str, normals: Sequence[ClipWindow], spec: MetricSpec) -> None:
         if len(normals) <= K:
             raise DatasetError(f"left out: {len(normals)} normal windows to learn, needs {K + 1}", where=label)
         self.normals = tuple(normals)
@@ -108,11 +109,11 @@ class Learnt:
         self._fitted = fit(None, raw, spec)
         self._index = ExactIndex(self._fitted.scaler.apply(raw))
 
-    def score(self, windows: Sequence[Heard]) -> Scored:
+    def score(self, windows: Sequence[ClipWindow]) -> ScoredClip:
         """Return the score of a clip, given all its windows."""
         raw = np.stack([window.embedding.vector for window in windows])  # (window, dim)
         scores = self._fitted.scores(raw)  # (window,)
         worst = int(np.argmax(scores))
         found = self._index.query(self._fitted.scaler.apply(raw[worst]), K)
         neighbours = tuple(self.normals[position] for position in found.position)
-        return Scored(windows[worst].clip, float(np.mean(scores)), windows[worst], neighbours)
+        return ScoredClip(windows[worst].clip, float(np.mean(scores)), windows[worst], neighbours)

@@ -10,7 +10,7 @@ import soundfile
 from edge_monitor.capture.recording import read_clip
 from edge_monitor.errors import AudioError, DatasetError, ExplainError
 from edge_monitor.evaluate.captions import Question
-from edge_monitor.evaluate.learnt import Learnt
+from edge_monitor.evaluate.learnt import LearntNormals
 from edge_monitor.evaluate.page import render
 from edge_monitor.evaluate.sheet import Item, Sheet, Sound
 from edge_monitor.explain.acoustics import measure
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.evaluate.captions import Captions
     from edge_monitor.evaluate.datasets import Clip, Dataset, Individual
-    from edge_monitor.evaluate.learnt import Ear, Heard, Scored
+    from edge_monitor.evaluate.learnt import ClipEncoder, ClipWindow, ScoredClip
     from edge_monitor.explain.acoustics import Acoustics
 
     Tell = Callable[[str], None]
@@ -50,7 +50,7 @@ def key_of(out: Path) -> Path:
 
 def make(
     dataset: Dataset,
-    ear: Ear,
+    clip_encoder: ClipEncoder,
     captions: Captions,
     out: Path,
     *,
@@ -74,7 +74,7 @@ def make(
                 where=str(made),
                 hint="name another folder, or delete the old sheet and its key",
             )
-    maker = _Maker(dataset, ear, captions, out, window_s, progress, failed={})
+    maker = _Maker(dataset, clip_encoder, captions, out, window_s, progress, failed={})
     try:
         for folder in ("audio", "pictures"):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def make(
 @dataclass(frozen=True, slots=True)
 class _Maker:
     dataset: Dataset
-    ear: Ear
+    clip_encoder: ClipEncoder
     captions: Captions
     out: Path
     window_s: float
@@ -116,14 +116,14 @@ class _Maker:
                 self.progress.tell(f"{individual.label}: item {number}, {scored.clip.path.name}")
                 yield self._item(number, individual, scored, acoustics)
 
-    def _rank(self, individual: Individual) -> tuple[Learnt, list[Scored]]:
+    def _rank(self, individual: Individual) -> tuple[LearntNormals, list[ScoredClip]]:
         """Learn the training clips and return the test clips of the highest scores, highest first."""
         normals = [
             window
             for clip in self._counted(individual.train, f"{individual.label}: learning")
             for window in self._hear(clip)
         ]
-        learnt = Learnt(individual.label, normals, self.ear.spec)
+        learnt = LearntNormals(individual.label, normals, self.clip_encoder.spec)
         scored = [
             learnt.score(windows)
             for clip in self._counted(individual.test, f"{individual.label}: scoring")
@@ -137,14 +137,14 @@ class _Maker:
                 self.progress.tell(f"{doing} clip {number + 1} of {len(clips)}")
             yield clip
 
-    def _hear(self, clip: Clip) -> tuple[Heard, ...]:
+    def _hear(self, clip: Clip) -> tuple[ClipWindow, ...]:
         try:
-            return self.ear.hear(clip)
+            return self.clip_encoder.encode(clip)
         except AudioError as error:
             self.progress.complain(f"left out: {error}")
             return ()
 
-    def _measure(self, individual: Individual, learnt: Learnt) -> dict[int, Acoustics]:
+    def _measure(self, individual: Individual, learnt: LearntNormals) -> dict[int, Acoustics]:
         """Return the acoustics of every normal by its identity; none when they cannot be measured."""
         self.progress.tell(f"{individual.label}: measuring {len(learnt.normals)} normal windows")
         try:
@@ -153,11 +153,11 @@ class _Maker:
             self.progress.complain(f"{individual.label}: not measured: {error}")
             return {}
 
-    def _acoustics(self, heard: Heard) -> Acoustics:
-        window = self.ear.window(heard)
+    def _acoustics(self, heard: ClipWindow) -> Acoustics:
+        window = self.clip_encoder.window(heard)
         return measure(window.samples, window.rate_hz)
 
-    def _item(self, number: int, individual: Individual, scored: Scored, acoustics: dict[int, Acoustics]) -> Item:
+    def _item(self, number: int, individual: Individual, scored: ScoredClip, acoustics: dict[int, Acoustics]) -> Item:
         difference = None
         if acoustics:
             near = [acoustics[id(normal)] for normal in scored.neighbours]
@@ -187,16 +187,16 @@ class _Maker:
             captions=said,
         )
 
-    def _keep(self, heard: Heard, file: str) -> Sound:
+    def _keep(self, heard: ClipWindow, file: str) -> Sound:
         """Write what was heard, at the clip's own rate and level."""
-        samples, rate_hz = read_clip(heard.clip.path, self.ear.channel)
+        samples, rate_hz = read_clip(heard.clip.path, self.clip_encoder.channel)
         start = max(0, round(heard.start_s * rate_hz))
         stretch = samples[start : start + round(self.window_s * rate_hz)]
         soundfile.write(self.out / file, stretch, rate_hz, format="FLAC", subtype="PCM_24")
         clip = heard.clip.path.relative_to(self.dataset.folder.resolve())
         return Sound(file, clip.as_posix(), round(heard.start_s, 3))
 
-    def _draw(self, number: int, individual: Individual, scored: Scored) -> Iterator[str]:
+    def _draw(self, number: int, individual: Individual, scored: ScoredClip) -> Iterator[str]:
         """Draw the sound beside each of its nearest normals; yield the files."""
         sound = self._panel("The sound that stood out", scored.worst)
         for place, normal in enumerate(scored.neighbours, start=1):
@@ -205,6 +205,6 @@ class _Maker:
             (self.out / file).write_bytes(draw(f"Item {number}: {individual.label}", "", sound, beside))
             yield file
 
-    def _panel(self, caption: str, heard: Heard) -> Panel:
-        window = self.ear.window(heard)
+    def _panel(self, caption: str, heard: ClipWindow) -> Panel:
+        window = self.clip_encoder.window(heard)
         return Panel(caption, expand(compact(window.samples, window.rate_hz)))

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from edge_monitor.errors import EdgeMonitorError
     from edge_monitor.evaluate.datasets import Clip, Dataset, Individual
     from edge_monitor.evaluate.detector import Detector, Features
-    from edge_monitor.evaluate.embeddings import Hearing
+    from edge_monitor.evaluate.embeddings import FeatureExtractor
 
     Scores = NDArray[np.float64]
     Tell = Callable[[str], None]
-    Heard = Mapping[Path, Features]
+    FeaturesByPath = Mapping[Path, Features]
 
 
 def measure(
     dataset: Dataset,
     detectors: Sequence[Detector],
-    hearing: Hearing,
+    extractor: FeatureExtractor,
     complain: Tell,
     *,
     resplits: int | None = None,
@@ -57,10 +57,10 @@ def measure(
     rows: list[Row] = []
     for machine, individuals in machines.items():
         clips = [clip for one in individuals for clip in (*one.train, *one.test)]
-        heard: dict[str, Heard] = {}  # detectors of one key share them
+        heard: dict[str, FeaturesByPath] = {}  # detectors of one key share them
         for detector in detectors:
             if detector.key not in heard:
-                heard[detector.key] = hearing.hear(detector, clips, machine)
+                heard[detector.key] = extractor.extract(detector, clips, machine)
         shared = [share(one, heard, names, complain, resplit=resplits is not None, root=root) for one in individuals]
         found: dict[tuple[str, str], Row] = {}
         for detector in detectors:
@@ -89,7 +89,7 @@ class _Machine:
 
     individuals: Sequence[Individual]
     detector: Detector
-    heard: Heard
+    heard: FeaturesByPath
     complain: Tell
     progress: SplitProgress
 
@@ -177,8 +177,7 @@ class _Machine:
 
     def _part(self, one: Individual) -> _Part:
         """Return what was heard of a machine id, by the data set's own split."""
-        normal, anomalous = ([clip for clip in one.test if clip.anomalous is kind] for kind in (False, True))
-        return _Part(self._of(one.train), self._of(normal), self._of(anomalous))
+        return _Part(*map(self._of, (one.train, one.tested(anomalous=False), one.tested(anomalous=True))))
 
     def _of(self, clips: Sequence[Clip]) -> list[Features]:
         return [self.heard[clip.path] for clip in clips if clip.path in self.heard]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from edge_monitor.errors import DatasetError
+from edge_monitor.errors import DatasetError, os_errors_as
 from edge_monitor.evaluate.account import NOT_STATED
 from edge_monitor.evaluate.document import head
 from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc, standalone
@@ -64,14 +64,12 @@ def make_folder(out: Path) -> None:
 
     Raises DatasetError when it cannot be written, or holds a report already: that is not overwritten.
     """
-    try:
+    with os_errors_as(DatasetError, "cannot be written", where=out):
         out.mkdir(parents=True, exist_ok=True)
         if {MARKDOWN, HTML, FIGURES} & {path.name for path in out.iterdir()}:
             raise DatasetError("holds a report already", where=str(out), hint="name another folder, or delete it")
         if not os.access(out, os.W_OK | os.X_OK):
             raise DatasetError("cannot be written", where=str(out), hint="name another folder")
-    except OSError as error:
-        raise DatasetError(f"cannot be written: {error.strerror}", where=str(out)) from error
 
 
 def write_report(account: Account, out: Path) -> None:
@@ -83,15 +81,13 @@ def write_report(account: Account, out: Path) -> None:
         MARKDOWN: markdown(account),
         HTML: html(account),
     }
-    try:
+    with os_errors_as(DatasetError, "cannot be written", where=out):
         for name, text in texts.items():
             new = out / f".{name}.new"
             new.unlink(missing_ok=True)  # left by a crash, or a link to elsewhere
             with new.open("x", encoding="utf-8", errors="backslashreplace") as file:  # folders' names may be any bytes
                 file.write(text)
             new.replace(out / name)
-    except OSError as error:
-        raise DatasetError(f"cannot be written: {error.strerror}", where=str(out)) from error
 
 
 def for_programs(account: Account) -> dict[str, object]:

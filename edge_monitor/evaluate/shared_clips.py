@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from edge_monitor.evaluate.detector import Features
 
     Tell = Callable[[str], None]
-    Heard = Mapping[Path, Features]
+    FeaturesByPath = Mapping[Path, Features]
 
 
 def share(
-    one: Individual, heard: Mapping[str, Heard], names: Mapping[str, str], complain: Tell, *, resplit: bool, root: Path
-) -> dict[str, Heard]:
+    one: Individual,
+    heard: Mapping[str, FeaturesByPath],
+    names: Mapping[str, str],
+    complain: Tell,
+    *,
+    resplit: bool,
+    root: Path,
+) -> dict[str, FeaturesByPath]:
     """Return what each detector heard of the clips that all of them heard; what is left out is complained of.
 
     Detectors are told apart by their keys; `names` is for a person. One that heard nothing of a class takes no part
@@ -49,20 +55,13 @@ def share(
     return {key: {path: heard[key][path] for path in named} for key in able}
 
 
-def _hears(one: Individual, heard: Heard, name: str, complain: Tell, *, resplit: bool) -> bool:
+def _hears(one: Individual, heard: FeaturesByPath, name: str, complain: Tell, *, resplit: bool) -> bool:
     """Return whether a detector heard something of each class that the machine id has."""
-    missing = [
-        kind
-        for kind, clips in _classes(one, resplit=resplit).items()
-        if clips and not any(clip.path in heard for clip in clips)
-    ]
+    normal, anomalous = one.tested(anomalous=False), one.tested(anomalous=True)
+    classes: dict[str, Sequence[Clip]] = {"training": one.train, "normal test": normal, "anomalous test": anomalous}
+    if resplit:
+        classes = {"normal": [*one.train, *normal], "anomalous": anomalous}
+    missing = [kind for kind, clips in classes.items() if clips and not any(clip.path in heard for clip in clips)]
     for kind in missing:
         complain(f"{one.label}: no {kind} clip can be heard by {name}")
     return not missing
-
-
-def _classes(one: Individual, *, resplit: bool) -> dict[str, Sequence[Clip]]:
-    normal, anomalous = ([clip for clip in one.test if clip.anomalous is kind] for kind in (False, True))
-    if resplit:
-        return {"normal": [*one.train, *normal], "anomalous": anomalous}
-    return {"training": one.train, "normal test": normal, "anomalous test": anomalous}

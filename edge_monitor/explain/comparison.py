@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.explain.acoustics import Acoustics
-    from edge_monitor.explain.figures import Layout
+    from edge_monitor.explain.figures import RowLayout
     from edge_monitor.explain.impulses import Rhythm
     from edge_monitor.explain.spread import Spread
     from edge_monitor.explain.tones import Tone
@@ -30,7 +30,7 @@ class Comparison:
 
     anomaly: Acoustics
     neighbours: tuple[Acoustics, ...]
-    layout: Layout
+    layout: RowLayout
     own: Array  # (size,) the anomaly's figures
     normal: Array  # (size,) the neighbours' medians
     difference: Array  # (size,) signed, in each figure's unit

@@ -10,14 +10,14 @@ import time
 import uuid
 from collections import defaultdict
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import structlog
 
 from edge_monitor.clock import FIRST_CREDIBLE_MS, rfc3339
-from edge_monitor.errors import StorageError
+from edge_monitor.errors import StorageError, os_errors_as
 from edge_monitor.explain.picture import Panel, draw
 from edge_monitor.explain.spectrogram import expand
 
@@ -39,11 +39,11 @@ _FIRST_CREDIBLE_S = FIRST_CREDIBLE_MS / 1000  # an older file tells no age, and 
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class CleanUp:
     """What a clean-up deleted, and what is left."""
 
-    removed_alarms: int
-    removed_files: int
+    alarms: int
+    files: int
     removed_bytes: int
     kept_bytes: int
 
@@ -102,17 +102,15 @@ class EvidenceStore:
         soundfile.write(buffer, samples, rate_hz, format="FLAC", subtype="PCM_24")
         return self._write(event, ".flac", buffer.getvalue())
 
-    def enforce(self) -> Tally:
+    def enforce(self) -> CleanUp:
         """Delete the oldest alarms' evidence until age, size and free space keep the caps; log what went.
 
         Every write does so by itself. Raises StorageError when the folder cannot be read.
         """
-        try:
+        with os_errors_as(StorageError, "evidence cannot be tidied", where=self._folder):
             return self._enforce(0)
-        except OSError as error:
-            raise StorageError(f"evidence cannot be tidied: {error.strerror}", where=str(self._folder)) from error
 
-    def _enforce(self, room_bytes: int) -> Tally:
+    def _enforce(self, room_bytes: int) -> CleanUp:
         """Keep the caps with `room_bytes` left for what is about to be written."""
         alarms = sorted(self._alarms(), key=lambda kept: kept.written_s)
         total = sum(kept.size_bytes for kept in alarms) + room_bytes
@@ -120,8 +118,7 @@ class EvidenceStore:
         oldest_s = self._now_s() - self._retention.evidence_days * _DAY_S
         # A disk that others have filled is not helped by deleting what little is here: then nothing new is written.
         short = free < self._retention.free_mb * _MB <= free + sum(kept.size_bytes for kept in alarms)
-        removed = _Kept([])
-        removed_alarms = 0
+        removed: list[_Kept] = []
         for kept in alarms:
             too_old = _FIRST_CREDIBLE_S < kept.written_s < oldest_s
             too_little = short and free < self._retention.free_mb * _MB
@@ -132,19 +129,16 @@ class EvidenceStore:
                 path.unlink(missing_ok=True)
             total -= kept.size_bytes
             free += kept.size_bytes
-            removed.size_bytes += kept.size_bytes
-            removed.paths += kept.paths
-            removed_alarms += 1
-        tally = Tally(removed_alarms, len(removed.paths), removed.size_bytes, total - room_bytes)
-        if removed_alarms:
-            _log.info(
-                "explain.evidence_removed",
-                alarms=tally.removed_alarms,
-                files=tally.removed_files,
-                removed_bytes=tally.removed_bytes,
-                kept_bytes=tally.kept_bytes,
-            )
-        return tally
+            removed.append(kept)
+        cleaned = CleanUp(
+            len(removed),
+            sum(len(kept.paths) for kept in removed),
+            sum(kept.size_bytes for kept in removed),
+            total - room_bytes,
+        )
+        if removed:
+            _log.info("explain.evidence_removed", **asdict(cleaned))
+        return cleaned
 
     def _alarms(self) -> list[_Kept]:
         """Return what is kept, alarm by alarm; unfinished files of an earlier crash are deleted on the way."""
@@ -174,7 +168,7 @@ class EvidenceStore:
         """Write a file of an alarm whole or not at all: temporary file, fsync, rename, fsync of the folder."""
         machine, stem = _safe(event)
         name = f"{stem}{suffix}"
-        try:
+        with os_errors_as(StorageError, "evidence cannot be written", where=self._folder / machine / name):
             self._folder.mkdir(mode=0o750, exist_ok=True)
             self._enforce(len(content))
             free_mb = (self._free_bytes() - len(content)) / _MB
@@ -185,10 +179,6 @@ class EvidenceStore:
                 (self._folder / machine).mkdir(mode=0o750)
             with _opened(self._folder / machine) as folder:
                 _replace(folder, name, content)
-        except OSError as error:
-            raise StorageError(
-                f"evidence cannot be written: {error.strerror or error}", where=str(self._folder / machine / name)
-            ) from error
         return f"{machine}/{name}"
 
 

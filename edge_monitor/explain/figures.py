@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+SAME = 0.03  # relative difference of frequencies, and of rates, that are the same
 _STEP = 2 ** (1 / 24)  # slots in which tones and rhythms are matched; the machine's speed varies by less
 _LEAST_STEP_HZ = 4.0  # for tones: the spectrum's own resolution
 _LEAST_STEP_PER_S = 0.75
@@ -51,7 +52,7 @@ FAMILIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RowLayout:
     """Where each part of the row is; parts are in the order of `LEAST`."""
 
     rate_hz: int
@@ -73,7 +74,7 @@ class Layout:
         return np.concatenate([np.full(part.stop - part.start, LEAST[name]) for name, part in self.parts.items()])
 
 
-def layout_of(acoustics: Acoustics) -> Layout:
+def layout_of(acoustics: Acoustics) -> RowLayout:
     """Return the layout that fits this window and all others at its rate."""
     edges = band_edges(acoustics.rate_hz).tolist()
     noise_hz = tuple(pairwise(edges))
@@ -94,10 +95,10 @@ def layout_of(acoustics: Acoustics) -> Layout:
     }
     ends = np.cumsum(list(counts.values())).tolist()
     parts = {name: slice(end - count, end) for (name, count), end in zip(counts.items(), ends, strict=True)}
-    return Layout(acoustics.rate_hz, noise_hz, loud_hz, impulses_hz, tone_slots, rhythm_slots, parts)
+    return RowLayout(acoustics.rate_hz, noise_hz, loud_hz, impulses_hz, tone_slots, rhythm_slots, parts)
 
 
-def rows_of(sounds: Sequence[Acoustics], layout: Layout) -> Array:
+def rows_of(sounds: Sequence[Acoustics], layout: RowLayout) -> Array:
     """Return the figures of windows, (sounds, size). Raises ExplainError when one was measured at another rate."""
     for sound in sounds:
         if sound.rate_hz != layout.rate_hz:
@@ -105,7 +106,7 @@ def rows_of(sounds: Sequence[Acoustics], layout: Layout) -> Array:
     return np.array([_row(sound, layout) for sound in sounds])
 
 
-def differences(rows: Array, neighbours: Array, layout: Layout) -> Array:
+def differences(rows: Array, neighbours: Array, layout: RowLayout) -> Array:
     """Return how windows (n, size) differ from the medians of their neighbours (n, k, size), (n, size).
 
     Tones and rhythms are matched within a slot to each side.
@@ -122,6 +123,11 @@ def differences(rows: Array, neighbours: Array, layout: Layout) -> Array:
     gone = _widened(rows[:, rhythms], 2) <= LEAST_RHYTHM_DB
     out[:, rhythms] = np.maximum(rise, 0) - np.maximum(fall, 0) * gone  # one that is only masked is not gone
     return np.asarray(out)
+
+
+def same(one: float, other: float) -> bool:
+    """Return whether two frequencies in Hz, or rates in 1/s, are of one tone or rhythm."""
+    return abs(one - other) <= SAME * max(one, other) + 1.0
 
 
 def slot_of(value: float, slots: Array) -> int:
@@ -148,7 +154,7 @@ def _slots(first: float, last: float, least_step: float) -> Array:
     return np.array(edges)
 
 
-def _row(sound: Acoustics, layout: Layout) -> Array:
+def _row(sound: Acoustics, layout: RowLayout) -> Array:
     tones = np.full(len(layout.tone_slots) - 1, LEAST_DB)
     for tone in sound.tones:
         slot = slot_of(tone.hz, layout.tone_slots)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.explain.runs import AROUND_S, overlap
+from edge_monitor.explain.figures import same
+from edge_monitor.explain.runs import AROUND_S, around, overlap
 from edge_monitor.explain.sentence import band, change, rate
 from edge_monitor.records import Finding
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     Band = tuple[float, float]
 
 _JOINS = 0.5  # a band belongs to the impulses from this part of their loudest band's rise on
-_SAME = 0.03  # relative difference of rates that are the same
 _HARMONICS = 4
 _LINE_HZ = 0.5  # the width of an envelope spectrum's line
 _FEW_PER_S = 0.15  # one or none in a window
@@ -145,7 +145,7 @@ def _new_rhythm(compared: Comparison, least: float) -> tuple[Rhythm, int, float]
 def _normal_rhythm(compared: Comparison, rhythm: Rhythm) -> float | None:
     """Return the rate of the same rhythm in most of the neighbours, or None."""
     rates = [
-        next((r.per_s for b in other.impulses for r in b.rhythms if _same(r.per_s, rhythm.per_s)), None)
+        next((r.per_s for b in other.impulses for r in b.rhythms if same(r.per_s, rhythm.per_s)), None)
         for other in compared.neighbours
     ]
     known = [rate for rate in rates if rate is not None]
@@ -202,11 +202,7 @@ def _swell(rhythm: Rhythm, hz: Band, normal: float | None, deviation: float) -> 
 
 def _joined(bands: Sequence[Band], sizes: NDArray[np.float64], place: int) -> Band:
     """Return this band and those around it in which something is at least half as large, as one."""
-    first = last = place
-    while first > 0 and sizes[first - 1] >= _JOINS * sizes[place]:
-        first -= 1
-    while last + 1 < len(sizes) and sizes[last + 1] >= _JOINS * sizes[place]:
-        last += 1
+    first, last = around(sizes >= _JOINS * sizes[place], place)
     return bands[first][0], bands[last][1]
 
 
@@ -214,8 +210,3 @@ def _usual_swell(compared: Comparison, place: int) -> float | None:
     """Return the rate at which most neighbours swell in a band, or None."""
     rates = [swell.per_s for other in compared.neighbours for swell in other.impulses[place].swells]
     return float(np.median(rates)) if 2 * len(rates) > len(compared.neighbours) else None
-
-
-def _same(one: float, other: float) -> bool:
-    """Return whether two rates in 1/s are the same."""
-    return abs(one - other) <= _SAME * max(one, other) + 1.0

@@ -184,21 +184,11 @@ def _job(row: sqlite3.Row) -> Job:
 
 
 def _explanation(row: sqlite3.Row) -> Explanation:
-    return Explanation(
-        alarm_id=row["alarm_id"],
-        machine=row["machine"],
-        seq=row["seq"],
-        method=row["method"],
-        generation=row["generation"],
-        text=row["text"],
-        reason=row["reason"] or "",
-        findings=tuple(_finding(stored) for stored in json.loads(row["findings"] or "[]")),
-        caption=row["caption"],
-        model=row["model"],
-        prompt_version=row["prompt_version"],
-        format_ok=None if row["format_ok"] is None else bool(row["format_ok"]),
-        latency_s=row["latency_s"],
-    )
+    stored = {field.name: row[field.name] for field in fields(Explanation)}
+    stored["reason"] = row["reason"] or ""
+    stored["findings"] = tuple(_finding(finding) for finding in json.loads(row["findings"] or "[]"))
+    stored["format_ok"] = None if row["format_ok"] is None else bool(row["format_ok"])
+    return Explanation(**stored)
 
 
 def _finding(stored: dict[str, Any]) -> Finding:

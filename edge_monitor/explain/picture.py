@@ -47,21 +47,8 @@ _MIN_CHANGE_DB = 6  # full scale of the change; below it differences look as sma
 
 # The "magma" colours of matplotlib (van der Walt and Smith 2015, CC0) at ten equal steps: dark to light in
 # lightness, too, so that it survives grey printing and colour blindness.
-_COLOURS = np.array(
-    [
-        (0, 0, 4),
-        (24, 15, 61),
-        (68, 15, 118),
-        (114, 31, 129),
-        (158, 47, 127),
-        (205, 64, 113),
-        (241, 96, 93),
-        (253, 150, 104),
-        (254, 202, 141),
-        (252, 253, 191),
-    ],
-    dtype=np.float64,
-)
+_MAGMA = bytes.fromhex("000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf")
+_COLOURS = np.frombuffer(_MAGMA, dtype=np.uint8).reshape(-1, 3).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,30 +46,36 @@ def runs_of(compared: Comparison, part: str, least: float) -> list[Run]:
     bands = compared.layout.noise_hz if part == "noise" else compared.layout.loud_hz
     deviation, difference = compared.deviations(part), compared.values(part)
     own = compared.own[compared.layout.parts[part]]
-    taken: set[int] = set()
+    taken = np.zeros(len(bands), dtype=bool)
     runs = []
     for top in np.argsort(-np.abs(deviation)).tolist():
-        if top in taken or abs(deviation[top]) < least:
+        if taken[top] or abs(deviation[top]) < least:
             continue
-        joins = np.sign(deviation[top]) * deviation >= _JOINS * least
-        first = last = top
-        while first > 0 and joins[first - 1] and first - 1 not in taken:
-            first -= 1
-        while last + 1 < len(bands) and joins[last + 1] and last + 1 not in taken:
-            last += 1
-        taken.update(range(first, last + 1))
-        peak = first + int(np.argmax(np.abs(difference[first : last + 1])))
+        first, last = around((np.sign(deviation[top]) * deviation >= _JOINS * least) & ~taken, top)
+        part_of_run = slice(first, last + 1)
+        taken[part_of_run] = True
+        peak = first + int(np.argmax(np.abs(difference[part_of_run])))
         runs.append(
             Run(
                 hz=(bands[first][0], bands[last][1]),
-                difference_db=float(np.median(difference[first : last + 1])),
+                difference_db=float(np.median(difference[part_of_run])),
                 deviation=float(abs(deviation[top])),
-                level_db=_sum_db(own[first : last + 1]),
+                level_db=_sum_db(own[part_of_run]),
                 peak_hz=float(np.sqrt(bands[peak][0] * bands[peak][1])),
                 peak_db=float(difference[peak]),
             )
         )
     return runs
+
+
+def around(joins: NDArray[np.bool_], place: int) -> tuple[int, int]:
+    """Return the first and the last of the bands around this one that join it without a gap."""
+    first = last = place
+    while first > 0 and joins[first - 1]:
+        first -= 1
+    while last + 1 < len(joins) and joins[last + 1]:
+        last += 1
+    return first, last
 
 
 def _sum_db(levels_db: NDArray[np.float64]) -> float:

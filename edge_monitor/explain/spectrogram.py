@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import StorageError
+from edge_monitor.explain.spectrum import frame_of, short_time_power
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,8 @@ def compact(samples: Samples, rate_hz: int) -> bytes:
     64 mel bands from 20 Hz to half the sample rate, at most 128 time steps of mean power, one byte each,
     deflated behind a header with version, rate, duration and frequency range.
     """
-    power = _power(np.asarray(samples, dtype=np.float32), rate_hz)  # (frames, bins)
+    frame = frame_of(_FRAME_S, rate_hz)
+    power = short_time_power(np.asarray(samples, dtype=np.float32), frame, frame // 2)  # (frames, bins)
     bands = power @ _filters(power.shape[1], rate_hz).T  # (frames, bands)
     steps = min(MAX_STEPS, len(bands))
     starts = np.arange(steps) * len(bands) // steps
@@ -75,22 +77,10 @@ def expand(stored: bytes) -> CompactSpectrogram:
         raise StorageError("a stored spectrogram is damaged, or of a newer version")
     grid = np.frombuffer(levels, dtype=np.uint8).reshape(bands, steps)
     db = (grid.astype(np.float32) / 255.0 - 1.0) * np.float32(-FLOOR_DB)
-    return CompactSpectrogram(db, _edges(low_hz, high_hz, bands)[1:-1], low_hz, high_hz, seconds, rate_hz)
+    return CompactSpectrogram(db, mel_edges(low_hz, high_hz, bands)[1:-1], low_hz, high_hz, seconds, rate_hz)
 
 
-def _power(samples: Samples, rate_hz: int) -> NDArray[np.float32]:
-    """Return the power of half-overlapping Hann frames, (frames, bins); a frame's bins sum to its mean square."""
-    length = 1 << round(np.log2(rate_hz * _FRAME_S))
-    if len(samples) < length:
-        samples = np.pad(samples, (0, length - len(samples)))
-    frames = np.lib.stride_tricks.sliding_window_view(samples, length)[:: length // 2]
-    window = np.hanning(length + 1)[:-1].astype(np.float32)
-    spectrum = np.fft.rfft(frames * window, axis=1)
-    power: NDArray[np.float32] = (np.abs(spectrum) ** 2).astype(np.float32)
-    return power * np.float32(2.0 / (length * float(np.sum(window**2))))
-
-
-def _edges(low_hz: float, high_hz: float, bands: int) -> NDArray[np.float64]:
+def mel_edges(low_hz: float, high_hz: float, bands: int) -> NDArray[np.float64]:
     """Return the bands + 2 corner frequencies (Hz) of overlapping triangles, equally spaced in mel."""
     mels = np.linspace(mel(low_hz), mel(high_hz), bands + 2)
     return np.asarray(700.0 * (10.0 ** (mels / 2595.0) - 1.0))
@@ -99,7 +89,7 @@ def _edges(low_hz: float, high_hz: float, bands: int) -> NDArray[np.float64]:
 def _filters(bins: int, rate_hz: int) -> NDArray[np.float32]:
     """Return triangular filters of height 1, (bands, bins): power between the outer centres is kept once."""
     freqs_hz = np.linspace(0.0, rate_hz / 2, bins)
-    edges_hz = _edges(LOW_HZ, rate_hz / 2, BANDS)
+    edges_hz = mel_edges(LOW_HZ, rate_hz / 2, BANDS)
     low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     rising = (freqs_hz - low) / (centre - low)
     falling = (high - freqs_hz) / (high - centre)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import ExplainError
-from edge_monitor.explain.figures import FAMILIES, Layout, differences, layout_of, rows_of
+from edge_monitor.explain.figures import FAMILIES, RowLayout, differences, layout_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ _MAD = 1.4826  # from the median absolute deviation to a standard deviation
 class Spread:
     """How much each figure differs among healthy windows; made once for a set of normals."""
 
-    layout: Layout
+    layout: RowLayout
     unit: Array  # (size,): the difference of a figure that just stands out
     rows: Array  # (normals, size): the normals' figures
 
@@ -89,7 +89,7 @@ def alike(row: Array, spread: Spread) -> Array:
     return np.asarray(spread.rows[np.argsort(distance, kind="stable")[:K]])
 
 
-def _neighbours(rows: Array, layout: Layout) -> NDArray[np.intp]:
+def _neighbours(rows: Array, layout: RowLayout) -> NDArray[np.intp]:
     """Return the K nearest other normals of each, (normals, K): by their band levels, which is what embeddings see."""
     levels = rows[:, layout.parts["noise"].start : layout.parts["loud"].stop]
     levels = levels - levels.mean(axis=0)

@@ -16,7 +16,7 @@ from edge_monitor.encode.manifest import BundleFile
 from edge_monitor.encode.origin import Build
 from edge_monitor.encode.runtime import onnx_runtime
 from edge_monitor.encode.similarity import MOST_TEXT_TOKENS, require_text
-from edge_monitor.errors import BundleError
+from edge_monitor.errors import BundleError, os_errors_as
 from edge_monitor.explain.counterparts import REFERENCE_TEXTS
 from edge_monitor.export.comparison import check_audio, check_decoder, check_mapper, check_texts
 from edge_monitor.export.gpt2 import decoder_model, text_encoder_model
@@ -61,19 +61,15 @@ class Folder:
 
     def _put(self, name: str, content: bytes) -> None:
         path = self.path / name
-        try:
-            with path.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise BundleError(
-                f"cannot be written: {error.strerror}", where=str(path), hint="make room or choose another --out"
-            ) from error
+        hint = "make room or choose another --out"
+        with os_errors_as(BundleError, "cannot be written", where=path, hint=hint), path.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class VocabularyFiles:
     """GPT-2's published vocabulary files."""
 
     tokens: Path  # vocab.json: {token: id}
@@ -111,7 +107,7 @@ def assemble(
     recipe: Manifest,
     origin: Sequence[OriginFile],
     reference: Reference,
-    vocabulary: Vocabulary,
+    vocabulary: VocabularyFiles,
     folder: Path,
     *,
     texts: Sequence[str] = (),

@@ -63,14 +63,14 @@ def compared(part: str, what: str, ours: Array, theirs: Array, most: float = MOS
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SoundVectors:
     """msclap's embeddings of the sounds, kept for the parts that come after the encoder."""
 
     names: tuple[str, ...]
     vectors: tuple[Array, ...]  # (batch, 1024) raw, one per name
 
 
-def check_audio(session: Any, reference: Reference) -> tuple[Heard, list[Check]]:  # noqa: ANN401 - an ONNX session
+def check_audio(session: Any, reference: Reference) -> tuple[SoundVectors, list[Check]]:  # noqa: ANN401 - an ONNX session
     """Compare the audio encoder on every sound."""
     checks, names, vectors = [], [], []
     for name, waveforms in sounds():
@@ -79,10 +79,10 @@ def check_audio(session: Any, reference: Reference) -> tuple[Heard, list[Check]]
         checks.append(compared("audio.onnx", f"{name}, batch {len(waveforms)}", ours, theirs))
         names.append(name)
         vectors.append(theirs)
-    return Heard(tuple(names), tuple(vectors)), checks
+    return SoundVectors(tuple(names), tuple(vectors)), checks
 
 
-def check_mapper(session: Any, reference: Reference, heard: Heard) -> list[Check]:  # noqa: ANN401 - as above
+def check_mapper(session: Any, reference: Reference, heard: SoundVectors) -> list[Check]:  # noqa: ANN401 - as above
     """Compare the caption mapper on the sounds' embeddings."""
     return [
         compared(
@@ -95,7 +95,7 @@ def check_mapper(session: Any, reference: Reference, heard: Heard) -> list[Check
     ]
 
 
-def check_decoder(session: Any, reference: Reference, heard: Heard) -> list[Check]:  # noqa: ANN401 - as above
+def check_decoder(session: Any, reference: Reference, heard: SoundVectors) -> list[Check]:  # noqa: ANN401 - as above
     """Compare the decoder's best log-probabilities: in the prefill, then as beams go on, change places and branch."""
     decoder = Decoder(session, "decoder.onnx")
     return [
@@ -129,7 +129,7 @@ def _check_decoding(decoder: Decoder, reference: Reference, name: str, prefixes:
     return compared("decoder.onnx", what, np.concatenate(ours), np.concatenate(theirs), MOST_LOG_PROB)
 
 
-def check_texts(ours: Array, theirs: Array, heard: Heard) -> list[Check]:
+def check_texts(ours: Array, theirs: Array, heard: SoundVectors) -> list[Check]:
     """Compare the texts' embeddings (text, 1024), and their cosines with the sounds."""
     vectors = unit(np.concatenate(heard.vectors))
     return [

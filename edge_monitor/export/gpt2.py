@@ -126,9 +126,7 @@ def decoder_model(weights: Weights, heads: int = 12) -> bytes:
             graph("Concat", old, new, axis=2)  # (1, h, c + n, d)
             for old, new in zip(caches[2 * layer : 2 * layer + 2], (key, value), strict=True)
         )
-        scores = graph("Add", graph("MatMul", query, graph("Transpose", keys, perm=[0, 1, 3, 2])), mask)
-        mixed = graph("MatMul", graph.softmax(scores), values)
-        rows = net.after_attention(rows, mixed, layer)
+        rows = net.after_attention(rows, graph.attend(query, keys, values, mask), layer)
     graph("Concat", *fresh, output="fresh", axis=0)
     logits = graph("Gemm", graph.layer_norm(rows, weights, "ln_f"), table, transB=1)
     graph.best(graph("LogSoftmax", logits, axis=-1), "k", ("log_probs", "token_ids"))
@@ -168,8 +166,7 @@ def text_encoder_model(weights: Weights, projection: Weights, heads: int = 12) -
     mask = _causal(graph, length, none)
     for layer in range(layer_count(weights)):
         query, key, value = net.query_key_value(rows, layer, by_head)
-        scores = graph("Add", graph("MatMul", query, graph("Transpose", key, perm=[0, 1, 3, 2])), mask)
-        rows = net.after_attention(rows, graph("MatMul", graph.softmax(scores), value), layer)
+        rows = net.after_attention(rows, graph.attend(query, key, value, mask), layer)
     three = graph("Concat", _length(graph, "tokens", 0), length, graph.ints(net.width), axis=0)
     used = graph("Cast", graph("Not", graph("Equal", "tokens", graph.constant(np.int64(0)))), to=7)  # int64
     count = graph("ReduceSum", used, graph.ints(1), keepdims=1)

@@ -110,9 +110,12 @@ class Graph:
         grown = self("Mul", tensor, self("Add", error, self.constant(np.float32(1.0))))
         return self("Mul", grown, self.constant(np.float32(0.5)))
 
-    def softmax(self, scores: str) -> str:
-        """Return the softmax along the last axis."""
-        return self("Softmax", scores, axis=-1)
+    def attend(self, query: str, key: str, value: str, mask: str | None = None) -> str:
+        """Return the values (…, n, d), mixed as queries and keys say; `mask` is added to their scores (…, n, n)."""
+        scores = self("MatMul", query, self("Transpose", key, perm=[0, 1, 3, 2]))
+        if mask is not None:
+            scores = self("Add", scores, mask)
+        return self("MatMul", self("Softmax", scores, axis=-1), value)
 
     def model(self, name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> bytes:
         """Return the ONNX file. The bytes are the same on every machine for one version of the onnx package."""

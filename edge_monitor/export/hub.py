@@ -8,7 +8,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
+from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError, os_errors_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from edge_monitor.encode.origin import OriginFile
 
 _TRIES = 5  # in a row without a single new byte
-_CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -135,11 +134,8 @@ def _reason(error: Exception) -> str:
 
 def sha256_of(path: Path) -> str:
     """Return the hex SHA-256 of a file."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def measure(path: Path, file: OriginFile) -> int:
@@ -147,12 +143,9 @@ def measure(path: Path, file: OriginFile) -> int:
 
     Raises BundleMissingError when there is none, BundleMismatchError when it is not its description's.
     """
-    try:
+    hint = f"it is {file.path} of {file.repository}"
+    with os_errors_as(BundleMissingError, "cannot be read", where=path, hint=hint):
         size_bytes = path.stat().st_size
-    except OSError as error:
-        raise BundleMissingError(
-            f"cannot be read: {error.strerror}", where=str(path), hint=f"it is {file.path} of {file.repository}"
-        ) from error
     if file.size_bytes not in {None, size_bytes}:
         raise BundleMismatchError(
             f"has {size_bytes} bytes, expected {file.size_bytes}", where=str(path), hint="get it again"
@@ -166,10 +159,8 @@ def verify(path: Path, file: OriginFile) -> OriginFile:
     Raises as `measure`, and BundleMismatchError for another hash.
     """
     size_bytes = measure(path, file)
-    try:
+    with os_errors_as(BundleMissingError, "cannot be read", where=path):
         sha256 = sha256_of(path)
-    except OSError as error:
-        raise BundleMissingError(f"cannot be read: {error.strerror}", where=str(path)) from error
     if file.sha256 not in {None, sha256}:
         raise BundleMismatchError(
             f"has SHA-256 {sha256[:12]}…, expected {str(file.sha256)[:12]}…", where=str(path), hint="get it again"

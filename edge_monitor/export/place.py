@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_monitor.durable import sync_folder
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.manifest import MANIFEST_NAME
-from edge_monitor.errors import BundleError, BundleMissingError
+from edge_monitor.errors import BundleError, BundleMissingError, os_errors_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,21 +33,17 @@ def alone(out: Path) -> Iterator[None]:
     the folder, or it cannot be made.
     """
     folder = out.parent
-    try:
+    with os_errors_as(BundleError, "cannot be made", where=folder, hint=_ELSEWHERE):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise BundleError(f"cannot be made: {error.strerror}", where=str(folder), hint=_ELSEWHERE) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with os_errors_as(BundleError, "cannot be used", where=folder, hint=_ELSEWHERE):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                busy = "another command is building a bundle here"
+                raise BundleError(busy, where=str(folder), hint="wait until it has ended") from error
             _put_back(out)
-        except BlockingIOError as error:
-            raise BundleError(
-                "another command is building a bundle here", where=str(folder), hint="wait until it has ended"
-            ) from error
-        except OSError as error:
-            raise BundleError(f"cannot be used: {error.strerror}", where=str(folder), hint=_ELSEWHERE) from error
         yield
     finally:
         os.close(descriptor)
@@ -59,12 +55,11 @@ def require_free(out: Path, name: str, get: str | None) -> None:
     Raises BundleError with what is there instead: it would be deleted.
     """
     remedy = f"{_ELSEWHERE}, or remove it yourself"
-    try:
-        held = list(out.iterdir())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise BundleError(f"cannot be replaced: {error.strerror}", where=str(out), hint=remedy) from error
+    with os_errors_as(BundleError, "cannot be replaced", where=out, hint=remedy):
+        try:
+            held = list(out.iterdir())
+        except FileNotFoundError:
+            return
     if out.is_mount():
         raise BundleError("is a mount point and cannot be replaced", where=str(out), hint="choose a folder in it")
     if not held:
@@ -103,10 +98,8 @@ def building(out: Path, name: str) -> Iterator[Path]:
     """
     folder = work_folder(out) / "bundle" / name
     shutil.rmtree(folder.parent, ignore_errors=True)
-    try:
+    with os_errors_as(BundleError, "cannot be made", where=folder, hint=_ELSEWHERE):
         folder.mkdir(parents=True)
-    except OSError as error:
-        raise BundleError(f"cannot be made: {error.strerror}", where=str(folder), hint=_ELSEWHERE) from error
     try:
         yield folder
     finally:
@@ -121,14 +114,12 @@ def put_in_place(folder: Path, out: Path) -> None:
 
     Raises BundleError when the file system refuses; `building` then puts back what was there.
     """
-    try:
+    with os_errors_as(BundleError, "cannot be put in place", where=out):
         sync_folder(folder)
         if out.exists():
             out.rename(_former(out))
         folder.rename(out)
         sync_folder(out.parent)
-    except OSError as error:
-        raise BundleError(f"cannot be put in place: {error.strerror}", where=str(out)) from error
 
 
 def _former(out: Path) -> Path:

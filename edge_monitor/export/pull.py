@@ -97,7 +97,7 @@ def build(recipe: Bundle, sources: Sources, out: Path, *, texts: Sequence[str] =
     Until it is whole and verified, nothing of it is where a bundle is looked for. Raises BundleError when a checkpoint
     is not the expected one, a part differs from msclap, or the disk cannot take it.
     """
-    from edge_monitor.export.assembly import Vocabulary, assemble
+    from edge_monitor.export.assembly import VocabularyFiles, assemble
     from edge_monitor.export.checkpoint import open_checkpoint
     from edge_monitor.export.reference import load_reference
 
@@ -106,7 +106,7 @@ def build(recipe: Bundle, sources: Sources, out: Path, *, texts: Sequence[str] =
     reference = load_reference(
         open_checkpoint(encoder), open_checkpoint(captioner), names=(encoder.name, captioner.name)
     )
-    vocabulary = Vocabulary(sources.paths["tokens"], sources.paths["merges"])
+    vocabulary = VocabularyFiles(sources.paths["tokens"], sources.paths["merges"])
     with building(out, recipe.name) as folder:
         assemble(recipe.manifest, sources.files, reference, vocabulary, folder, texts=texts, say=say)
         open_bundle(folder).verify()

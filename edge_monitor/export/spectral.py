@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import BundleError
+from edge_monitor.explain.spectrogram import mel_edges
 from edge_monitor.export.graph import Graph
 
 if TYPE_CHECKING:
@@ -68,13 +69,6 @@ part = "audio"
 size_bytes = {size}
 sha256 = "{sha256}"
 """
-
-
-def mel_edges_hz(bands: int = BANDS, top_hz: float = SAMPLE_RATE_HZ / 2) -> NDArray[np.float64]:
-    """Return the `(bands + 2,)` edges in Hz of triangles spaced evenly on the HTK mel scale from 0 to `top_hz`."""
-    top_mel = 2595.0 * np.log10(1.0 + top_hz / 700.0)
-    mel = np.linspace(0.0, top_mel, bands + 2)
-    return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +130,7 @@ def _dft_matrices(graph: Graph, bins: NDArray[np.int64], rows: int) -> tuple[str
 
 def _mel_matrix(graph: Graph, bins: NDArray[np.int64], width: NDArray[np.float64]) -> str:
     """Return the name of the `(bin, bands)` triangles, each with peak 1."""
-    edges = mel_edges_hz()
+    edges = mel_edges(0.0, SAMPLE_RATE_HZ / 2, BANDS)
     bins_hz = graph.constant((bins * (SAMPLE_RATE_HZ / _GRID))[:, None])
     low, middle, high = (graph.constant(edges[i : i + BANDS][None, :]) for i in range(3))
     rise = graph("Div", graph("Sub", bins_hz, low), graph("Sub", middle, low))

@@ -33,7 +33,7 @@ _ROUNDS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class VariantComparison:
     """Two bundles side by side on this box, one thread, rounds taking turns."""
 
     float_ms: float  # median per window
@@ -93,7 +93,7 @@ def _quantized(bundle: Bundle, work: Path, say: Callable[[str], None]) -> Folder
     return folder
 
 
-def compare(original: Bundle, variant: Bundle) -> Comparison:
+def compare(original: Bundle, variant: Bundle) -> VariantComparison:
     """Run both encoders on the same sounds. Raises as Encoder."""
     encoders = (Encoder(original), Encoder(variant))
     sounds = _sounds(encoders[0].window_samples, encoders[0].sample_rate_hz)
@@ -106,7 +106,7 @@ def compare(original: Bundle, variant: Bundle) -> Comparison:
             spent.append(time.perf_counter() - begun)
     lengths = [np.linalg.norm(rows, axis=1) for rows in vectors]
     cosines = (vectors[0] * vectors[1]).sum(axis=1) / (lengths[0] * lengths[1])
-    return Comparison(
+    return VariantComparison(
         float_ms=1e3 * float(np.median(times_s[0])),
         int8_ms=1e3 * float(np.median(times_s[1])),
         cosine=float(cosines.min()),

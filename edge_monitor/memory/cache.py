@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor.durable import sync_folder
+from edge_monitor.durable import replacing
 from edge_monitor.memory.index import PARAMETERS, HnswIndex
 
 if TYPE_CHECKING:
@@ -74,19 +73,12 @@ class IndexFile:
         Each file is written beside, synced and renamed; the sidecar last. Raises OSError.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".hnsw.new")
-        described = self.path.with_suffix(".json.new")
-        try:
+        with replacing(self.path) as fresh:
             index.save(fresh)
             sidecar = _Sidecar(_FORMAT, self._key(vectors), _sha256(fresh), index.ef, index.error)
-            _settle(fresh, self.path)
-            described.write_text(json.dumps(asdict(sidecar)))
-            _settle(described, self.sidecar)
-        except OSError:
-            fresh.unlink(missing_ok=True)  # a full disk needs the room
-            described.unlink(missing_ok=True)
-            raise
-        others = re.compile(rf"{re.escape(self.machine)}-(\d+)\.(hnsw|json)(\.json|\.new)?")
+        with replacing(self.sidecar) as fresh:
+            fresh.write_text(json.dumps(asdict(sidecar)))
+        others = re.compile(rf"{re.escape(self.machine)}-(\d+)\.(hnsw|json)(\.json)?(\.new)?")
         for path in self.folder.iterdir():
             match = others.fullmatch(path.name)
             if match and int(match[1]) != self.number:
@@ -100,11 +92,3 @@ class IndexFile:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _settle(fresh: Path, final: Path) -> None:
-    """Make a written file durable under its final name."""
-    with fresh.open("rb+") as file:
-        os.fsync(file.fileno())
-    fresh.replace(final)
-    sync_folder(final.parent)

@@ -11,16 +11,16 @@ import numpy as np
 
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.chance import at_least, exceedance, plausible_count, student_quantile, student_tail
-from edge_monitor.memory.coverage import MIN_BLOCKS, Coverage, judge
+from edge_monitor.memory.coverage import MIN_BLOCKS, Coverage, assess
 from edge_monitor.memory.distance import K
-from edge_monitor.memory.evidence import DAY_S, at_most_per_day, gather
+from edge_monitor.memory.healthy_operation import DAY_S, at_most_per_day, in_normals
 from edge_monitor.memory.leaveout import Layout, leave_block_out
 from edge_monitor.memory.odd_sound import RAISES, OddSound, standing_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_monitor.memory.evidence import Evidence
+    from edge_monitor.memory.healthy_operation import HealthyOperation
     from edge_monitor.memory.scaler import MetricSpec
 
 METHOD = "log-normal tail, leave-block-out, Student-t prediction, unless the alarms heard refute it"
@@ -51,7 +51,7 @@ class CalibrationSettings:
     false_alarms_per_day: float = 0.1
     raise_m: int = 3  # an alarm is raised when m ...
     raise_n: int = 5  # ... of the last n disjoint windows exceed
-    operation: tuple[Evidence, ...] = ()  # what healthy sound judged live says beside the normals, by threshold
+    operation: tuple[HealthyOperation, ...] = ()  # what healthy sound judged live says beside the normals, by threshold
     threshold: float | None = None  # chosen by labelled sound, in the score's unit; None: found from normal sound
 
     def __post_init__(self) -> None:
@@ -169,7 +169,7 @@ def calibrate(
     Raises NormalsError for fewer than k + 1 normals.
     """
     left_out = leave_block_out(vectors, layout, spec, k=k, window_s=settings.window_s)
-    return calibrate_scores(left_out.score, layout, settings, judge(left_out, layout.unit))
+    return calibrate_scores(left_out.score, layout, settings, assess(left_out, layout.unit))
 
 
 def calibrate_scores(
@@ -177,7 +177,7 @@ def calibrate_scores(
 ) -> Calibration:
     """Return the threshold for leave-block-out scores, (n,), of disjoint windows in `layout`."""
     unit = layout.unit
-    normals = gather(score, layout, settings.raise_m, settings.raise_n, settings.window_s)
+    normals = in_normals(score, layout, settings.raise_m, settings.raise_n, settings.window_s)
     heard = [normals, *settings.operation]
     per_day = DAY_S / settings.window_s
     fit = fit_tail(score, unit, independent=len(normals.level))

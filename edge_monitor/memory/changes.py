@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_monitor.store.store import Store
 
 _AT_ONCE = 16  # windows that go into one commit: a live block, a short file
+_BACK_IN_USE = "DELETE FROM out_of_use WHERE machine = ? AND bundle_hash = ? AND recording_id = ?"
 _ALL = 0  # recording id in `out_of_use`: every one of the bundle's
 
 
@@ -136,10 +137,7 @@ def remove_recording(store: Store, machine: str, recording: str) -> tuple[int, .
 
 def use_bundle(connection: sqlite3.Connection, machine: str, bundle_hash: str, *, instead_of: str) -> None:
     """Have one bundle's normals in use instead of another's, inside the caller's transaction."""
-    connection.execute(
-        "DELETE FROM out_of_use WHERE machine = ? AND bundle_hash = ? AND recording_id = ?",
-        (machine, bundle_hash, _ALL),
-    )
+    connection.execute(_BACK_IN_USE, (machine, bundle_hash, _ALL))
     connection.execute("INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, '')", (machine, instead_of, _ALL))
 
 
@@ -151,11 +149,7 @@ def remove_bundle(store: Store, machine: str, bundle_hash: str) -> None:
             "SELECT id FROM normals WHERE machine = ? AND bundle_hash = ? AND removed_ms IS NULL", own
         ).fetchall()
     mark(store, [row[0] for row in found], clock.now().wall_ms)
-    store.commit(
-        lambda connection: connection.execute(
-            "DELETE FROM out_of_use WHERE machine = ? AND bundle_hash = ? AND recording_id = ?", (*own, _ALL)
-        )
-    )
+    store.commit(lambda connection: connection.execute(_BACK_IN_USE, (*own, _ALL)))
 
 
 def mark(store: Store, ids: Sequence[int], removed_ms: int | None) -> tuple[int, ...]:
@@ -278,10 +272,10 @@ def _added_meanwhile(machine: str) -> NormalsError:
 def _measure_anew(store: Store, planned: _Planned, bundle_hash: str) -> None:
     """Take over what a newer version measures of windows that are known."""
     store.in_pieces(
-        [each for each in planned.new.normals if each.descriptors is not None],
+        [(each.descriptors.to_json(), each.start_s) for each in planned.new.normals if each.descriptors is not None],
         lambda connection, piece: connection.executemany(
             "UPDATE normals SET descriptors = ? WHERE recording_id = ? AND bundle_hash = ? AND start_s = ?",
-            ((each.descriptors, planned.already, bundle_hash, each.start_s) for each in piece),
+            ((json, planned.already, bundle_hash, start_s) for json, start_s in piece),
         ),
     )
 

@@ -23,9 +23,9 @@ class ShrunkCovariance:
     rest: float  # variance in every direction at right angles to the axes, > 0
     shrinkage: float  # 0 to 1
 
-    def distances(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the Mahalanobis distances of (q, dim) vectors to the mean, (q,) float64. Costs q r dim products."""
-        centred = vectors.astype(np.float64) - self.mean  # (q, dim)
+        centred = queries.astype(np.float64) - self.mean  # (q, dim)
         along = centred @ self.axes.T  # (q, r)
         beside = centred - along @ self.axes  # (q, dim)
         squared = (along**2 / self.variance).sum(axis=1) + (beside**2).sum(axis=1) / self.rest

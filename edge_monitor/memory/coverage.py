@@ -25,7 +25,7 @@ class Coverage:
     sentence: str  # one line for a person
 
 
-def judge(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
+def assess(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
     """Return the verdict for n leave-block-out scores from blocks `unit`, (n,).
 
     Two questions: are there enough independent blocks, and do scores still fall as the memory grows (the learning
@@ -33,21 +33,12 @@ def judge(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
     """
     blocks = int(unit.max()) + 1
     if blocks < MIN_BLOCKS:
-        return Coverage(
-            enough=False,
-            sentence=f"More normal sound is needed: {blocks} independent blocks (files, or 30 s of a longer one), "
-            f"at least {MIN_BLOCKS} are advised.",
-        )
+        found = f"{blocks} independent blocks (files, or 30 s of a longer one), at least {MIN_BLOCKS} are advised"
+        return Coverage(enough=False, sentence=f"More normal sound is needed: {found}.")
     known = np.isfinite(left_out.halved) & (left_out.near > 0)
     gain = float(np.median(left_out.halved[known] / left_out.near[known])) if known.any() else float("inf")
     if gain > STILL_LEARNING:
-        return Coverage(
-            enough=False,
-            sentence=f"More normal sound would help: with half of it forgotten healthy windows look "
-            f"{100 * (gain - 1):.0f} % more unusual, so new ones still do.",
-        )
-    return Coverage(
-        enough=True,
-        sentence=f"Enough normal sound: {blocks} independent blocks, and forgetting half of them makes healthy windows "
-        f"look only {max(0.0, 100 * (gain - 1)):.0f} % more unusual.",
-    )
+        found = f"with half of it forgotten healthy windows look {100 * (gain - 1):.0f} % more unusual"
+        return Coverage(enough=False, sentence=f"More normal sound would help: {found}, so new ones still do.")
+    found = f"forgetting half of them makes healthy windows look only {max(0.0, 100 * (gain - 1)):.0f} % more unusual"
+    return Coverage(enough=True, sentence=f"Enough normal sound: {blocks} independent blocks, and {found}.")

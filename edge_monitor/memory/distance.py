@@ -20,13 +20,17 @@ def distances(queries: NDArray[np.floating], vectors: NDArray[np.floating]) -> N
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
+def chunks(rows: int, columns: int) -> list[slice]:
+    """Return parts of so many rows, each of as many distances to `columns` vectors as are computed at once."""
+    step = max(1, _CHUNK_CELLS // columns)
+    return [slice(begin, begin + step) for begin in range(0, rows, step)]
+
+
 def nearest(queries: NDArray[np.floating], vectors: NDArray[np.floating], k: int) -> NDArray[np.float64]:
     """Return each query's k smallest distances, ascending, (q, k) float64. Needs k <= n."""
-    rows = max(1, _CHUNK_CELLS // len(vectors))
     found = np.empty((len(queries), k))  # (q, k)
-    for begin in range(0, len(queries), rows):
-        part = distances(queries[begin : begin + rows], vectors)
-        found[begin : begin + rows] = np.sort(np.partition(part, k - 1, axis=1)[:, :k], axis=1)
+    for part in chunks(len(queries), len(vectors)):
+        found[part] = np.sort(np.partition(distances(queries[part], vectors), k - 1, axis=1)[:, :k], axis=1)
     return found
 
 

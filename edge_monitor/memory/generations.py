@@ -16,7 +16,7 @@ from edge_monitor.memory.distance import K
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scaler import Metric, MetricSpec, Scaler
-from edge_monitor.memory.scorers import fit, scorer_name
+from edge_monitor.memory.scoring_methods import fit, method_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.store.store import Store
 
+_PLAIN = ("machine", "number", "created_ms", "bundle_hash", "metric", "bands", "k", "threshold", "gate_dbfs", "reason")
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
 _ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
 
@@ -38,7 +39,7 @@ class Generation:
     created_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
     bundle_hash: str
     metric: Metric
-    scorer: str  # a name of scorers.py
+    scorer: str  # the scoring method, of scoring_methods.py
     bands: int | None  # frequency bands per block of a vector; None: it is not made of bands
     k: int
     scaler: Scaler
@@ -88,7 +89,7 @@ def build_generation(
             created_ms=clock.now().wall_ms,
             bundle_hash=bundle_hash,
             metric="euclidean" if fitted.scaler.scale is None else "standardized-euclidean",
-            scorer=fitted.name,
+            scorer=fitted.method,
             bands=spec.bands,
             k=k,
             scaler=fitted.scaler,
@@ -226,19 +227,10 @@ def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:
         (row["machine"], row["number"]),
     )
     return Generation(
-        machine=row["machine"],
-        number=row["number"],
-        created_ms=row["created_ms"],
-        bundle_hash=row["bundle_hash"],
-        metric=row["metric"],
-        scorer=row["scorer"] or scorer_name(MetricSpec(row["metric"], row["normalization"])),
-        bands=row["bands"],
-        k=row["k"],
+        **{name: row[name] for name in _PLAIN},
+        scorer=row["scorer"] or method_name(MetricSpec(row["metric"], row["normalization"])),
         scaler=Scaler(row["normalization"], _array(row["mean"]), _array(row["scale"])),
-        threshold=row["threshold"],
         calibration=Calibration.from_json(row["calibration"]),
-        gate_dbfs=row["gate_dbfs"],
-        reason=row["reason"],
         active=bool(row["active"]),
         members=tuple(member[0] for member in members),
     )

@@ -84,13 +84,12 @@ class HnswIndex:
         graph.init_index(max_elements=count, M=_M, ef_construction=_EF_CONSTRUCTION, random_seed=_SEED)
         graph.set_num_threads(1)
         graph.add_items(vectors[first], first)
-        search = _Search(graph, limit=max(count, _FIRST_EF))
-        held_error = search.raise_ef(vectors[held], scores(vectors[held], vectors[first], k), k)
+        ef, held_error = _wide_enough(graph, _FIRST_EF, vectors[held], scores(vectors[held], vectors[first], k), k)
         graph.add_items(vectors[held], held)
         perturbed = _perturbed(vectors, held, scores(vectors[held], vectors, k), draw)
-        error = search.raise_ef(perturbed, scores(perturbed, vectors, k), k)
+        ef, error = _wide_enough(graph, ef, perturbed, scores(perturbed, vectors, k), k)
         worst = max(held_error, error)
-        return cls(graph, search.ef, worst) if worst <= MAX_ERROR else None
+        return cls(graph, ef, worst) if worst <= MAX_ERROR else None
 
     @classmethod
     def load(cls, path: Path, *, dim: int, count: int, ef: int, error: float) -> HnswIndex:
@@ -117,29 +116,26 @@ class HnswIndex:
         return Found(labels[0].astype(np.int64), np.sqrt(np.maximum(squared[0].astype(np.float64), 0.0)))
 
 
-class _Search:
-    """Raises the search width of a graph until its scores are right."""
+def _wide_enough(
+    graph: hnswlib.Index, ef: int, queries: NDArray[np.float32], exact: NDArray[np.float64], k: int
+) -> tuple[int, float]:
+    """Return the search width, from `ef` on, at which scores of (q, dim) queries are right, and the error there."""
+    limit = max(graph.get_max_elements(), _FIRST_EF)
+    while (error := _error(graph, ef, queries, exact, k)) > MAX_ERROR and ef < limit:
+        ef = min(2 * ef, limit)
+    return ef, error
 
-    def __init__(self, graph: hnswlib.Index, limit: int) -> None:
-        self._graph = graph
-        self._limit = limit
-        self.ef = _FIRST_EF
 
-    def raise_ef(self, queries: NDArray[np.float32], exact: NDArray[np.float64], k: int) -> float:
-        """Return the largest relative score error over (q, dim) queries at the `ef` reached."""
-        while (error := self._error(queries, exact, k)) > MAX_ERROR and self.ef < self._limit:
-            self.ef = min(2 * self.ef, self._limit)
-        return error
-
-    def _error(self, queries: NDArray[np.float32], exact: NDArray[np.float64], k: int) -> float:
-        self._graph.set_ef(self.ef)
-        try:
-            _, squared = self._graph.knn_query(queries, k=k, num_threads=1)
-        except RuntimeError:  # fewer than k could be reached
-            return float("inf")
-        found = np.sqrt(np.maximum(squared.astype(np.float64), 0.0)).mean(axis=1)  # (q,)
-        least = _NOTHING * max(float(exact.max()), _NOTHING)  # a stored vector's own distance is 0 but for rounding
-        return float(np.max(np.abs(found - exact) / np.maximum(exact, least)))
+def _error(graph: hnswlib.Index, ef: int, queries: NDArray[np.float32], exact: NDArray[np.float64], k: int) -> float:
+    """Return the largest relative score error over (q, dim) queries."""
+    graph.set_ef(ef)
+    try:
+        _, squared = graph.knn_query(queries, k=k, num_threads=1)
+    except RuntimeError:  # fewer than k could be reached
+        return float("inf")
+    found = np.sqrt(np.maximum(squared.astype(np.float64), 0.0)).mean(axis=1)  # (q,)
+    least = _NOTHING * max(float(exact.max()), _NOTHING)  # a stored vector's own distance is 0 but for rounding
+    return float(np.max(np.abs(found - exact) / np.maximum(exact, least)))
 
 
 def _perturbed(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import NormalsError
-from edge_monitor.memory.scorers import fit
+from edge_monitor.memory.scoring_methods import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

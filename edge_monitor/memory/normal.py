@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_monitor.memory.descriptors import Descriptors
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewNormal:
@@ -24,7 +26,7 @@ class NewNormal:
     level_dbfs: float  # RMS level, dB re full scale
     vector: NDArray[np.float32]  # (dim,) raw
     spectrogram: bytes | None = None  # compact picture
-    descriptors: str | None = None  # JSON
+    descriptors: Descriptors | None = None
     mode: str | None = None  # operating mode
 
     def __post_init__(self) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_monitor.errors import NormalsError
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.leaveout import Layout
 from edge_monitor.memory.normal import Normal, Recording, bundle_mismatch
 
@@ -31,6 +32,7 @@ _NORMALS = (
     "SELECT normals.id, recording_id, r.name AS recording, block, start_s, level_dbfs, mode, bundle_hash, removed_ms"
     " FROM normals JOIN recordings r ON r.id = normals.recording_id WHERE normals.machine = ?"
 )
+_BY_ID = "FROM normals WHERE machine = ? AND id IN (SELECT value FROM json_each(?))"
 _IN_USE = f"FROM normals WHERE machine = ? AND {_COUNTS}"
 
 
@@ -78,45 +80,34 @@ class Normals:
 
         Raises NormalsError when an id is not this machine's, or the vectors are not of one dimension.
         """
-        rows = self.connection.execute(
-            "SELECT id, vector FROM normals WHERE machine = ? AND id IN (SELECT value FROM json_each(?))",
-            (self.machine, json.dumps(list(ids))),
-        )
-        found = {row["id"]: row["vector"] for row in rows}
-        self._require_all(ids, found)
-        if len({len(vector) for vector in found.values()}) > 1:
+        found = [row["vector"] for row in self._in_order(f"SELECT id, vector {_BY_ID}", ids)]
+        if len({len(vector) for vector in found}) > 1:
             raise NormalsError("vectors of different dimensions", where=self.machine)
-        joined = np.frombuffer(b"".join(found[i] for i in ids), dtype=STORED)
+        joined = np.frombuffer(b"".join(found), dtype=STORED)
         return joined.reshape(len(ids), -1 if ids else 0).astype(np.float32)  # (n, dim)
 
     def layout(self, ids: Sequence[int]) -> Layout:
         """Return where these normals come from, in this order. Raises NormalsError as `vectors` does."""
-        rows = self.connection.execute(
-            "SELECT id, recording_id, block, start_s FROM normals"
-            " WHERE machine = ? AND id IN (SELECT value FROM json_each(?))",
-            (self.machine, json.dumps(list(ids))),
-        )
-        found = {row["id"]: row for row in rows}
-        self._require_all(ids, found)
+        rows = self._in_order(f"SELECT id, recording_id, block, start_s {_BY_ID}", ids)
         return Layout(
-            recording=np.array([found[i]["recording_id"] for i in ids], dtype=np.int64),
-            block=np.array([found[i]["block"] for i in ids], dtype=np.int64),
-            start_s=np.array([found[i]["start_s"] for i in ids], dtype=np.float64),
+            recording=np.array([row["recording_id"] for row in rows], dtype=np.int64),
+            block=np.array([row["block"] for row in rows], dtype=np.int64),
+            start_s=np.array([row["start_s"] for row in rows], dtype=np.float64),
         )
 
     def spectrogram(self, normal_id: int) -> bytes | None:
         """Return a normal's compact picture, if it has one."""
-        row = self.connection.execute(
-            "SELECT spectrogram FROM normals WHERE machine = ? AND id = ?", (self.machine, normal_id)
-        ).fetchone()
-        return None if row is None else row["spectrogram"]
+        stored: bytes | None = self._stored("SELECT spectrogram FROM normals WHERE machine = ? AND id = ?", normal_id)
+        return stored
 
-    def descriptors(self, normal_id: int) -> str | None:
-        """Return the JSON of a normal's measured acoustics, if it has any."""
-        row = self.connection.execute(
-            "SELECT descriptors FROM normals WHERE machine = ? AND id = ?", (self.machine, normal_id)
-        ).fetchone()
-        return None if row is None else row["descriptors"]
+    def descriptors(self, normal_id: int) -> Descriptors:
+        """Return what was measured of a normal."""
+        stored = self._stored("SELECT descriptors FROM normals WHERE machine = ? AND id = ?", normal_id)
+        return Descriptors() if stored is None else Descriptors.from_json(stored)
+
+    def _stored(self, query: str, normal_id: int) -> Any:  # noqa: ANN401 - what SQLite gives
+        row = self.connection.execute(query, (self.machine, normal_id)).fetchone()
+        return None if row is None else row[0]
 
     def find(self, recording: str) -> Recording:
         """Return the recording of that name, or of that id (`#7`).
@@ -162,6 +153,11 @@ class Normals:
             (self.machine,),
         ).fetchone()
         return int(row[0]), int(row[1]), int(row[2])
+
+    def _in_order(self, query: str, ids: Sequence[int]) -> list[sqlite3.Row]:
+        found = {row["id"]: row for row in self.connection.execute(query, (self.machine, json.dumps(list(ids))))}
+        self._require_all(ids, found)
+        return [found[i] for i in ids]
 
     def _require_all(self, ids: Sequence[int], found: Iterable[int]) -> None:
         missing = sorted(set(ids) - set(found))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_monitor.errors import NormalsError, StorageError
+from edge_monitor.durable import replacing
+from edge_monitor.errors import NormalsError, StorageError, os_errors_as
 from edge_monitor.memory.changes import add_all
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.normal import NewNormal, NewRecording, bundle_mismatch
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def export_normals(store: Normals, path: Path) -> Moved:
                 level_dbfs=normal.level_dbfs,
                 vector=vector,
                 spectrogram=store.spectrogram(normal.id),
-                descriptors=store.descriptors(normal.id),
+                descriptors=kept if (kept := store.descriptors(normal.id)) != Descriptors() else None,
                 mode=normal.mode,
             )
         )
@@ -108,16 +109,12 @@ def export_normals(store: Normals, path: Path) -> Moved:
         for each in store.recordings()
         if each.id in by_recording
     ]
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        with fresh.open("wb") as file:
-            write_recordings(file, store.machine, recordings, bundle_hash=normals[0].bundle_hash)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise StorageError(f"cannot write the export: {error.strerror}", where=str(path)) from error
+    with (
+        os_errors_as(StorageError, "cannot write the export", where=path),
+        replacing(path) as fresh,
+        fresh.open("wb") as file,
+    ):
+        write_recordings(file, store.machine, recordings, bundle_hash=normals[0].bundle_hash)
     return Moved(len(recordings), len(normals), already=0)
 
 
@@ -137,7 +134,7 @@ def write_recordings(file: IO[bytes], machine: str, recordings: Sequence[NewReco
                 start_s=n.start_s,
                 level_dbfs=n.level_dbfs,
                 mode=n.mode,
-                descriptors=n.descriptors,
+                descriptors=None if n.descriptors is None else n.descriptors.to_json(),
                 recording=number,
                 picture_bytes=None if n.spectrogram is None else len(n.spectrogram),
             )
@@ -230,7 +227,7 @@ def _windows(entries: list[_Window], vectors: NDArray[np.generic], pictures: byt
                 level_dbfs=entry.level_dbfs,
                 vector=vector,
                 spectrogram=picture,
-                descriptors=entry.descriptors,
+                descriptors=None if entry.descriptors is None else Descriptors.from_json(entry.descriptors),
                 mode=entry.mode,
             )
         )

@@ -32,7 +32,7 @@ def insert(
                 bundle_hash,
                 new.vector.astype(STORED).tobytes(),
                 new.spectrogram,
-                new.descriptors,
+                None if new.descriptors is None else new.descriptors.to_json(),
             )
             for recording_id, new in rows
         ),

@@ -25,7 +25,7 @@ class MetricSpec:
     # added to each dimension's std, in the vector's own unit: one for all or one each; None: nothing
     floor: float | tuple[float, ...] | NDArray[np.floating] | None = None
     bands: int | None = None  # vectors are blocks of that many frequency bands, low to high; None: they are not
-    scorer: str | None = None  # a name of scorers.py; None: eq. 1 in this metric
+    scorer: str | None = None  # a scoring method's name; None: eq. 1 in this metric
 
     def __post_init__(self) -> None:
         """Refuse what no vector can be compared with."""

@@ -13,7 +13,7 @@ from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.index import ExactIndex, HnswIndex
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import Normals
-from edge_monitor.memory.scorers import EQUATION_1, judge
+from edge_monitor.memory.scoring_methods import EQUATION_1, fit_scaled
 from edge_monitor.records import Neighbour
 
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
     from edge_monitor.memory.generations import Generation
     from edge_monitor.memory.index import Index
-    from edge_monitor.memory.scorers import Judge
+    from edge_monitor.memory.scoring_methods import ScaledScorer
     from edge_monitor.records import Embedding
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A window's anomaly score, >= 0, higher = more anomalous, in the unit of the generation's scorer."""
+class AnomalyScore:
+    """A window's anomaly score, >= 0, higher = more anomalous, in the unit of the generation's scoring method."""
 
     value: float
     neighbours: tuple[Neighbour, ...]  # the k nearest normals, nearest first, at their distances in the metric
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NormalPlace:
     """Where a normal was heard."""
 
     normal_id: int
@@ -46,20 +46,20 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scorer:
-    """One generation, ready to score. Nothing in it changes: enrolling makes another."""
+class GenerationScorer:
+    """Scores by one generation. Nothing in it changes: enrolling makes another."""
 
     generation: Generation
     index: Index
-    judge: Judge | None  # what scores; None: eq. 1, for which the neighbours are enough
-    places: tuple[Place, ...]  # one per row of the index
+    scaled: ScaledScorer | None  # None: eq. 1, for which the neighbours are enough
+    places: tuple[NormalPlace, ...]  # one per row of the index
     dimension: int  # of an embedding
     index_source: str  # 'cache', 'built (why the cache was not used)' or 'exact (why)': for the log
 
-    def score(self, embedding: Embedding) -> Scored:
-        """Return the score by the generation's scorer, and the k nearest normals, which the index finds in any case.
+    def score(self, embedding: Embedding) -> AnomalyScore:
+        """Return the score by the generation's method, and the k nearest normals, which the index finds in any case.
 
-        Eq. 1 of the paper is the mean of their distances; other scorers look at all normals themselves.
+        Eq. 1 of the paper is the mean of their distances; other methods look at all normals themselves.
         Raises BundleMismatchError for another model's embedding, NormalsError for one that is not a finite vector of
         the normals' dimension.
         """
@@ -71,9 +71,9 @@ class Scorer:
             )
         vector = self.generation.scaler.apply(embedding.vector)  # (dim,)
         found = self.index.query(vector, self.generation.k)
-        value = found.distance.mean() if self.judge is None else self.judge.scores(vector[None, :])[0]
+        value = found.distance.mean() if self.scaled is None else self.scaled.scores(vector[None, :])[0]
         places = (self.places[position] for position in found.position)
-        return Scored(
+        return AnomalyScore(
             value=float(value),
             neighbours=tuple(
                 Neighbour(place.normal_id, float(distance), place.recording, place.start_s)
@@ -82,7 +82,9 @@ class Scorer:
         )
 
 
-def load_scorer(connection: sqlite3.Connection, machine: str, state_dir: Path, *, build: bool = True) -> Scorer | None:
+def load_scorer(
+    connection: sqlite3.Connection, machine: str, state_dir: Path, *, build: bool = True
+) -> GenerationScorer | None:
     """Return the scorer of the machine's active generation; None when it is not enrolled.
 
     The index comes from `{state_dir}/index`, or is built and stored there when missing, stale or damaged. With `build`
@@ -95,13 +97,14 @@ def load_scorer(connection: sqlite3.Connection, machine: str, state_dir: Path, *
     raw = store.vectors(generation.members)  # (n, dim)
     wanted = set(generation.members)
     by_id = {normal.id: normal for normal in store.normals(removed=True) if normal.id in wanted}
-    places = tuple(Place(i, by_id[i].recording, by_id[i].start_s) for i in generation.members)
+    places = tuple(NormalPlace(i, by_id[i].recording, by_id[i].start_s) for i in generation.members)
     file = IndexFile(state_dir / "index", machine, generation.number)
     vectors = generation.scaler.apply(raw)
     index, source = _index(vectors, generation.k, file, build=build)
-    own = generation.scorer not in EQUATION_1
-    judged = judge(generation.scorer, vectors, generation.bands, generation.k) if own else None
-    return Scorer(generation, index, judged, places, raw.shape[1], source)
+    scaled = None
+    if generation.scorer not in EQUATION_1:
+        scaled = fit_scaled(generation.scorer, vectors, generation.bands, generation.k)
+    return GenerationScorer(generation, index, scaled, places, raw.shape[1], source)
 
 
 def _index(vectors: NDArray[np.float32], k: int, file: IndexFile, *, build: bool) -> tuple[Index, str]:

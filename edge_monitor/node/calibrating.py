@@ -9,10 +9,10 @@ from pydantic import Field
 
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.calibration import calibrate as calibrated
-from edge_monitor.memory.evidence import in_operation
 from edge_monitor.memory.generations import active_generation, list_generations
+from edge_monitor.memory.healthy_operation import in_operation
 from edge_monitor.memory.normals import Normals
-from edge_monitor.memory.scorers import scorer_name
+from edge_monitor.memory.scoring_methods import method_name
 from edge_monitor.node.generations import rebuild, settings_of
 from edge_monitor.node.learning import require_bundle
 from edge_monitor.node.operation import Message, OfMachine
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator
 
-    from edge_monitor.memory.evidence import Evidence
     from edge_monitor.memory.generations import Generation
+    from edge_monitor.memory.healthy_operation import HealthyOperation
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Cancelled, Nothing
 
@@ -82,7 +82,7 @@ def calibrate(node: Node, request: Calibrate, _cancelled: Cancelled) -> Generato
                 "not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first"
             )
         require_bundle(node, machine, before.bundle_hash)
-        same_unit = before.scorer == scorer_name(node.metric)
+        same_unit = before.scorer == method_name(node.metric)
         if threshold is not None and not same_unit:
             raise NormalsError(node.another_scorer(machine, before.scorer))
         store = Normals(connection, machine)
@@ -126,7 +126,9 @@ def calibrate(node: Node, request: Calibrate, _cancelled: Cancelled) -> Generato
     )
 
 
-def operation(connection: sqlite3.Connection, active: Generation, members: frozenset[int]) -> tuple[Evidence, ...]:
+def operation(
+    connection: sqlite3.Connection, active: Generation, members: frozenset[int]
+) -> tuple[HealthyOperation, ...]:
     """Return what the minutes judged live say of false alarms, for each threshold that judged them.
 
     Those count that were judged by the active generation's scorer and the normals in use, or by fewer of them where

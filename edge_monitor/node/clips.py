@@ -13,10 +13,10 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.capture.windowing import cut
 from edge_monitor.errors import AudioError
 from edge_monitor.explain.spectrogram import compact
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.leaveout import block_of
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.node.normal_acoustics import acoustics_json
-from edge_monitor.node.normals import normal_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,7 @@ def normals_of(clip: Clip) -> list[NewNormal]:
             level_dbfs=window.level_dbfs,
             vector=window.vector,
             spectrogram=window.spectrogram,
-            descriptors=normal_descriptors(window.quietest_dbfs, window.acoustics),
+            descriptors=Descriptors(window.quietest_dbfs, window.acoustics),
         )
         for window in clip.windows
     ]

@@ -94,7 +94,7 @@ def explain_alarm(
             machine=row.machine,
             generation=row.generation,
             nearest=tuple(neighbour.normal_id for neighbour in row.neighbours),
-            embedding=_confirming(connection, row),
+            embedding=history.raising_window(connection, row.alarm_id),
             acoustics=_stored_acoustics(connection, row),
             alarm_id=row.alarm_id,
         )
@@ -264,12 +264,6 @@ def _embeddings(node: Node, sound: _Sound) -> tuple[Embedding, list[Embedding]]:
     with node.reading() as connection:
         vectors = Normals(connection, sound.machine).vectors(sound.nearest)
     return sound.embedding, [Embedding(vector, sound.embedding.bundle_hash) for vector in vectors]
-
-
-def _confirming(connection: sqlite3.Connection, row: AlarmRow) -> Embedding | None:
-    """Return the embedding of the window that raised an alarm; others are kept before and after it."""
-    windows = history.windows_of(connection, row.alarm_id)
-    return next((each for level, each in windows if level == row.level_dbfs), windows[0][1] if windows else None)
 
 
 def _ask(node: Node, prompt: str, alarm_id: str | None, cancelled: Cancelled) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Iterator, Sequence
 
-    from edge_monitor.memory.evidence import Evidence
     from edge_monitor.memory.generations import Generation
+    from edge_monitor.memory.healthy_operation import HealthyOperation
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Cancelled, Nothing
 
@@ -122,7 +121,7 @@ def settings_of(
     machine: str,
     *,
     false_alarms_per_day: float | None = None,
-    operation: tuple[Evidence, ...] = (),
+    operation: tuple[HealthyOperation, ...] = (),
     threshold: float | None = None,
 ) -> CalibrationSettings:
     """Return what a machine's threshold is for; without `false_alarms_per_day` the configuration's rate is wanted."""
@@ -159,7 +158,7 @@ def rebuild(node: Node, machine: str, reason: str, settings: CalibrationSettings
 def _quietest(store: Normals, ids: Sequence[int]) -> Iterator[float]:
     """Yield the quietest moment of each normal, dBFS; normals from a rejected alarm have none."""
     for normal_id in ids:
-        level = json.loads(store.descriptors(normal_id) or "{}").get("quietest_dbfs")
+        level = store.descriptors(normal_id).quietest_dbfs
         if level is not None:
             yield level
 

@@ -17,13 +17,14 @@ from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.errors import AudioError, ControlError
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory import changes
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.leaveout import BLOCK_S, block_of
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.node.kept_audio import KeptAudio, as_flac
 from edge_monitor.node.learning import require_bundle, require_same
 from edge_monitor.node.normal_acoustics import acoustics_json
-from edge_monitor.node.normals import PART, normal_descriptors, vectors_sha256
+from edge_monitor.node.normals import PART, vectors_sha256
 from edge_monitor.node.operation import Message, Nothing, OfMachine
 from edge_monitor.pipeline.machine_pipeline import WindowResult
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
@@ -133,7 +134,7 @@ class _Session:
                 level_dbfs=level_dbfs(window.samples),
                 vector=embedding.vector,
                 spectrogram=compact(window.samples, window.rate_hz),
-                descriptors=normal_descriptors(
+                descriptors=Descriptors(
                     quietest_dbfs(window.samples, window.rate_hz), acoustics_json(window.samples, window.rate_hz)
                 ),
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edge_monitor.encode.bundle import Bundle, find_bundle
 from edge_monitor.memory.scaler import MetricSpec
-from edge_monitor.memory.scorers import SUB_BAND, scorer_name, sub_bands
+from edge_monitor.memory.scoring_methods import SUB_BAND, method_name, sub_bands
 from edge_monitor.node.files import Files
 from edge_monitor.node.prompt_maker import PromptMaker
 from edge_monitor.node.running import NotRunning
@@ -60,7 +60,7 @@ class Node:
 
         A generation keeps its scorer, for its threshold is in that scorer's unit.
         """
-        wanted = scorer_name(self.metric)
+        wanted = method_name(self.metric)
         if used in (None, wanted):
             return ""
         return (

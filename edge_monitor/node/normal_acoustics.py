@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_monitor.errors import ExplainError
-from edge_monitor.explain.acoustics import Acoustics, measure
+from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import spread_of
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import list_generations
 from edge_monitor.memory.normals import Normals
+from edge_monitor.pipeline.measured_normals import evenly_chosen, measured_acoustics
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
+    from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Spread
     from edge_monitor.records import Samples
-
-MOST = 500  # normals that a spread is taken over: more do not change it, and each takes time to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class NormalAcoustics:
 
     machine: str
     generation: int
-    normals: int  # that were looked at, at most MOST, evenly chosen
+    normals: int  # that were looked at, evenly chosen
     measured: int  # of them, at enrolment
     spread: Spread | None  # over those; None: too few
     near: Mapping[int, Acoustics]  # of the nearest normals asked for, by id
@@ -52,7 +51,7 @@ class NormalAcoustics:
 
     def beside(self, connection: sqlite3.Connection, nearest: Iterable[int]) -> NormalAcoustics:
         """Return the same with other nearest normals."""
-        return replace(self, near=_measured(Normals(connection, self.machine), nearest))
+        return replace(self, near=measured_acoustics(Normals(connection, self.machine), nearest))
 
 
 def load_normal_acoustics(
@@ -60,11 +59,11 @@ def load_normal_acoustics(
 ) -> NormalAcoustics:
     """Read what was measured of a generation's normals, and of the `nearest` ones."""
     members = next((each.members for each in list_generations(connection, machine) if each.number == generation), ())
-    chosen = members[:: -(-len(members) // MOST) or 1]
+    chosen = evenly_chosen(members)
     store = Normals(connection, machine)
-    measured = _measured(store, chosen)
+    measured = measured_acoustics(store, chosen)
     spread = spread_of(list(measured.values())) if len(measured) > K else None
-    return NormalAcoustics(machine, generation, len(chosen), len(measured), spread, _measured(store, nearest))
+    return NormalAcoustics(machine, generation, len(chosen), len(measured), spread, measured_acoustics(store, nearest))
 
 
 def acoustics_json(samples: Samples, rate_hz: int) -> str | None:
@@ -73,16 +72,3 @@ def acoustics_json(samples: Samples, rate_hz: int) -> str | None:
         return measure(samples, rate_hz).to_json()
     except ExplainError:
         return None
-
-
-def _measured(store: Normals, ids: Iterable[int]) -> dict[int, Acoustics]:
-    """Return what was measured of these normals; those of another version's figures count as not measured."""
-    found = {}
-    for normal_id in ids:
-        kept = json.loads(store.descriptors(normal_id) or "{}").get("acoustics")
-        if kept is not None:
-            try:
-                found[normal_id] = Acoustics.from_json(kept)
-            except ExplainError:
-                continue
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -210,14 +209,6 @@ def _named(store: Normals, name: str) -> list[Recording]:
     """Return the recordings that a name, a `#number` or a live session's name means."""
     session = [each for each in store.recordings() if each.name.startswith(f"{name} {PART} ")]
     return session or [store.find(name)]
-
-
-def normal_descriptors(quietest_dbfs: float, acoustics: str | None) -> str:
-    """Return what is measured of a window at enrolment, as JSON.
-
-    The level of its quietest moment is for the gate, its `acoustics` (JSON again) for explanations.
-    """
-    return json.dumps({"quietest_dbfs": quietest_dbfs, "acoustics": acoustics})
 
 
 def vectors_sha256(vectors: Sequence[bytes]) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_monitor.alarm.history import AnomalousWindow
-from edge_monitor.alarm.rules import AlarmRules
 from edge_monitor.alarm.state_machine import AlarmStateMachine
 from edge_monitor.capture.gate import Running, RunningGate
 from edge_monitor.capture.quality import check, level_dbfs
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.machine import AlarmSettings, MachineSettings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.memory.generations import Generation
-    from edge_monitor.memory.scorer import Scorer
+    from edge_monitor.memory.scorer import GenerationScorer
     from edge_monitor.records import AlarmEvent, AudioBlock, Samples, Window
 
 # Sound kept from before the confirming windows, so that a person hears the change coming.
@@ -35,7 +34,7 @@ PRE_ROLL_S = 10.0
 class Learnt:
     """What scoring depends on, swapped as one: a generation's scorer, its gate and the microphone's profile."""
 
-    scorer: Scorer
+    scorer: GenerationScorer
     gate_dbfs: float | None  # None: no gate was learnt
     sensor: SensorProfile | None = None  # None: too few normals were measured to know the microphone by
 
@@ -103,15 +102,14 @@ class MachinePipeline:
         self._encoder = encoder
         self._resampler = StreamResampler(encoder.sample_rate_hz)
         self._cutter = WindowCutter(settings.name, encoder.sample_rate_hz, encoder.window_s, hop_s)
-        rules = AlarmRules.of(settings.alarm, window_s=encoder.window_s)
-        self.alarm = AlarmStateMachine(settings.name, rules, new_id, restored)
+        self.alarm = AlarmStateMachine(settings.name, settings.alarm, new_id, restored)
         self._gate = RunningGate(self._gate_level(learnt), settings.running.settle_s)
         self._sensor = SensorWatch()
-        self._suspects: deque[AnomalousWindow] = deque(maxlen=int((rules.raise_n + 1) * rules.window_s / hop_s) + 2)
-        self._clear_ratio = rules.clear_ratio
+        history_s = (settings.alarm.raise_[1] + 1) * encoder.window_s  # that the windows which confirm an alarm span
+        self._anomalous: deque[AnomalousWindow] = deque(maxlen=int(history_s / hop_s) + 2)
         self._kept_until_s = 0.0
         self._sound: deque[AudioBlock] = deque()
-        self._sound_s = PRE_ROLL_S + (rules.raise_n + 1) * rules.window_s
+        self._sound_s = PRE_ROLL_S + history_s
 
     def swap(self, learnt: Learnt | NotLearnt) -> None:
         """Score with this from the next block on."""
@@ -241,7 +239,7 @@ class MachinePipeline:
         if self.alarm.active is not None:
             if score.exceeds:
                 return MachineState.ALARM, f"anomalous sound, {text}"
-            return MachineState.ALARM, f"{text}; the alarm ends below {self._clear_ratio:.2f}"
+            return MachineState.ALARM, f"{text}; the alarm ends below {self.settings.alarm.clear_ratio:.2f}"
         if self.alarm.inhibited(score.end_s):
             return MachineState.INHIBITED, "alarms are inhibited"
         return MachineState.NORMAL, text
@@ -259,16 +257,16 @@ class MachinePipeline:
             level_dbfs=level_dbfs,
         )
 
-    def _keep(self, heard: WindowResult, window: Window, suspect: AnomalousWindow) -> WindowResult:
+    def _keep(self, heard: WindowResult, window: Window, latest: AnomalousWindow) -> WindowResult:
         """Attach what is kept with an alarm: at its start the confirming windows, then each further disjoint one."""
-        self._suspects.append(suspect)
+        self._anomalous.append(latest)
         if heard.event is not None and heard.event.kind is EventKind.START:
-            confirming = _disjoint(self._suspects)
-            self._kept_until_s = suspect.end_s
+            confirming = _disjoint(self._anomalous)
+            self._kept_until_s = latest.end_s
             return replace(heard, proof=AlarmAudio(window.samples, window.rate_hz, confirming, tuple(self._sound)))
-        if self.alarm.active is not None and suspect.start_s >= self._kept_until_s:
-            self._kept_until_s = suspect.end_s
-            return replace(heard, anomalous=suspect)
+        if self.alarm.active is not None and latest.start_s >= self._kept_until_s:
+            self._kept_until_s = latest.end_s
+            return replace(heard, anomalous=latest)
         return heard
 
     def _keep_sound(self, block: AudioBlock) -> None:

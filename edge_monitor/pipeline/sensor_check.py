@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
-from edge_monitor.errors import ExplainError
-from edge_monitor.explain.acoustics import Acoustics, steady_noise_db
+from edge_monitor.explain.acoustics import steady_noise_db
 from edge_monitor.explain.spectrum import band_edges
 from edge_monitor.memory.normals import Normals
+from edge_monitor.pipeline.measured_normals import evenly_chosen, measured_acoustics
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from edge_monitor.memory.generations import Generation
     from edge_monitor.records import Samples, Window
 
-_MOST = 500  # normals that are read: more do not change the profile, and each takes time
 # A look takes twice as long as embedding. A window that found the microphone unchanged speaks for those that overlap it
 # by half, unless the level has moved: a gain moves it at once, and an alarm takes more than one window.
 _SPEAKS_FOR = 0.5  # of a window
@@ -26,15 +24,8 @@ _MOVED_DB = 1.0
 
 def load_sensor(connection: sqlite3.Connection, generation: Generation) -> SensorProfile | None:
     """Return how a generation's normals sound through their microphone; None when too few were measured."""
-    store = Normals(connection, generation.machine)
-    measured = []
-    for normal_id in generation.members[:: -(-len(generation.members) // _MOST) or 1]:
-        kept = json.loads(store.descriptors(normal_id) or "{}").get("acoustics")
-        if kept is not None:
-            try:
-                measured.append(Acoustics.from_json(kept))
-            except ExplainError:
-                continue  # measured by another version
+    normals = Normals(connection, generation.machine)
+    measured = list(measured_acoustics(normals, evenly_chosen(generation.members)).values())
     rate_hz = measured[-1].rate_hz if measured else 0
     return learn_sensor([(each.level_dbfs, *each.noise_db) for each in measured if each.rate_hz == rate_hz])
 

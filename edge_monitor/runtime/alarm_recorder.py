@@ -161,8 +161,7 @@ class AlarmRecorder:
             history.record(connection, event)
             if event.kind is EventKind.START:
                 jobs.create(connection, event.alarm_id, self._daemon.methods, event.at_ms)
-        for window in entry.windows:
-            history.add_window(connection, entry.alarm_id, window)
+        history.add_windows(connection, entry.alarm_id, entry.windows)
         if event is not None and mqtt is not None and link is not None:
             outbox = Outbox(connection, max_rows=mqtt.outbox_max_rows, max_bytes=mqtt.outbox_max_mb * 1_000_000)
             outbox.enqueue(

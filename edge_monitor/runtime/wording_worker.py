@@ -173,14 +173,12 @@ class WordingWorker:
     def _prompt(self, job: Job) -> Prompt:
         with self._daemon.reading() as connection:
             alarm = history.find(connection, job.alarm_id)
-            windows = history.windows_of(connection, job.alarm_id)
+            anomaly = history.raising_window(connection, job.alarm_id)
             ids = [neighbour.normal_id for neighbour in alarm.neighbours]
             vectors = Normals(connection, job.machine).vectors(ids)  # (k, dim)
             told = {each.method: each for each in jobs.of_alarm(connection, job.alarm_id)}
-        if not windows:
+        if anomaly is None:
             raise ExplainError("the window that raised the alarm was not kept", where=job.alarm_id)
-        # The windows are kept oldest first, and more may have followed the one that raised the alarm.
-        anomaly = next((each for level, each in windows if level == alarm.level_dbfs), windows[0][1])
         normals = [Embedding(vector, anomaly.bundle_hash) for vector in vectors]
         measured = told.get(jobs.MEASURED)
         difference = None if measured is None or measured.text is None else (measured.text, measured.findings)

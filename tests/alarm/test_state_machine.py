@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_monitor.alarm.rules import AlarmRules
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
+from edge_monitor.config.machine import AlarmSettings
 from edge_monitor.records import AlarmEvent, EventKind, Score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RULES = AlarmRules(
-    raise_m=3, raise_n=5, window_s=10.0, clear_ratio=0.9, off_delay_s=30.0, update_interval_s=300.0, cooldown_s=0.0
+SETTINGS = AlarmSettings.model_validate(
+    {"raise": (3, 5), "clear_ratio": 0.9, "off_delay_s": 30.0, "update_interval_s": 300.0, "cooldown_s": 0.0}
 )
 
 
@@ -34,10 +34,10 @@ def score(end_s: float, value: float) -> Score:
     )
 
 
-def machine(rules: AlarmRules = RULES, restored: Restored | None = None) -> AlarmStateMachine:
+def machine(settings: AlarmSettings = SETTINGS, restored: Restored | None = None) -> AlarmStateMachine:
     """Return a state machine whose alarms are called a0, a1 and so on."""
     numbers = count()
-    return AlarmStateMachine("pump", rules, lambda: f"a{next(numbers)}", restored or Restored())
+    return AlarmStateMachine("pump", settings, lambda: f"a{next(numbers)}", restored or Restored())
 
 
 def play(
@@ -107,10 +107,8 @@ def test_after_an_end_three_new_windows_are_needed() -> None:
 
 def test_no_alarm_during_the_cooldown() -> None:
     """A cooldown in stream time keeps the next alarm away."""
-    rules = AlarmRules(
-        raise_m=1, raise_n=1, window_s=10.0, clear_ratio=0.9, off_delay_s=0.0, update_interval_s=300.0, cooldown_s=60.0
-    )
-    events = play(machine(rules), [2.0, 0.5] + [2.0] * 80)
+    settings = AlarmSettings.model_validate({"raise": (1, 1), "off_delay_s": 0.0, "cooldown_s": 60.0})
+    events = play(machine(settings), [2.0, 0.5] + [2.0] * 80)
     assert [(event.kind, event.at_s) for event in events] == [
         (EventKind.START, 10.0),
         (EventKind.END, 11.0),

@@ -11,7 +11,7 @@ import soundfile
 from edge_monitor.errors import AudioError, DatasetError
 from edge_monitor.evaluate.datasets import Clip, read_dataset
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, Hearing, default_cache
+from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor, default_cache
 from tests.evaluate.loudness import Loudness
 from tests.evaluate.sets import RATE_HZ, noise, write, write_all
 
@@ -35,7 +35,9 @@ def hear(folder: Path, cache: Path, *, channel: int = 1, jobs: int = 1) -> tuple
     lines = Lines()
     detector = Loudness()
     clips = read_dataset(folder).clips
-    found = Hearing(FeatureCache(cache), lines, lines, channel=channel, jobs=jobs).hear(detector, clips, "pump")
+    found = FeatureExtractor(FeatureCache(cache), lines, lines, channel=channel, jobs=jobs).extract(
+        detector, clips, "pump"
+    )
     return {path.name: features for path, features in found.items()}, lines, detector
 
 
@@ -136,7 +138,7 @@ def test_a_clip_that_vanishes_meanwhile_is_named(tmp_path: Path) -> None:
     """A disk that is unplugged is no traceback."""
     lines = Lines()
     clip = Clip(tmp_path / "gone.wav", "pump", "id_00", "train", anomalous=False, snr_db=None, domain=None)
-    assert Hearing(FeatureCache(tmp_path / "cache"), lines, lines).hear(Loudness(), [clip], "pump") == {}
+    assert FeatureExtractor(FeatureCache(tmp_path / "cache"), lines, lines).extract(Loudness(), [clip], "pump") == {}
     assert lines[0] == f"left out: {tmp_path}/gone.wav: cannot be read: No such file or directory"
 
 

@@ -11,7 +11,7 @@ from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import DatasetError
 from edge_monitor.evaluate.labelled import compare, find_individual, score
-from edge_monitor.evaluate.learnt import Ear
+from edge_monitor.evaluate.learnt import ClipEncoder
 from tests.evaluate.sets import noise, write
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_all_clips_are_scored_at_one_asking(folder: Path) -> None:
         return [10.0, 20.0, 30.0, 40.0, 50.0]
 
     individual, _ = find_individual(folder, None)
-    normal, anomalous, unheard = score(individual, Ear(Encoder(find_bundle("spectral"))), score_windows)
+    normal, anomalous, unheard = score(individual, ClipEncoder(Encoder(find_bundle("spectral"))), score_windows)
     assert asked == [5]
     assert anomalous.tolist() == [10.0, 20.0]
     assert normal.tolist() == [35.0, 50.0]

@@ -15,7 +15,7 @@ from edge_monitor.errors import DatasetError
 from edge_monitor.evaluate.bundle_detector import BundleDetector
 from edge_monitor.evaluate.datasets import read_dataset
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, Hearing
+from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor
 from edge_monitor.evaluate.measure import measure
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate
 from edge_monitor.memory.leaveout import Layout
@@ -48,8 +48,8 @@ def make(folder: Path, machine: str = "pump", machine_id: str = "id_00", layout:
 def run(folder: Path, *detectors: Detector, cache: Path, resplits: int | None = None) -> tuple[Figures, list[str]]:
     """Return the figures and what was complained of."""
     lines: list[str] = []
-    hearing = Hearing(FeatureCache(cache), lambda _: None, lines.append)
-    found = measure(read_dataset(folder), detectors, hearing, lines.append, resplits=resplits)
+    extractor = FeatureExtractor(FeatureCache(cache), lambda _: None, lines.append)
+    found = measure(read_dataset(folder), detectors, extractor, lines.append, resplits=resplits)
     return found, lines
 
 

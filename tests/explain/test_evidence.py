@@ -134,7 +134,7 @@ def test_a_link_in_place_of_a_machines_folder_is_refused(tmp_path: Path) -> None
     kept = store(folder, evidence_max_mb=1)
     with pytest.raises(StorageError, match="cannot be written"):
         kept.write_audio(ALARM, noise(1, 0.1), 16_000)
-    assert kept.enforce().removed_files == 0
+    assert kept.enforce().files == 0
     assert [path.name for path in (outside).iterdir()] == ["precious.png"]
 
 
@@ -162,8 +162,8 @@ def test_the_oldest_alarms_go_first_with_all_their_files_and_the_log_says_so(tmp
             os.utime(path, (now - 100 + number, now - 100 + number))
     with capture_logs() as logs:
         tally = store(tmp_path, evidence_max_mb=1).enforce()
-    assert tally.removed_alarms == 1
-    assert tally.removed_files == 2
+    assert tally.alarms == 1
+    assert tally.files == 2
     assert tally.kept_bytes <= 1_000_000
     assert {path.stem[-1] for path in tmp_path.glob("*/*")} == {"1", "2", "3"}
     assert [(line["event"], line["files"]) for line in logs] == [("explain.evidence_removed", 2)]
@@ -175,7 +175,7 @@ def test_evidence_past_its_age_is_deleted_and_a_clock_of_1970_deletes_nothing(tm
     for number, written_s in ((1, time.time() - 10 * 86_400), (2, 60.0), (3, time.time())):
         path = tmp_path / kept.write_audio(numbered(number), noise(1, 0.1), 16_000)
         os.utime(path, (written_s, written_s))
-    assert store(tmp_path, evidence_days=5).enforce().removed_alarms == 1
+    assert store(tmp_path, evidence_days=5).enforce().alarms == 1
     assert {path.stem[-1] for path in tmp_path.glob("*/*")} == {"2", "3"}
 
 

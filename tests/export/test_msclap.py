@@ -15,7 +15,7 @@ from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError
 from edge_monitor.explain.counterparts import REFERENCE_TEXTS
-from edge_monitor.export.assembly import Vocabulary
+from edge_monitor.export.assembly import VocabularyFiles
 from edge_monitor.export.comparison import unit
 from edge_monitor.export.pull import is_built
 from edge_monitor.export.variants import compare, quantize_bundle
@@ -111,7 +111,7 @@ def test_random_weights_react_to_the_sound(full_size: FullSize, audio: Any) -> N
 def test_text_embeddings_and_cosines_are_msclaps(full_size: FullSize, audio: Any) -> None:  # noqa: ANN401 - as above
     """Within 1e-4, padded to 77 tokens as msclap does or not at all, and msclap's similarity without its scale."""
     texts = ["Grinding", "a pump that runs dry!", "x " * 74]  # the last is as long as may be
-    vocabulary = Vocabulary(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
+    vocabulary = VocabularyFiles(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
     tokens, mask = vocabulary.tokenized(texts)
     assert tokens.shape == (3, 77)
     theirs = full_size.reference.embed_texts(tokens, mask)
@@ -130,7 +130,7 @@ def test_the_bundle_holds_the_papers_texts_and_ones_own(full_size: FullSize) -> 
     """Eight reference texts, then the user's, each with msclap's raw embedding."""
     rows = json.loads((full_size.bundle.folder / "texts.json").read_text("utf-8"))["texts"]
     assert [row["text"] for row in rows] == [*REFERENCE_TEXTS, "a dog barks"]
-    vocabulary = Vocabulary(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
+    vocabulary = VocabularyFiles(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
     theirs = full_size.reference.embed_texts(*vocabulary.tokenized([row["text"] for row in rows]))
     np.testing.assert_allclose([row["embedding"] for row in rows], theirs, atol=1e-4)
 
@@ -177,7 +177,7 @@ def test_the_int8_variant_hears_the_same(full_size: FullSize) -> None:
 
 def test_texts_that_msclap_would_cut_are_refused_before_anything_is_built(full_size: FullSize) -> None:
     """An empty one, too; they are looked at first."""
-    vocabulary = Vocabulary(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
+    vocabulary = VocabularyFiles(full_size.folder / "vocab.json", full_size.folder / "merges.txt")
     assert vocabulary.tokenized(["word " * 74 + "word"])[0].shape == (1, 77)
     with pytest.raises(BundleError, match=r"--text: a text of 76 tokens: 'word word .+ has at most 75\)"):
         vocabulary.tokenized(["Hum", "word " * 75 + "word"])

@@ -20,6 +20,7 @@ from edge_monitor.errors import StorageError
 from edge_monitor.memory.cache import IndexFile
 from edge_monitor.memory.index import HnswIndex
 from edge_monitor.node.kept_audio import KeptAudio
+from edge_monitor.node.status import NodeStatus
 from edge_monitor.store.database import FILE_NAME
 from edge_monitor.store.jobs import Priority
 from edge_monitor.store.state_dir import StateDir
@@ -83,7 +84,7 @@ def told_by_doctor(plant: Plant) -> list[Finding]:
         *look_at_disk(settings, state_dir),
         *look_at_database(state_dir),
         *look_at_memory_of(settings.machine[0], state_dir.database, None),
-        *judge_status(plant.product.status(), window_s=10.0),
+        *judge_status(NodeStatus.model_validate(plant.product.status()), window_s=10.0),
     ]
 
 

@@ -34,11 +34,18 @@ OF_MACHINES = sorted(each.name for each in OPERATIONS if "machine" in each.reque
 SCHEMA = schemathesis.openapi.from_dict(document())
 MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
 # A reload ends the daemon and begins it anew: its memory and descriptors could not be compared.
+
+
+def unwrapped(found: Any) -> Any:  # noqa: ANN401 - schemathesis' own
+    """Return an operation that the document describes well."""
+    return found.ok()
+
+
 CASES = st.one_of(
     *(
         operation.as_strategy(mode)
         for found in SCHEMA.get_all_operations()
-        if (operation := found.ok()).path != "/v1/reload"
+        if (operation := unwrapped(found)).path != "/v1/reload"
         for mode in MODES
     )
 )
@@ -105,7 +112,7 @@ def test_no_request_makes_the_daemon_fail(running: Running) -> None:
         database=None,
     )
     @given(case=CASES)
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: Any) -> None:
         if time.monotonic() > end_s:
             return
         wanted = case.as_transport_kwargs(base_url="http://x")

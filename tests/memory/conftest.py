@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_monitor.memory.calibration import CalibrationSettings
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.generations import build_generation
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.scaler import MetricSpec
@@ -64,7 +65,7 @@ def enrol() -> Enrol:
                     level_dbfs=-30.0 - i,
                     vector=draw.standard_normal(8).astype(np.float32),
                     spectrogram=bytes([number, i]),
-                    descriptors='{"rms": 1}',
+                    descriptors=Descriptors(-40.0, '{"rms": 1}'),
                     mode="fast" if i else None,
                 )
                 for i in range(3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_monitor.errors import BundleMismatchError, NormalsError
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.normal import Added, NewNormal
 from tests.memory.memory import Memory
 
@@ -45,7 +46,7 @@ def test_listing_says_where_each_normal_comes_from(store: Memory, enrol: Enrol) 
     last = store.normals()[-1]
     assert (last.id, last.recording, last.start_s, last.level_dbfs, last.mode) == (6, "01.wav", 20.0, -32.0, "fast")
     assert store.spectrogram(6) == b"\x01\x02"
-    assert store.descriptors(6) == '{"rms": 1}'
+    assert store.descriptors(6) == Descriptors(-40.0, '{"rms": 1}')
     assert store.layout([6, 1]).start_s.tolist() == [20.0, 0.0]
 
 

@@ -53,7 +53,7 @@ def raise_alarms(daemon: Daemon) -> None:
     def write(connection: sqlite3.Connection) -> None:
         for event in events:
             store(connection, event, daemon.methods)
-            history.add_window(connection, event.alarm_id, window)
+            history.add_windows(connection, event.alarm_id, [window])
 
     daemon.commit(write)
     for event in events:

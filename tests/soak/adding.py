@@ -16,10 +16,11 @@ import numpy as np
 from edge_monitor.api.client import finish, open_node
 from edge_monitor.config.file import load_settings
 from edge_monitor.encode.bundle import find_bundle
+from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.leaveout import block_of
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.portable import write_recordings
-from edge_monitor.node.normals import AddRecording, normal_descriptors
+from edge_monitor.node.normals import AddRecording
 from edge_monitor.node.operations import ADD_RECORDING
 
 WINDOW_S = 10.0
@@ -44,7 +45,7 @@ def main() -> None:
                 level_dbfs=-30.0,
                 vector=random.normal(size=bundle.manifest.audio.dim).astype(np.float32),
                 spectrogram=random.bytes(PICTURE_BYTES),
-                descriptors=normal_descriptors(-35.0, acoustics),
+                descriptors=Descriptors(-35.0, acoustics),
             )
             for number in range(int(windows))
         ],

@@ -245,7 +245,7 @@ def write_normals(path: Path, name: str, count: int, seed: int, bundle_hash: str
             "start_s": number * 10.0,
             "level_dbfs": -30.0,
             "mode": None,
-            "descriptors": json.dumps({"quietest_dbfs": -35.0, "acoustics": None, "made up": "." * DESCRIPTORS_BYTES}),
+            "descriptors": json.dumps({"quietest_dbfs": -35.0, "acoustics": {"made up": "." * DESCRIPTORS_BYTES}}),
             "recording": 1,
             "picture_bytes": PICTURE_BYTES,
         }

@@ -12,7 +12,7 @@ import pytest
 
 from edge_monitor.errors import StorageError
 from edge_monitor.memory.scaler import Metric, Normalization
-from edge_monitor.memory.scorers import SCORERS
+from edge_monitor.memory.scoring_methods import SCORING_METHODS
 from edge_monitor.store import deciding
 from edge_monitor.store.inspection import inspect
 from tests.store.made import made
@@ -215,6 +215,6 @@ def test_a_large_database_is_inspected_in_little_memory(tmp_path: Path) -> None:
 
 def test_the_names_it_knows_are_those_of_the_memory() -> None:
     """A scorer, metric or normalization that is added is accepted in a backup, too."""
-    assert set(deciding.SCORERS) == set(SCORERS)
+    assert set(deciding.SCORERS) == set(SCORING_METHODS)
     assert get_args(Metric) == deciding.METRICS
     assert get_args(Normalization) == deciding.NORMALIZATIONS

@@ -13,7 +13,13 @@ from bench.calibration import DEVELOPED_ON, PER_DAY, RULES, Process, Truth, alar
 from bench.thresholds import ENOUGH
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate_scores
-from edge_monitor.memory.evidence import Evidence, at_most_per_day, gather, in_operation, stretch_blocks
+from edge_monitor.memory.healthy_operation import (
+    HealthyOperation,
+    at_most_per_day,
+    in_normals,
+    in_operation,
+    stretch_blocks,
+)
 from edge_monitor.memory.leaveout import Layout
 from edge_monitor.records import EventKind, Score
 
@@ -52,7 +58,7 @@ def test_alarms_near_exceeding_windows_are_all_there_are() -> None:
 def test_alarm_level_is_the_third_of_the_last_five() -> None:
     """A threshold below the third largest of five windows raises the alarm; one slammed door is not among them."""
     score = np.array([1.0, 9.0, 1.0, 1.2, 1.1, 1.0, 1.3, 1.4, 1.0])
-    heard = gather(score, layout_of(9), 3, 5, 10.0)
+    heard = in_normals(score, layout_of(9), 3, 5, 10.0)
     assert heard.level.tolist() == [0.0, 1.1, 1.2]  # blocks of three windows
     assert heard.complete
     assert heard.seconds == 90.0
@@ -61,7 +67,7 @@ def test_alarm_level_is_the_third_of_the_last_five() -> None:
 def test_short_recordings_show_alarms_in_proportion() -> None:
     """Three windows show the second largest for 3 of 5, one window itself; neither is taken for what was heard."""
     layout = Layout(np.array([1, 1, 1, 2]), np.zeros(4, dtype=np.int64), np.array([0.0, 10, 20, 0]))
-    heard = gather(np.array([5.0, 3.0, 4.0, 2.0]), layout, 3, 5, 10.0)
+    heard = in_normals(np.array([5.0, 3.0, 4.0, 2.0]), layout, 3, 5, 10.0)
     assert heard.level.tolist() == [5.0, 2.0]
     assert not heard.complete
 
@@ -75,9 +81,9 @@ def test_sound_that_resembles_itself_for_minutes_has_fewer_independent_blocks() 
     assert 10 <= stretch_blocks(related, layout.unit) <= 30
 
 
-def evidence(level: list[float], days: float, **fields: float) -> Evidence:
+def evidence(level: list[float], days: float, **fields: float) -> HealthyOperation:
     """Return evidence of these stretches over so many days."""
-    return Evidence(np.array(level), complete=True, seconds=days * 86_400, **fields)
+    return HealthyOperation(np.array(level), complete=True, seconds=days * 86_400, **fields)
 
 
 @pytest.mark.parametrize(("disturbed", "expected"), [(0, 2.996), (1, 4.744), (2, 6.296), (10, 16.962)])

@@ -1,4 +1,4 @@
-"""Scorers against plain computations, and what must hold for all of them."""
+"""Scoring methods against plain computations, and what must hold for all of them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from edge_monitor.config.settings import ScorerName
 from edge_monitor.errors import NormalsError
+from edge_monitor.memory import scoring_methods
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.covariance import oas, shrunk_covariance
-from edge_monitor.memory.coverage import judge
+from edge_monitor.memory.coverage import assess
 from edge_monitor.memory.distance import scores
 from edge_monitor.memory.generations import active_generation, build_generation
 from edge_monitor.memory.leaveout import Layout, leave_block_out
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.memory.scorers import SCORERS, fit, sub_bands
+from edge_monitor.memory.scoring_methods import SCORING_METHODS, fit, sub_bands
 from edge_monitor.records import Embedding
 from tests.memory.conftest import BUNDLE
 from tests.memory.memory import Memory, run
@@ -42,10 +43,12 @@ def noise(rows: int, dim: int = 8, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
 
 
-def test_the_configuration_knows_every_scorer() -> None:
-    """`[model] scorer` takes the names of SCORERS, and each says where it comes from."""
-    assert get_args(ScorerName) == tuple(SCORERS)
-    assert all(info.title and info.source for info in SCORERS.values())
+def test_the_configuration_knows_every_scoring_method() -> None:
+    """`[model] scorer` takes the names of the methods that can be fitted, and each is described with its source."""
+    assert get_args(ScorerName) == SCORING_METHODS
+    for name in SCORING_METHODS:
+        assert fit(name, noise(6), PLAIN).method == name
+        assert f"- {name}: " in str(scoring_methods.__doc__)
 
 
 def test_whether_more_sound_is_needed_is_asked_of_eq_1_whatever_scores() -> None:
@@ -58,16 +61,16 @@ def test_whether_more_sound_is_needed_is_asked_of_eq_1_whatever_scores() -> None
     )
     assert by_density.near.tolist() == by_distance.near.tolist() == by_distance.score.tolist()
     assert by_density.halved.tolist() == by_distance.halved.tolist()
-    assert judge(by_density, layout.unit) == judge(by_distance, layout.unit)
-    assert not judge(by_density, layout.unit).enough
+    assert assess(by_density, layout.unit) == assess(by_distance, layout.unit)
+    assert not assess(by_density, layout.unit).enough
 
 
 def test_without_a_name_the_bundle_decides() -> None:
     """Eq. 1 in the manifest's metric, or the scorer that the manifest names."""
-    assert fit(None, LINE, MetricSpec()).name == "euclidean"
-    assert fit(None, LINE, MetricSpec("euclidean", "unit")).name == "euclidean-unit"
-    assert fit(None, LINE, MetricSpec("standardized-euclidean", "none", 1.0)).name == "standardized-euclidean"
-    assert fit(None, LINE, MetricSpec(scorer="mahalanobis")).name == "mahalanobis"
+    assert fit(None, LINE, MetricSpec()).method == "euclidean"
+    assert fit(None, LINE, MetricSpec("euclidean", "unit")).method == "euclidean-unit"
+    assert fit(None, LINE, MetricSpec("standardized-euclidean", "none", 1.0)).method == "standardized-euclidean"
+    assert fit(None, LINE, MetricSpec(scorer="mahalanobis")).method == "mahalanobis"
 
 
 def test_eq_1_on_raw_and_on_unit_vectors() -> None:
@@ -103,7 +106,7 @@ def test_mahalanobis_is_the_distance_by_the_inverted_covariance() -> None:
         dense = (1 - found.shrinkage) * sample + found.shrinkage * np.trace(sample) / 8 * np.eye(8)
         apart = queries - normals.mean(axis=0)
         expected = np.sqrt(np.einsum("qd,de,qe->q", apart, np.linalg.inv(dense), apart))
-        assert found.distances(queries) == pytest.approx(expected)
+        assert found.scores(queries) == pytest.approx(expected)
 
 
 def test_oas_shrinkage_is_equation_23() -> None:
@@ -138,7 +141,7 @@ def test_sub_bands_are_refused_where_the_bundle_has_none() -> None:
         fit("cosine", noise(6), PLAIN)
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", SCORING_METHODS)
 def test_the_order_of_normals_and_of_queries_is_of_no_account(name: str) -> None:
     """Shuffled normals give the same scores, shuffled queries the same in their new places."""
     normals, queries, order = noise(20), noise(6, seed=1), np.random.default_rng(2).permutation(20)
@@ -155,7 +158,7 @@ def test_a_louder_scale_of_vectors_leaves_relative_scores(name: str) -> None:
     assert fit(name, 1000 * normals, PLAIN).scores(1000 * queries) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", SCORING_METHODS)
 def test_farther_is_more_anomalous(name: str) -> None:
     """Away from the normals, in a direction they do not have, the score grows with every step."""
     normals = np.abs(noise(20)) + 1.0
@@ -164,7 +167,13 @@ def test_farther_is_more_anomalous(name: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted(SCORERS)), st.integers(5, 12), st.integers(0, 8), st.integers(1, 12), st.integers(0, 99))
+@given(
+    st.sampled_from(sorted(SCORING_METHODS)),
+    st.integers(5, 12),
+    st.integers(0, 8),
+    st.integers(1, 12),
+    st.integers(0, 99),
+)
 def test_scores_are_finite(name: str, count: int, constant: int, distinct: int, seed: int) -> None:
     """With k + 1 normals, copies among them or nothing else, and dimensions that never vary."""
     normals = noise(distinct, seed=seed)[np.arange(count) % distinct]
@@ -177,7 +186,7 @@ def test_scores_are_finite(name: str, count: int, constant: int, distinct: int, 
         assert (found >= 0).all()
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", SCORING_METHODS)
 def test_a_generation_scores_by_the_scorer_it_was_frozen_with(
     name: str, store: Memory, enrol: Enrol, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ _MIN_SERIES = 12  # blocks: fewer say nothing about how long sound resembles its
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
+class HealthyOperation:
     """Healthy sound cut into independent stretches, and the highest alarm level of each.
 
     The alarm level of a moment is the m-th largest score of the last n windows: a threshold below it raises an alarm.
@@ -71,7 +71,7 @@ class Evidence:
         return self.lowest if math.isclose(threshold, self.lowest, rel_tol=_SAME) else threshold
 
 
-def at_most_per_day(heard: Sequence[Evidence], threshold: float) -> float:
+def at_most_per_day(heard: Sequence[HealthyOperation], threshold: float) -> float:
     """Return the upper 95 % bound on false alarms per day at a threshold, > 0: stretches counted, no model.
 
     The threshold is not below any `lowest`. At an infinite one it is the rule of three, 3 / days (Hanley &
@@ -82,17 +82,17 @@ def at_most_per_day(heard: Sequence[Evidence], threshold: float) -> float:
     return poisson_upper(disturbed) * grouped / sum(each.days for each in heard)
 
 
-def in_operation(alarm_peaks: Sequence[float], seconds: float, threshold: float) -> Evidence:
+def in_operation(alarm_peaks: Sequence[float], seconds: float, threshold: float) -> HealthyOperation:
     """Return what `seconds` of healthy sound judged live say: false alarms by their peak scores, at a threshold.
 
     A peak is at least the level that raised the alarm, so this overstates them.
     """
     minutes = np.full(max(1, round(seconds / 60.0)), np.nextafter(threshold, 0.0))  # (minutes,)
     minutes[: len(alarm_peaks)] = alarm_peaks[: len(minutes)]
-    return Evidence(level=minutes, complete=True, seconds=seconds, lowest=threshold)
+    return HealthyOperation(level=minutes, complete=True, seconds=seconds, lowest=threshold)
 
 
-def gather(score: NDArray[np.float64], layout: Layout, m: int, n: int, window_s: float) -> Evidence:
+def in_normals(score: NDArray[np.float64], layout: Layout, m: int, n: int, window_s: float) -> HealthyOperation:
     """Return what n leave-block-out scores, (windows,), of disjoint windows in `layout` say about m-of-n alarms.
 
     Blocks that follow each other are joined into stretches as long as the sound resembles itself, see `stretch_blocks`.
@@ -108,7 +108,7 @@ def gather(score: NDArray[np.float64], layout: Layout, m: int, n: int, window_s:
     stretch = unit // stretch_blocks(score, unit)
     highest = np.full(int(stretch.max()) + 1, -np.inf)
     np.maximum.at(highest, stretch, level)
-    return Evidence(
+    return HealthyOperation(
         level=highest,
         complete=any(len(run) >= n for run in runs),
         seconds=len(score) * window_s,

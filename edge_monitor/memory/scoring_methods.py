@@ -1,77 +1,49 @@
-"""How far a window is from the normals: the ways to measure it, each by name and with its source.
+"""The scoring methods: how far a window is from the normals, measured in one of several ways.
 
-Every scorer works in the space its scaler maps raw vectors to; the index of nearest normals lives there as well.
-Higher = more anomalous, 0 = like the normals; scores of two scorers have different units and are never compared.
+- euclidean: mean distance to the k nearest normals, raw vectors. Eq. 1 of the difference captioning paper; Ramaswamy,
+  Rastogi & Shim, SIGMOD 2000.
+- euclidean-unit: the same of vectors of length 1; ranks as the cosine distance.
+- standardized-euclidean: the same, each dimension divided by its deviation over the normals.
+- local-density: distance to each normal divided by how far that normal is from its own neighbours; mean of the k least.
+  Wilkinghoff et al., Keeping the Balance, ICASSP 2025, and Local Density-Based Anomaly Score Normalization, arXiv
+  2509.10951.
+- mahalanobis: Mahalanobis distance to the mean of the normals, shrunk covariance. Chen, Wiesel, Eldar & Hero, IEEE
+  Trans. Signal Processing 58(10), 2010.
+- sub-band: mean distance to the k normals nearest in each frequency band by itself; root mean square over 8 bands.
+  After Saengthong & Shinozaki, BEAM, arXiv 2603.13749, from its abstract.
+- sub-band-density: the same, each distance divided by how far that normal is from its own neighbours in that band.
+
+Every method works in the space its scaler maps raw vectors to; the index of nearest normals lives there as well.
+Higher = more anomalous, 0 = like the normals; scores of two methods have different units and are never compared.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, get_args
 
 import numpy as np
 
+from edge_monitor.config.settings import ScorerName
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.covariance import shrunk_covariance
-from edge_monitor.memory.distance import K, distances
+from edge_monitor.memory.distance import K, chunks, distances
 from edge_monitor.memory.scaler import MetricSpec, Scaler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_monitor.memory.covariance import ShrunkCovariance
-
 SUB_BANDS = 8  # BEAM's encoder cuts 128 mel bands into 8 rows of patches
-_CHUNK_CELLS = 1_000_000  # distances computed at once: 8 MB of float64
 _LEAST_RADIUS = 0.01  # of the mean radius: copies among the normals must not make everything else infinitely far
 
-
-@dataclass(frozen=True, slots=True)
-class ScorerInfo:
-    """What a scorer is, for a person."""
-
-    title: str
-    source: str
-
-
-SCORERS: dict[str, ScorerInfo] = {
-    "euclidean": ScorerInfo(
-        "mean distance to the k nearest normals, raw vectors",
-        "eq. 1 of the difference captioning paper; Ramaswamy, Rastogi & Shim, SIGMOD 2000",
-    ),
-    "euclidean-unit": ScorerInfo(
-        "mean distance to the k nearest normals, vectors of length 1", "the same; ranks as the cosine distance"
-    ),
-    "standardized-euclidean": ScorerInfo(
-        "mean distance to the k nearest normals, each dimension divided by its deviation over the normals",
-        "eq. 1 on standardized vectors",
-    ),
-    "local-density": ScorerInfo(
-        "distance to each normal divided by how far that normal is from its own neighbours; mean of the k least",
-        "Wilkinghoff et al., Keeping the Balance, ICASSP 2025, and Local Density-Based Anomaly Score Normalization, "
-        "arXiv 2509.10951",
-    ),
-    "mahalanobis": ScorerInfo(
-        "Mahalanobis distance to the mean of the normals, shrunk covariance",
-        "Chen, Wiesel, Eldar & Hero, IEEE Trans. Signal Processing 58(10), 2010",
-    ),
-    "sub-band": ScorerInfo(
-        "mean distance to the k normals nearest in each frequency band by itself; root mean square over 8 bands",
-        "after Saengthong & Shinozaki, BEAM, arXiv 2603.13749, from its abstract",
-    ),
-    "sub-band-density": ScorerInfo(
-        "the same, each distance divided by how far that normal is from its own neighbours in that band",
-        "both of the above together",
-    ),
-}
-
+SCORING_METHODS: tuple[str, ...] = get_args(ScorerName)
 EQUATION_1 = frozenset({"euclidean", "euclidean-unit", "standardized-euclidean"})  # the mean of the index's distances
 SUB_BAND = frozenset({"sub-band", "sub-band-density"})
 _DENSITY = frozenset({"local-density", "sub-band-density"})
 
 
-class Judge(Protocol):
-    """Scores of vectors in the scoring space. Nothing in it changes."""
+class ScaledScorer(Protocol):
+    """What scores vectors that are in the scoring space already. Nothing in it changes."""
 
     def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the scores of (q, dim) vectors in the scoring space, (q,) float64, >= 0."""
@@ -79,7 +51,7 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Matching:
+class NeighbourScorer:
     """Eq. 1 in each frequency band by itself (or in one: all dimensions), and the root mean square over the bands.
 
     BEAM takes the mean over the bands; the root mean square leaves more of a fault that is in one band alone, and is
@@ -96,7 +68,9 @@ class Matching:
     k: int
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32], bands: tuple[NDArray[np.int64], ...], k: int, *, dense: bool) -> Matching:
+    def of(
+        cls, vectors: NDArray[np.float32], bands: tuple[NDArray[np.int64], ...], k: int, *, dense: bool
+    ) -> NeighbourScorer:
         """Return the scorer for n normals in the scoring space, (n, dim); `dense`: with their radii."""
         parts = tuple(np.ascontiguousarray(vectors[:, dims]) for dims in bands)
         return cls(parts, bands, tuple(_radius(part, k) for part in parts) if dense else None, k)
@@ -105,7 +79,7 @@ class Matching:
         """Return the scores of (q, dim) vectors, (q,) float64."""
         squares = np.zeros(len(queries))
         for number, (dims, normals) in enumerate(zip(self.bands, self.vectors, strict=True)):
-            for part in _parts(len(queries), len(normals)):
+            for part in chunks(len(queries), len(normals)):
                 apart = distances(queries[part][:, dims], normals)  # (rows, n)
                 if self.radius is not None:
                     apart /= self.radius[number]
@@ -114,56 +88,48 @@ class Matching:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mahalanobis:
-    """The distance to the middle of the normals, in units of their spread in that direction.
+class Scorer:
+    """A scoring method that has learnt its normals."""
 
-    One window costs min(n, dim) dim products.
-    """
-
-    covariance: ShrunkCovariance
-
-    def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the scores of (q, dim) vectors, (q,) float64."""
-        return self.covariance.distances(queries)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
-    """A scorer that knows its normals."""
-
-    name: str
+    method: str
     scaler: Scaler  # raw vectors -> the scoring space
-    judge: Judge
+    scaled: ScaledScorer
 
     def scores(self, queries: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the scores of (q, dim) raw vectors, (q,) float64, >= 0, higher = more anomalous."""
-        return self.judge.scores(self.scaler.apply(queries))
+        """Return the anomaly scores of (q, dim) raw vectors, (q,) float64, >= 0, higher = more anomalous."""
+        return self.scaled.scores(self.scaler.apply(queries))
 
 
-def fit(name: str | None, vectors: NDArray[np.floating], spec: MetricSpec, k: int = K) -> Fitted:
-    """Return the scorer of that name for n normals, (n, dim) raw, n >= k; None: the one that `spec` names.
+def fit(method: str | None, vectors: NDArray[np.floating], spec: MetricSpec, k: int = K) -> Scorer:
+    """Return the scorer of that method for n normals, (n, dim) raw, n >= k; None: the method that `spec` names.
 
-    Raises NormalsError for an unknown name, or one that the bundle's vectors are not made for.
+    Raises NormalsError for an unknown method, or one that the bundle's vectors are not made for.
     """
-    chosen = name or scorer_name(spec)
+    chosen = method or method_name(spec)
     scaler = _space(chosen, spec, vectors).fit(vectors)
-    return Fitted(chosen, scaler, judge(chosen, scaler.apply(vectors), spec.bands, k))
+    return Scorer(chosen, scaler, fit_scaled(chosen, scaler.apply(vectors), spec.bands, k))
 
 
-def judge(name: str, vectors: NDArray[np.float32], bands: int | None, k: int) -> Judge:
-    """Return what scores by n normals that are in the scoring space already, (n, dim). Raises NormalsError as `fit`."""
-    if name == "mahalanobis":
-        return Mahalanobis(shrunk_covariance(vectors))
+def fit_scaled(method: str, vectors: NDArray[np.float32], bands: int | None, k: int) -> ScaledScorer:
+    """Return the scorer for n normals that are in the scoring space already, (n, dim). Raises NormalsError as `fit`."""
+    if method == "mahalanobis":
+        return shrunk_covariance(vectors)
     dim = vectors.shape[1]
-    parts = sub_bands(dim, bands) if name in SUB_BAND else (np.arange(dim),)
-    return Matching.of(vectors, parts, k, dense=name in _DENSITY)
+    parts = sub_bands(dim, bands) if method in SUB_BAND else (np.arange(dim),)
+    return NeighbourScorer.of(vectors, parts, k, dense=method in _DENSITY)
 
 
-def scorer_name(spec: MetricSpec) -> str:
-    """Return the scorer that `spec` names: where it names none, eq. 1 in its metric."""
+def method_name(spec: MetricSpec) -> str:
+    """Return the scoring method that `spec` names: where it names none, eq. 1 in its metric."""
     if spec.scorer is not None:
         return spec.scorer
     return "euclidean-unit" if (spec.metric, spec.normalization) == ("euclidean", "unit") else spec.metric
+
+
+def require_method(name: str, *, where: str | None = None) -> None:
+    """Check that a scoring method has that name. Raises NormalsError with those there are."""
+    if name not in SCORING_METHODS:
+        raise NormalsError(f"no scorer is named {name!r}", where=where, hint=f"there are {', '.join(SCORING_METHODS)}")
 
 
 def sub_bands(dim: int, bands: int | None) -> tuple[NDArray[np.int64], ...]:
@@ -185,9 +151,8 @@ def sub_bands(dim: int, bands: int | None) -> tuple[NDArray[np.int64], ...]:
 
 
 def _space(name: str, spec: MetricSpec, vectors: NDArray[np.floating]) -> MetricSpec:
-    """Return the space a scorer works in: its own where its name says so, else the bundle's."""
-    if name not in SCORERS:
-        raise NormalsError(f"no scorer is named {name!r}", where="model.scorer", hint=f"there are {', '.join(SCORERS)}")
+    """Return the space a method works in: its own where its name says so, else the bundle's."""
+    require_method(name, where="model.scorer")
     if name == "euclidean":
         return MetricSpec("euclidean", "none")
     if name == "euclidean-unit":
@@ -213,7 +178,7 @@ def _radius(vectors: NDArray[np.float32], k: int) -> NDArray[np.float64]:
     radius = np.zeros(count)
     centred = vectors - vectors.mean(axis=0)  # float32 tells near from nearer when the origin is among them
     half = np.einsum("nd,nd->n", centred, centred) / 2
-    for part in _parts(count, count):
+    for part in chunks(count, count):
         apart = half - centred[part] @ centred.T  # (rows, n): half of the squared distance, less the row's own half
         rows = np.arange(len(apart))
         apart[rows, np.arange(count)[part]] = np.inf  # not itself, though its copies count
@@ -224,8 +189,3 @@ def _radius(vectors: NDArray[np.float32], k: int) -> NDArray[np.float64]:
     radius /= others
     least = _LEAST_RADIUS * float(radius.mean())
     return np.maximum(radius, least) if least > 0 else np.ones(count)
-
-
-def _parts(rows: int, columns: int) -> list[slice]:
-    step = max(1, _CHUNK_CELLS // columns)
-    return [slice(begin, begin + step) for begin in range(0, rows, step)]
