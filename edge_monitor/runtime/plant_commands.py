@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_monitor.deliver.requests import Request
-    from edge_monitor.runtime.daemon import Daemon
-    from edge_monitor.runtime.supervision import ThreadHealth
+    from edge_monitor.node.node import Node
 
 Command = Literal["inhibit", "resume", "learn"]
 Result = Literal["started", "done", "refused", "failed"]
@@ -44,12 +43,19 @@ class PlantCommands:
     """Obeys the allowed commands, one after the other; `reply(payload)` publishes an answer.
 
     Retained requests are ignored, expired and malformed ones refused; one that comes twice is obeyed once, and
-    answered as before. Nothing is kept over a restart.
+    answered as before. Nothing is kept over a restart. What is being learnt ends once `stopping` is set.
     """
 
-    def __init__(self, daemon: Daemon, allowed: Sequence[Command], reply: Callable[[bytes], None]) -> None:
-        self._daemon = daemon
+    def __init__(
+        self,
+        node: Node,
+        allowed: Sequence[Command],
+        reply: Callable[[bytes], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._node = node
         self._reply = reply
+        self._stopping = stopping
         self._allowed = allowed
         self._waiting: queue.SimpleQueue[tuple[Command, bytes] | None] = queue.SimpleQueue()
         self._tokens = float(BURST)
@@ -58,21 +64,17 @@ class PlantCommands:
         self._answers: OrderedDict[tuple[Command, str], bytes] = OrderedDict()
         self._learning: set[str] = set()
         self._lock = threading.Lock()
-        self._thread = SupervisedThread("commands", self._work)
+        self.thread = SupervisedThread("commands", self._work)
 
     def start(self) -> None:
         """Begin to obey, if anything is allowed."""
         if self._allowed:
-            self._thread.start()
-
-    def threads(self) -> list[ThreadHealth]:
-        """Return how the thread fares that obeys; nothing when nothing is allowed."""
-        return [self._thread.health()] if self._thread.started else []
+            self.thread.start()
 
     def close(self) -> None:
         """Obey nothing any more."""
         self._waiting.put(None)
-        self._thread.join(1.0)
+        self.thread.join(1.0)
 
     def take(self, command: Command, payload: bytes, retained: bool) -> None:
         """Take in a request, in the publisher's thread; returns at once."""
@@ -111,7 +113,7 @@ class PlantCommands:
         result: Result
         try:
             request = read_request(command, payload, now_ms=clock.now().wall_ms)
-            self._daemon.machine(request.machine)
+            self._node.machine(request.machine)
         except (ControlError, ConfigError) as error:
             self._answer(command, request_id, "refused", error.message)
             return
@@ -124,10 +126,10 @@ class PlantCommands:
     def _do(self, request: Request) -> tuple[Result, str]:
         match request:
             case InhibitRequest():
-                [answer] = live.inhibit(self._daemon, machine=request.machine, seconds=request.duration_s)
+                [answer] = live.inhibit(self._node, machine=request.machine, seconds=request.duration_s)
                 return "done", f"no new alarm until {answer['until']}"
             case ResumeRequest():
-                list(live.inhibit(self._daemon, machine=request.machine, seconds=0.0))
+                list(live.inhibit(self._node, machine=request.machine, seconds=0.0))
                 return "done", "alarms are raised again"
             case LearnRequest():
                 return self._begin_to_learn(request)
@@ -146,18 +148,18 @@ class PlantCommands:
         result: Result = "failed"
         try:
             enrolment = live.enroll_live(
-                self._daemon,
+                self._node,
                 machine=request.machine,
                 minutes=request.duration_s / 60.0,
-                bundle_hash=self._daemon.bundle.bundle_hash,
+                bundle_hash=self._node.bundle.bundle_hash,
             )
             windows = 0
             for progress in enrolment:
                 windows = progress["windows"]
-                if self._daemon.stopping:
+                if self._stopping.is_set():
                     enrolment.close()  # type: ignore[attr-defined]  # it is a generator
                     return
-            [built] = normals.build(self._daemon, machine=request.machine, reason=f"command {request.request_id}")
+            [built] = normals.build(self._node, machine=request.machine, reason=f"command {request.request_id}")
             result, text = "done", f"{windows} windows are learnt; generation {built['generation']} is active"
         except (EdgeMonitorError, sqlite3.Error) as error:
             text = str(error)
@@ -168,7 +170,7 @@ class PlantCommands:
 
     def _answer(self, command: Command, request_id: str | None, result: Result, text: str) -> None:
         payload = reply_payload(
-            self._daemon.settings.node,
+            self._node.settings.node,
             command=command,
             request_id=request_id,
             result=result,

@@ -54,8 +54,8 @@ def test_an_alarm_that_cannot_be_stored_is_counted_and_published(enrolled: Make,
         product = enrolled(IDLE, mqtt_port=broker.port)
         with inside(product.config) as daemon:
             first = json.loads(scada.wait_for(STATUS, 1, 30.0)[0].payload)
-            daemon.desk.commit(alarm(1), None)
-            daemon.desk.commit(alarm(2), None)
+            daemon.recorder.commit(alarm(1), None)
+            daemon.recorder.commit(alarm(2), None)
             alerts = [json.loads(each.payload) for each in scada.wait_for(ALERT, 2, 20.0)]
             wait_until(lambda: json.loads(scada.on(STATUS)[-1].payload)["alarms_not_stored"] == 1, 10.0, "the loss")
             health = product.answer("status")["health"]
@@ -71,9 +71,9 @@ def test_an_alarm_that_comes_while_the_disk_is_tried_is_stored(enrolled: Make, m
     monkeypatch.setattr(alarm_recorder, "RETRY_S", 0.0)
     with inside(product.config) as daemon:
         daemon.store.submit(lambda _: goes_on.wait(20.0))
-        daemon.desk.note_disk("scores could not be written: a test")
-        daemon.desk.retry()  # the trial write now waits behind the one above
-        daemon.desk.commit(alarm(1), None)
+        daemon.recorder.note_disk("scores could not be written: a test")
+        daemon.recorder.retry()  # the trial write now waits behind the one above
+        daemon.recorder.commit(alarm(1), None)
         goes_on.set()
         wait_until(lambda: product.rows("SELECT alarm_id FROM alarms") == [("alarm-1",)], 10.0, "the alarm on disk")
-        assert daemon.desk.not_stored == daemon.desk.in_memory == 0
+        assert daemon.recorder.not_stored == daemon.recorder.in_memory == 0

@@ -6,7 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from edge_monitor.pipeline import score_minutes
-from edge_monitor.runtime import alarm_recorder, pipeline_thread
+from edge_monitor.runtime import alarm_recorder, score_minutes_recorder
 from tests.broker import wait_until
 from tests.explained import inside
 
@@ -33,15 +33,15 @@ def test_refused_minutes_are_written_once_the_disk_is_back(enrolled: Make, monke
         write(connection, rows)
 
     monkeypatch.setattr(score_minutes, "write", refuse)
-    monkeypatch.setattr(pipeline_thread, "FLUSH_S", 0.3)
+    monkeypatch.setattr(score_minutes_recorder, "FLUSH_S", 0.3)
     monkeypatch.setattr(alarm_recorder, "RETRY_S", 60.0)  # no trial write in between
     with inside(product.config) as daemon:
         wait_until(lambda: product.rows("SELECT windows FROM score_minutes"), 30.0, "a minute on disk")
-    [pump] = daemon.board.snapshot()
+    [pump] = daemon.states.snapshot()
     assert len(refused) == 5
     assert refused[0]
     assert product.rows("SELECT sum(windows) FROM score_minutes") == [(pump["windows"],)]
-    assert daemon.hearing.score_minutes_lost == 0
+    assert daemon.minutes.lost == 0
 
 
 def test_the_oldest_go_when_too_many_are_refused_and_are_counted() -> None:
