@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_monitor.node.learning import load_learnt
@@ -16,43 +17,37 @@ if TYPE_CHECKING:
     from edge_monitor.runtime.machine_states import MachineStates
 
 
+@dataclass(eq=False)
 class ActiveGenerations:
     """Thread-safe. `prepare(machine, generation)` is called with every generation that scores from now on."""
 
-    def __init__(
-        self,
-        node: Node,
-        pipelines: Mapping[str, MachinePipeline],
-        states: MachineStates,
-        prepare: Callable[[str, int], None],
-    ) -> None:
-        self._node = node
-        self._pipelines = pipelines
-        self._states = states
-        self._prepare = prepare
-        self._swapping = threading.Lock()
+    node: Node
+    pipelines: Mapping[str, MachinePipeline]
+    states: MachineStates
+    prepare: Callable[[str, int], None]
+    _swapping: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def load_first(self, machine: str) -> Learnt | NotLearnt:
         """Return what a machine's pipeline begins with; an index that is missing is not waited for."""
-        learnt = load_learnt(self._node, machine, build=False)
+        learnt = load_learnt(self.node, machine, build=False)
         self._announce(machine, learnt)
         return learnt
 
     def changed(self, machine: str) -> None:
         """Load the machine's active generation; the pipeline goes over to it between two blocks."""
         with self._swapping:  # else a slow load of an old generation could overtake the newest
-            learnt = load_learnt(self._node, machine)
-            self._pipelines[machine].swap(learnt)
+            learnt = load_learnt(self.node, machine)
+            self.pipelines[machine].swap(learnt)
             self._announce(machine, learnt)
 
     def build_missing_indexes(self) -> None:
         """Build each index that exact search stands in for."""
-        for name, pipeline in self._pipelines.items():
+        for name, pipeline in self.pipelines.items():
             if isinstance(pipeline.learnt, Learnt) and pipeline.learnt.scorer.index_source.startswith("exact"):
                 self.changed(name)
 
     def _announce(self, machine: str, learnt: Learnt | NotLearnt) -> None:
         generation = learnt.scorer.generation if isinstance(learnt, Learnt) else None
-        self._states.set_generation(machine, generation)
+        self.states.set_generation(machine, generation)
         if generation is not None:
-            self._prepare(machine, generation.number)
+            self.prepare(machine, generation.number)

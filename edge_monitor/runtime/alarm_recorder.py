@@ -61,6 +61,7 @@ class Plant(Protocol):
         """Send a message that could not be committed."""
 
 
+@dataclass(eq=False)
 class AlarmRecorder:
     """Commits entries in order, all that wait at once.
 
@@ -70,22 +71,15 @@ class AlarmRecorder:
     `not_stored` counts the entries that had to be given up: too many waited, or they did not fit what is stored.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        states: MachineStates,
-        messages: PlantMessages,
-        plant: Plant,
-        *,
-        methods: tuple[str, ...],
-        on_started: Callable[[AlarmEvent, AlarmAudio | None], None],
-    ) -> None:
-        self._store = store
-        self._states = states
-        self._messages = messages
-        self._plant = plant
-        self._methods = methods
-        self._on_started = on_started
+    store: Store
+    states: MachineStates
+    messages: PlantMessages
+    plant: Plant
+    methods: tuple[str, ...]
+    on_started: Callable[[AlarmEvent, AlarmAudio | None], None]
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self._changed = threading.Condition()
         self._waiting: deque[_Entry] = deque()
         self._writing = False  # a write is on its way
@@ -93,10 +87,10 @@ class AlarmRecorder:
         self._apart = 0  # entries to commit one by one: some of them cannot be written together with the others
         self._writing_since_s = 0.0
         self._fault = ""  # why alarms cannot be written
-        self._notice = store.writer.fault  # what else is wrong with the disk
+        self._notice = self.store.writer.fault  # what else is wrong with the disk
         self._retry_at_s = clock.now().monotonic_s + RETRY_S
         self.not_stored = 0
-        states.storage_fault(self._notice)
+        self.states.storage_fault(self._notice)
 
     def commit(self, event: AlarmEvent, proof: AlarmAudio | None) -> None:
         """Have an event committed; returns at once. State, alert and evidence follow the commit."""
@@ -109,7 +103,7 @@ class AlarmRecorder:
 
     def retry(self) -> None:
         """Try again what the disk would not take, and lose patience with it; called every now and then."""
-        if (missing := self._store.writer.missing) and not (self._fault or self._notice):
+        if (missing := self.store.writer.missing) and not (self._fault or self._notice):
             self.note_disk(missing)
         with self._changed:
             now_s = clock.now().monotonic_s
@@ -121,7 +115,7 @@ class AlarmRecorder:
                     return
                 if not self._waiting:  # no alarm waits: any write tells whether the disk is back
                     self._begin()
-                    self._store.submit(counters.touch).add_done_callback(self._tried)
+                    self.store.submit(counters.touch).add_done_callback(self._tried)
                     return
         if slow:
             self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
@@ -145,7 +139,7 @@ class AlarmRecorder:
             self._notice = fault
             self._retry_at_s = clock.now().monotonic_s + RETRY_S
             shown = self._fault or fault
-        self._states.storage_fault(shown)
+        self.states.storage_fault(shown)
 
     def _begin(self) -> None:
         self._writing = True
@@ -182,18 +176,18 @@ class AlarmRecorder:
             for entry in entries:
                 self._write(connection, entry)
 
-        self._store.submit(write, Priority.ALARM).add_done_callback(self._settled)
+        self.store.submit(write, Priority.ALARM).add_done_callback(self._settled)
 
     def _write(self, connection: sqlite3.Connection, entry: _Entry) -> None:
         event = entry.event
         if event is not None:
             history.record(connection, event)
             if event.kind is EventKind.START:
-                jobs.create(connection, event.alarm_id, self._methods, event.at_ms)
+                jobs.create(connection, event.alarm_id, self.methods, event.at_ms)
         for window in entry.windows:
             history.add_window(connection, entry.alarm_id, window)
         if event is not None:
-            self._messages.queue(connection, self._messages.alert(event))
+            self.messages.queue(connection, self.messages.alert(event))
 
     def _tried(self, done: Future[None]) -> None:
         """Go on after a write that was no entry's; alarms may have come meanwhile."""
@@ -228,9 +222,9 @@ class AlarmRecorder:
             if entry.event is not None:
                 if not entry.sent:
                     (self._send_from_memory if hopeless else self._show)(entry.event)
-                self._plant.wake()
+                self.plant.wake()
                 if error is None and entry.event.kind is EventKind.START:
-                    self._on_started(entry.event, entry.proof)
+                    self.on_started(entry.event, entry.proof)
         self._write_next()
 
     def _answered(self) -> None:
@@ -241,7 +235,7 @@ class AlarmRecorder:
             self._changed.notify_all()
         if recovered:
             log.info("storage.recovered")
-            self._states.storage_fault("")
+            self.states.storage_fault("")
 
     def _on_fault(self, reason: str, *, writing: bool) -> None:
         """Tell what waits from memory; `writing`: the first entry is still with the storage thread."""
@@ -252,12 +246,12 @@ class AlarmRecorder:
             unsent = [entry.event for entry in self._waiting if entry.event is not None and not entry.sent]
             self._waiting = deque(replace(entry, proof=None, sent=entry.event is not None) for entry in self._waiting)
             self._changed.notify_all()
-        self._states.storage_fault(reason)
+        self.states.storage_fault(reason)
         for event in unsent:
             self._send_from_memory(event)
 
     def _show(self, event: AlarmEvent) -> None:
-        self._states.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id)
+        self.states.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id)
         log.warning(
             _NAMES[event.kind],
             machine=event.machine,
@@ -270,10 +264,10 @@ class AlarmRecorder:
 
     def _send_from_memory(self, event: AlarmEvent) -> None:
         self._show(event)
-        if message := self._messages.alert(event, persisted=False):
-            self._plant.publish_volatile(**asdict(message))
+        if message := self.messages.alert(event, persisted=False):
+            self.plant.publish_volatile(**asdict(message))
 
     def _note_not_stored(self, entry: _Entry, reason: str) -> None:
         """Say at once that something is lost, here and to the plant."""
         log.error("alarm.not_stored", alarm_id=entry.alarm_id, reason=reason)
-        self._plant.refresh_status()
+        self.plant.refresh_status()

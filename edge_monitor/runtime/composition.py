@@ -103,9 +103,9 @@ class Parts:
             self.taps,
             stopping,
             status,
-            alarms_in_memory=lambda: self.recorder.in_memory,
-            outbox_changed=self.publisher.wake,
-            reload=reload,
+            in_memory=lambda: self.recorder.in_memory,
+            wake=self.publisher.wake,
+            load_again=reload,
         )
 
     # --- the parts, each after those it uses ------------------------------------------------------------------------

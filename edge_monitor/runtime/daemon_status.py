@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor import clock
@@ -16,39 +16,30 @@ if TYPE_CHECKING:
     from edge_monitor.runtime.supervision import ThreadHealth
 
 
+@dataclass(eq=False)
 class DaemonStatus:
     """What `edge-monitor status` is answered; `broker` returns None where none is configured."""
 
-    def __init__(
-        self,
-        bundle: str,
-        started_ms: int,
-        figures: NodeFigures,
-        states: MachineStates,
-        *,
-        threads: Callable[[], list[ThreadHealth]],
-        broker: Callable[[], PublisherHealth | None],
-    ) -> None:
-        self._bundle = bundle
-        self._started_ms = started_ms
-        self._figures = figures
-        self._states = states
-        self._threads = threads
-        self._broker = broker
+    bundle: str
+    started_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
+    figures: NodeFigures
+    states: MachineStates
+    threads: Callable[[], list[ThreadHealth]]
+    broker: Callable[[], PublisherHealth | None]
 
     def read(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
-        health = self._figures.status()
+        health = self.figures.status()
         return {
             "running": True,
-            "started": clock.rfc3339(self._started_ms),
-            "bundle": self._bundle,
-            "mqtt": _delivery(self._broker()),
-            "threads": [asdict(each) for each in self._threads()],
+            "started": clock.rfc3339(self.started_ms),
+            "bundle": self.bundle,
+            "mqtt": _delivery(self.broker()),
+            "threads": [asdict(each) for each in self.threads()],
             "dropped_frames": health["frames_dropped"],
             "dropped_windows": health["windows_dropped"],
             "health": health,
-            "machines": self._states.snapshot(),
+            "machines": self.states.snapshot(),
         }
 
 

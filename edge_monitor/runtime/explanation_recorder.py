@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,22 +23,20 @@ log = structlog.get_logger()
 RETRY_S = 5.0  # while the disk fails
 
 
+@dataclass(eq=False)
 class ExplanationRecorder:
     """Commits explanations, for any thread; `on_queued` is called when there is something to send.
 
     `ok` and `unavailable` count what became of them since the start.
     """
 
-    def __init__(
-        self, store: Store, messages: PlantMessages, stopping: threading.Event, on_queued: Callable[[], None]
-    ) -> None:
-        self.ok = 0
-        self.unavailable = 0
-        self._store = store
-        self._messages = messages
-        self._stopping = stopping
-        self._on_queued = on_queued
-        self._counting = threading.Lock()
+    store: Store
+    messages: PlantMessages
+    stopping: threading.Event
+    on_queued: Callable[[], None]
+    ok: int = field(default=0, init=False)
+    unavailable: int = field(default=0, init=False)
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def record(self, explanation: Explanation, *, acoustics: str | None = None) -> bool:
         """Commit an explanation with its message; while the disk fails, try again until it does not.
@@ -45,19 +44,19 @@ class ExplanationRecorder:
         Returns False when it was recorded before, or the daemon stops first. The bytes of the message are made once.
         """
         at_ms = clock.now().wall_ms
-        message = self._messages.explanation(explanation, at_ms)
+        message = self.messages.explanation(explanation, at_ms)
 
         def write(connection: sqlite3.Connection) -> bool:
             if not jobs.finish(connection, explanation, at_ms=at_ms, acoustics=acoustics):
                 return False
-            self._messages.queue(connection, message)
+            self.messages.queue(connection, message)
             return True
 
         while True:
             try:
-                recorded = self._store.commit(write)
+                recorded = self.store.commit(write)
             except sqlite3.OperationalError:  # the storage thread has logged it
-                if self._stopping.wait(RETRY_S):
+                if self.stopping.wait(RETRY_S):
                     return False
             else:
                 break
@@ -73,5 +72,5 @@ class ExplanationRecorder:
                 text=explanation.text,
                 reason=explanation.reason,
             )
-            self._on_queued()
+            self.on_queued()
         return recorded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,23 +28,20 @@ _MEASURED = 100  # of the newest alarms, for what one takes
 _ALARM_BYTES = 2000  # an alarm's row and its explanations, without its windows
 
 
+@dataclass(eq=False)
 class Housekeeping:
     """Keeps the retention settings in a thread of its own, which waits for the writer like any other long work.
 
     Ages are judged by `believed_ms`, milliseconds since 1970-01-01 UTC; `tidy_evidence` has the files looked after.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        retention: RetentionSettings,
-        believed_ms: Callable[[], int],
-        tidy_evidence: Callable[[], None],
-    ) -> None:
-        self._store = store
-        self._retention = retention
-        self._believed_ms = believed_ms
-        self._tidy_evidence = tidy_evidence
+    store: Store
+    retention: RetentionSettings
+    believed_ms: Callable[[], int]
+    tidy_evidence: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self._stop = threading.Event()
         self._checked_s = clock.now().monotonic_s
         self.thread = SupervisedThread("housekeeping", self._run)
@@ -57,14 +55,14 @@ class Housekeeping:
         wait_s = FIRST_S
         while not self._stop.wait(wait_s):
             wait_s = EVERY_S
-            self._tidy_evidence()
-            believed_ms = self._believed_ms()
+            self.tidy_evidence()
+            believed_ms = self.believed_ms()
             if believed_ms >= clock.FIRST_CREDIBLE_MS:
-                tidy(self._store, self._retention, believed_ms)
+                tidy(self.store, self.retention, believed_ms)
             now_s = clock.now().monotonic_s
             if now_s - self._checked_s >= CHECK_EVERY_S:
                 self._checked_s = now_s
-                self._store.look_for_damage(self._stop.is_set)
+                self.store.look_for_damage(self._stop.is_set)
 
 
 def tidy(store: Store, retention: RetentionSettings, now_ms: int) -> None:

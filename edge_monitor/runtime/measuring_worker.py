@@ -59,35 +59,29 @@ class _Alarm:
         return self.proof.samples.nbytes + sum(block.samples.nbytes for block in self.proof.sound)
 
 
+@dataclass(eq=False)
 class MeasuringWorker:
     """Measures, draws and keeps sound, one alarm after the other, never in the way of the audio.
 
     It waits for `caught_up` before each piece of work; `on_measured` is called when something may be worded.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        evidence: EvidenceStore,
-        machines: Mapping[str, MachineSettings],
-        recorder: ExplanationRecorder,
-        *,
-        caught_up: Callable[[], bool],
-        on_measured: Callable[[], None],
-    ) -> None:
-        self._store = store
-        self._evidence = evidence
-        self._machines = machines
-        self._recorder = recorder
-        self._caught_up = caught_up
-        self._on_measured = on_measured
+    store: Store
+    evidence: EvidenceStore
+    machines: Mapping[str, MachineSettings]
+    recorder: ExplanationRecorder
+    caught_up: Callable[[], bool]
+    on_measured: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self.evidence_lost = 0  # alarms whose picture or sound could not be kept
         self._normals: dict[str, NormalAcoustics] = {}  # by machine, of the generation last asked for
         self._active: dict[str, int] = {}  # by machine, generations to get ready for
         self._changed = threading.Condition()
         self._waiting: deque[_Alarm] = deque()
         self._untidy = self._busy = self._closing = False
-        with store.reading() as connection:  # before the first alarm: these are the last run's
+        with self.store.reading() as connection:  # before the first alarm: these are the last run's
             self._unmeasured = jobs.waiting(connection, worded=False)
         self.thread = SupervisedThread("explainer", self._run)
 
@@ -148,7 +142,7 @@ class MeasuringWorker:
                 self._busy = untidy or alarm is not None
             try:
                 if untidy:
-                    self._evidence.enforce()
+                    self.evidence.enforce()
                 if alarm is not None:
                     self._explain(alarm)
                     trim_memory()  # or what it took for a moment stays for good, in pieces between what is kept
@@ -162,18 +156,18 @@ class MeasuringWorker:
         """Say of the alarms whose sound went with the last run that nothing was measured."""
         for job in self._unmeasured:
             try:
-                self._recorder.record(jobs.unavailable(job, _STOPPED))
+                self.recorder.record(jobs.unavailable(job, _STOPPED))
             except Exception as error:  # noqa: BLE001 - as above
                 log.error("explain.not_told", alarm_id=job.alarm_id, error=str(error))
         with self._changed:
             self._unmeasured = []
-        self._on_measured()
+        self.on_measured()
 
     def _explain(self, alarm: _Alarm) -> None:
         event, proof = alarm.event, alarm.proof
         self._give_way()
         findings = self._measure(event, proof)
-        if self._machines[event.machine].evidence == "off":
+        if self.machines[event.machine].evidence == "off":
             return
         if proof is None:
             self.evidence_lost += 1
@@ -185,7 +179,7 @@ class MeasuringWorker:
         """Let the windows that wait be judged first: many machines may fail at the same moment."""
         end_s = clock.now().monotonic_s + PATIENCE_S
         with self._changed:
-            while not (self._closing or self._caught_up()) and clock.now().monotonic_s < end_s:
+            while not (self._closing or self.caught_up()) and clock.now().monotonic_s < end_s:
                 self._changed.wait(_LOOK_S)
 
     def _measure(self, event: AlarmEvent, proof: AlarmAudio | None) -> tuple[Finding, ...]:
@@ -205,18 +199,18 @@ class MeasuringWorker:
         except Exception as error:  # the plant is told that there is no explanation, not left to wait
             log.exception("explain.measuring_failed", machine=event.machine, alarm_id=event.alarm_id)
             explanation = replace(explanation, reason=f"measuring failed: {error}")
-        if self._machines[event.machine].evidence == "off":
+        if self.machines[event.machine].evidence == "off":
             acoustics = None
         latency_s = max(clock.now().wall_ms - event.at_ms, 0) / 1000
-        self._recorder.record(replace(explanation, latency_s=latency_s), acoustics=acoustics)
-        self._on_measured()
+        self.recorder.record(replace(explanation, latency_s=latency_s), acoustics=acoustics)
+        self.on_measured()
         return explanation.findings
 
     def _compare(self, measured: Acoustics, event: AlarmEvent) -> Difference:
         """Compare with the nearest normals and the spread of all."""
         nearest = [neighbour.normal_id for neighbour in event.neighbours]
         known = self._known(event.machine, event.generation)
-        with self._store.reading() as connection:
+        with self.store.reading() as connection:
             healthy = known.beside(connection, nearest)
         return compare(measured, *healthy.compared_with(nearest))
 
@@ -224,7 +218,7 @@ class MeasuringWorker:
         """Return how a generation's normals sound, read once: of many it takes as long as measuring a sound does."""
         healthy = self._normals.get(machine)
         if healthy is None or healthy.generation != generation:
-            with self._store.reading() as connection:
+            with self.store.reading() as connection:
                 healthy = self._normals[machine] = load_normal_acoustics(connection, machine, generation)
         return healthy
 
@@ -234,19 +228,19 @@ class MeasuringWorker:
             files["picture"] = self._draw(event, proof, findings)
         finally:
             if proof.sound:
-                files["audio"] = self._evidence.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
+                files["audio"] = self.evidence.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
             if files:
-                self._store.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
+                self.store.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
                 log.info("explain.evidence_written", machine=event.machine, alarm_id=event.alarm_id, **files)
 
     def _draw(self, event: AlarmEvent, proof: AlarmAudio, findings: tuple[Finding, ...]) -> str:
-        machine = self._machines[event.machine]
+        machine = self.machines[event.machine]
         normal = None
         if event.neighbours:
-            with self._store.reading() as connection:
+            with self.store.reading() as connection:
                 normal = Normals(connection, machine.name).spectrogram(event.neighbours[0].normal_id)
         anomaly = compact(proof.samples, proof.rate_hz)
-        return self._evidence.write_picture(event, machine.title, anomaly, normal, findings)
+        return self.evidence.write_picture(event, machine.title, anomaly, normal, findings)
 
 
 def _joined(blocks: tuple[AudioBlock, ...]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from itertools import accumulate
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -39,15 +40,13 @@ _PER_MACHINE = (
 )
 
 
+@dataclass(eq=False)
 class NodeCollector(Collector):
     """Makes every metric anew at each scrape, in the scraper's thread; the pipeline's threads do nothing for it."""
 
-    def __init__(
-        self, figures: NodeFigures, encoder: TimedEncoder, machines: Callable[[], list[dict[str, Any]]]
-    ) -> None:
-        self._figures = figures
-        self._encoder = encoder
-        self._machines = machines
+    figures: NodeFigures
+    encoder: TimedEncoder
+    machines: Callable[[], list[dict[str, Any]]]
 
     def describe(self) -> list[Metric]:
         """Return nothing: a registry need not observe the daemon to know the names."""
@@ -55,18 +54,18 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; labels hold machine names only."""
-        for figure, value in self._figures:
+        for figure, value in self.figures:
             if figure.metric:
                 family = CounterMetricFamily if figure.grows else GaugeMetricFamily
                 yield family(_PREFIX + figure.metric, figure.meaning, value=float(value or 0))
         yield self._encoding()
-        yield from _of_machines(self._machines())
+        yield from _of_machines(self.machines())
 
     def _encoding(self) -> Metric:
         bounds = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
-        buckets = list(zip(bounds, map(float, accumulate(self._encoder.windows)), strict=True))
+        buckets = list(zip(bounds, map(float, accumulate(self.encoder.windows)), strict=True))
         family = HistogramMetricFamily(_PREFIX + "encoder_seconds", "Time the encoder took for a window.")
-        family.add_metric([], buckets, sum_value=self._encoder.total_s)
+        family.add_metric([], buckets, sum_value=self.encoder.total_s)
         return family
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -30,62 +31,55 @@ BEHIND_S = 1.5
 _COMPLAIN_S = 60.0  # a window that fails again and again is logged once a minute
 
 
+@dataclass(eq=False)
 class PipelineThread:
     """Runs the pipelines of all machines in one thread, until the audio ends or is closed.
 
     `publish_score` is called with each score and how far it is behind its sound, seconds (0.0 for a recording).
     """
 
-    def __init__(
-        self,
-        audio: AudioQueue,
-        pipelines: Mapping[str, MachinePipeline],
-        recorder: AlarmRecorder,
-        states: MachineStates,
-        *,
-        minutes: ScoreMinutesRecorder,
-        taps: Taps,
-        publish_score: Callable[[Score, float], None],
-    ) -> None:
+    audio: AudioQueue
+    pipelines: Mapping[str, MachinePipeline]
+    recorder: AlarmRecorder
+    states: MachineStates
+    minutes: ScoreMinutesRecorder
+    taps: Taps
+    publish_score: Callable[[Score, float], None]
+
+    def __post_init__(self) -> None:
+        """Make the thread."""
         self.windows_dropped = 0  # not scored because scoring was too slow
-        self._audio = audio
-        self._pipelines = pipelines
-        self._recorder = recorder
-        self._states = states
-        self._minutes = minutes
-        self._taps = taps
-        self._publish_score = publish_score
         self.turned_s = clock.now().monotonic_s  # when the thread last took something, or found nothing to take
         self._complained_s = self.turned_s - _COMPLAIN_S
         self.thread = SupervisedThread("pipeline", self._run)
 
     def _run(self) -> None:
-        while not self._audio.closed and not self._audio.exhausted:
-            item = self._audio.get(timeout_s=IDLE_S)
+        while not self.audio.closed and not self.audio.exhausted:
+            item = self.audio.get(timeout_s=IDLE_S)
             self.turned_s = clock.now().monotonic_s
             if item is not None:
-                self._taps.put(item)
+                self.taps.put(item)
                 try:
                     self._take(item)
                 except Exception as error:  # noqa: BLE001 - one machine's window must not deafen the others
                     self._survive(item, error)
-            self._minutes.flush_when_due()
-        self._minutes.flush()
+            self.minutes.flush_when_due()
+        self.minutes.flush()
 
     def _take(self, item: AudioBlock | AudioLoss) -> None:
-        pipeline = self._pipelines[item.machine]
-        live = item.machine in self._audio.live
-        behind = self._audio.behind_s(item.machine) > BEHIND_S
+        pipeline = self.pipelines[item.machine]
+        live = item.machine in self.audio.live
+        behind = self.audio.behind_s(item.machine) > BEHIND_S
         for result in pipeline.process(item, lambda: clock.now().wall_ms, skip=behind):
             if result.event is not None:
-                self._recorder.commit(result.event, result.proof)
+                self.recorder.commit(result.event, result.proof)
             if result.anomalous is not None and pipeline.alarm.active is not None:
-                self._recorder.keep_window(pipeline.alarm.active.alarm_id, result.anomalous)
-            self._states.update(result, live=live)
-            self._minutes.add(result)
+                self.recorder.keep_window(pipeline.alarm.active.alarm_id, result.anomalous)
+            self.states.update(result, live=live)
+            self.minutes.add(result)
             if result.score is not None:
-                self._publish_score(result.score, max(0.0, clock.now().monotonic_s - result.end_s) if live else 0.0)
-            self._taps.put(result)
+                self.publish_score(result.score, max(0.0, clock.now().monotonic_s - result.end_s) if live else 0.0)
+            self.taps.put(result)
         self.windows_dropped += pipeline.take_skipped()
 
     def _survive(self, item: AudioBlock | AudioLoss, error: Exception) -> None:
@@ -95,4 +89,4 @@ class PipelineThread:
             self._complained_s = clock.now().monotonic_s
             log.error("service.window_failed", machine=item.machine, exc_info=error)
         at_s = item.end_s if isinstance(item, AudioBlock) else item.at_s
-        self._states.update(WindowResult(item.machine, MachineState.SIGNAL_FAULT, at_s, text))
+        self.states.update(WindowResult(item.machine, MachineState.SIGNAL_FAULT, at_s, text))

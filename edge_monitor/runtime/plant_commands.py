@@ -6,6 +6,7 @@ import queue
 import sqlite3
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -39,6 +40,7 @@ REFILL_S = 6.0  # then one in this time; the others are dropped unanswered
 _REMEMBERED = 256  # answers, so that a request that comes twice is obeyed once
 
 
+@dataclass(eq=False)
 class PlantCommands:
     """Obeys the allowed commands, one after the other; `reply(payload)` publishes an answer.
 
@@ -46,17 +48,13 @@ class PlantCommands:
     answered as before. Nothing is kept over a restart. What is being learnt ends once `stopping` is set.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        allowed: Sequence[Command],
-        reply: Callable[[bytes], None],
-        stopping: threading.Event,
-    ) -> None:
-        self._node = node
-        self._reply = reply
-        self._stopping = stopping
-        self._allowed = allowed
+    node: Node
+    allowed: Sequence[Command]
+    reply: Callable[[bytes], None]
+    stopping: threading.Event
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self._waiting: queue.SimpleQueue[tuple[Command, bytes] | None] = queue.SimpleQueue()
         self._tokens = float(BURST)
         self._refilled_s = clock.now().monotonic_s
@@ -68,7 +66,7 @@ class PlantCommands:
 
     def start(self) -> None:
         """Begin to obey, if anything is allowed."""
-        if self._allowed:
+        if self.allowed:
             self.thread.start()
 
     def close(self) -> None:
@@ -108,12 +106,12 @@ class PlantCommands:
         with self._lock:
             answered = self._answers.get((command, request_id or ""))
         if answered is not None:
-            self._reply(answered)
+            self.reply(answered)
             return
         result: Result
         try:
             request = read_request(command, payload, now_ms=clock.now().wall_ms)
-            self._node.machine(request.machine)
+            self.node.machine(request.machine)
         except (ControlError, ConfigError) as error:
             self._answer(command, request_id, "refused", error.message)
             return
@@ -126,10 +124,10 @@ class PlantCommands:
     def _do(self, request: Request) -> tuple[Result, str]:
         match request:
             case InhibitRequest():
-                [answer] = live.inhibit(self._node, machine=request.machine, seconds=request.duration_s)
+                [answer] = live.inhibit(self.node, machine=request.machine, seconds=request.duration_s)
                 return "done", f"no new alarm until {answer['until']}"
             case ResumeRequest():
-                list(live.inhibit(self._node, machine=request.machine, seconds=0.0))
+                list(live.inhibit(self.node, machine=request.machine, seconds=0.0))
                 return "done", "alarms are raised again"
             case LearnRequest():
                 return self._begin_to_learn(request)
@@ -148,18 +146,18 @@ class PlantCommands:
         result: Result = "failed"
         try:
             enrolment = live.enroll_live(
-                self._node,
+                self.node,
                 machine=request.machine,
                 minutes=request.duration_s / 60.0,
-                bundle_hash=self._node.bundle.bundle_hash,
+                bundle_hash=self.node.bundle.bundle_hash,
             )
             windows = 0
             for progress in enrolment:
                 windows = progress["windows"]
-                if self._stopping.is_set():
+                if self.stopping.is_set():
                     enrolment.close()  # type: ignore[attr-defined]  # it is a generator
                     return
-            [built] = normals.build(self._node, machine=request.machine, reason=f"command {request.request_id}")
+            [built] = normals.build(self.node, machine=request.machine, reason=f"command {request.request_id}")
             result, text = "done", f"{windows} windows are learnt; generation {built['generation']} is active"
         except (EdgeMonitorError, sqlite3.Error) as error:
             text = str(error)
@@ -170,7 +168,7 @@ class PlantCommands:
 
     def _answer(self, command: Command, request_id: str | None, result: Result, text: str) -> None:
         payload = reply_payload(
-            self._node.settings.node,
+            self.node.settings.node,
             command=command,
             request_id=request_id,
             result=result,
@@ -184,4 +182,4 @@ class PlantCommands:
                 self._answers[command, request_id] = payload
                 while len(self._answers) > _REMEMBERED:
                     self._answers.popitem(last=False)
-        self._reply(payload)
+        self.reply(payload)

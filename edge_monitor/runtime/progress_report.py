@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,32 +21,26 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+@dataclass(eq=False)
 class ProgressReport:
     """`tick` is called often, in the main thread; `broker` returns None where none is configured."""
 
-    def __init__(
-        self,
-        notifier: Notifier,
-        states: MachineStates,
-        progress: Callable[[], Progress],
-        broker: Callable[[], PublisherHealth | None],
-    ) -> None:
-        self._notifier = notifier
-        self._states = states
-        self._progress = progress
-        self._broker = broker
-        self._hang = ""  # what stands still
+    notifier: Notifier
+    states: MachineStates
+    progress: Callable[[], Progress]
+    broker: Callable[[], PublisherHealth | None]
+    hang: str = field(default="", init=False)  # what stands still
 
     def tick(self) -> None:
         """Ping the watchdog while there is progress; a microphone or a broker that is away is no hang."""
         now_s = clock.now().monotonic_s
-        hang = stuck(self._progress(), now_s)
-        if hang != self._hang:
-            self._hang = hang
+        hang = stuck(self.progress(), now_s)
+        if hang != self.hang:
+            self.hang = hang
             log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
         if not hang:
-            self._notifier.ping(now_s)
-        broker = self._broker()
-        states = ", ".join(f"{each['machine']} {each['state']}" for each in self._states.snapshot())
+            self.notifier.ping(now_s)
+        broker = self.broker()
+        states = ", ".join(f"{each['machine']} {each['state']}" for each in self.states.snapshot())
         link = "" if broker is None else f"; broker {'connected' if broker.connected else 'away'}"
-        self._notifier.status(hang or f"{states}{link}")
+        self.notifier.status(hang or f"{states}{link}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,13 +24,13 @@ log = structlog.get_logger()
 REASON = "machine removed from the configuration"
 
 
+@dataclass(eq=False)
 class RemovedMachines:
     """Each is remembered until the broker has let go of its state; what a failing disk prevents waits for a restart."""
 
-    def __init__(self, store: Store, machines: tuple[MachineSettings, ...], messages: PlantMessages) -> None:
-        self._store = store
-        self._machines = machines  # of today
-        self._messages = messages
+    store: Store
+    machines: tuple[MachineSettings, ...]  # of today
+    messages: PlantMessages
 
     def end_alarms(self, clear_state: Callable[[str], None]) -> None:
         """End the alarms of removed machines, then call `clear_state` with each one's name; returns at once."""
@@ -42,20 +42,20 @@ class RemovedMachines:
             for name in done.result():
                 clear_state(name)
 
-        self._store.submit(self._end_alarms).add_done_callback(ended)
+        self.store.submit(self._end_alarms).add_done_callback(ended)
 
     def forget(self, machine: str) -> None:
         """Forget a machine whose state the broker has let go of; returns at once."""
-        self._store.submit(lambda connection: connection.execute("DELETE FROM machines WHERE name = ?", (machine,)))
+        self.store.submit(lambda connection: connection.execute("DELETE FROM machines WHERE name = ?", (machine,)))
         log.info("service.machine_forgotten", machine=machine)
 
     def _end_alarms(self, connection: sqlite3.Connection) -> list[str]:
         """Note the machines of today, end the alarms of the others; return the others' names."""
         connection.executemany(
             "INSERT OR REPLACE INTO machines (name, display_name, kind, priority) VALUES (?, ?, ?, ?)",
-            [(each.name, each.title, each.kind, each.alarm.priority) for each in self._machines],
+            [(each.name, each.title, each.kind, each.alarm.priority) for each in self.machines],
         )
-        names = {each.name for each in self._machines}
+        names = {each.name for each in self.machines}
         rows = connection.execute("SELECT * FROM machines ORDER BY name")
         removed = [row for row in rows if row["name"] not in names]
         for row in removed:
@@ -70,7 +70,7 @@ class RemovedMachines:
         event = replace(last, kind=EventKind.END, seq=last.seq + 1, at_ms=at_ms, reason=REASON)
         history.record(connection, event)
         log.warning("alarm.ended", machine=machine.name, alarm_id=event.alarm_id, seq=event.seq, reason=REASON)
-        self._messages.queue(connection, self._messages.alert(event, machine=machine))
+        self.messages.queue(connection, self.messages.alert(event, machine=machine))
 
 
 def _as_it_was(row: sqlite3.Row) -> MachineSettings:

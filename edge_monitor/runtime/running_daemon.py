@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
@@ -21,38 +22,27 @@ if TYPE_CHECKING:
 _SILENCE_S = 0.5
 
 
+@dataclass(eq=False)
 class RunningDaemon:
     """`Running`, for the node of a daemon; every method may be called from any thread."""
 
-    def __init__(
-        self,
-        pipelines: Mapping[str, MachinePipeline],
-        generations: ActiveGenerations,
-        taps: Taps,
-        stopping: threading.Event,
-        status: DaemonStatus,
-        *,
-        alarms_in_memory: Callable[[], int],
-        outbox_changed: Callable[[], None],
-        reload: Callable[[], tuple[str, ...]] | None,
-    ) -> None:
-        self._pipelines = pipelines
-        self._generations = generations
-        self._taps = taps
-        self._stopping = stopping
-        self._status = status
-        self._alarms_in_memory = alarms_in_memory
-        self._outbox_changed = outbox_changed
-        self._reload = reload
+    pipelines: Mapping[str, MachinePipeline]
+    generations: ActiveGenerations
+    taps: Taps
+    stopping: threading.Event
+    daemon_status: DaemonStatus
+    in_memory: Callable[[], int]
+    wake: Callable[[], None]
+    load_again: Callable[[], tuple[str, ...]] | None  # None: nobody can do that
 
     def generation_changed(self, machine: str) -> None:
         """Load the machine's active generation; the pipeline goes over to it between two blocks."""
-        self._generations.changed(machine)
+        self.generations.changed(machine)
 
     def hear(self, machine: str) -> Iterator[AudioBlock | AudioLoss | WindowResult]:
         """Yield what the machine's pipeline takes in and what becomes of it, from now on until the daemon stops."""
-        with self._taps.open(machine) as tap:
-            while not self._stopping.is_set():
+        with self.taps.open(machine) as tap:
+            while not self.stopping.is_set():
                 try:
                     yield tap.get(timeout=_SILENCE_S)
                 except queue.Empty:
@@ -63,32 +53,32 @@ class RunningDaemon:
 
         Raises ControlError when somebody else enrols it.
         """
-        pipeline = self._pipelines[machine]
+        pipeline = self.pipelines[machine]
         if learning and pipeline.learning:
             raise ControlError("is being enrolled already", where=machine, hint="wait for the other enrolment to end")
         pipeline.learning = learning
 
     def inhibit(self, machine: str, seconds: float) -> None:
         """Raise no new alarm of a machine for `seconds` of stream time; 0 ends that."""
-        self._pipelines[machine].inhibit(seconds)
+        self.pipelines[machine].inhibit(seconds)
 
     def reload(self) -> tuple[str, ...]:
         """Have another daemon with the configuration of now take this one's place, as `Reloading.reload`.
 
         Raises ControlError where nobody can do that.
         """
-        if self._reload is None:
+        if self.load_again is None:
             raise ControlError("this daemon cannot be reloaded", hint="restart it")
-        return self._reload()
+        return self.load_again()
 
     def alarms_in_memory(self) -> int:
         """Return how many alarms wait for the disk."""
-        return self._alarms_in_memory()
+        return self.in_memory()
 
     def outbox_changed(self) -> None:
         """Have the publisher look for messages to send."""
-        self._outbox_changed()
+        self.wake()
 
     def status(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
-        return self._status.read()
+        return self.daemon_status.read()

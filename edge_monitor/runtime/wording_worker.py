@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -44,31 +45,24 @@ class _Interrupted(Exception):  # noqa: N818 - no error: the node stops, or the 
     """An attempt ends early; the job waits."""
 
 
+@dataclass(eq=False)
 class WordingWorker:
     """Takes the jobs that wait, oldest first, one at a time. What cannot be worded now waits in its row.
 
     Jobs expire by `believed_ms`, milliseconds since 1970-01-01 UTC; none is begun once `stopping` is set.
     """
 
-    def __init__(
-        self,
-        settings: ExplainSettings,
-        store: Store,
-        machines: Mapping[str, MachineSettings],
-        prompts: PromptMaker,
-        recorder: ExplanationRecorder,
-        *,
-        believed_ms: Callable[[], int],
-        stopping: threading.Event,
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._machines = machines
-        self._prompts = prompts
-        self._recorder = recorder
-        self._believed_ms = believed_ms
-        self._stopping = stopping
-        self._client = LlmClient(settings)
+    settings: ExplainSettings
+    store: Store
+    machines: Mapping[str, MachineSettings]
+    prompts: PromptMaker
+    recorder: ExplanationRecorder
+    believed_ms: Callable[[], int]
+    stopping: threading.Event
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
+        self._client = LlmClient(self.settings)
         self._breaker = CircuitBreaker()
         self._troubles: dict[str, str] = {}  # what the last attempt of a waiting alarm ended with
         self.waiting = 0  # jobs, as of the last look
@@ -114,13 +108,13 @@ class WordingWorker:
 
     def _round(self) -> float | None:
         """Try every job once; return after how many seconds to look again, None when nothing waits."""
-        with self._store.reading() as connection:
+        with self.store.reading() as connection:
             unmeasured = {job.alarm_id for job in jobs.waiting(connection, worded=False)}
             waiting = jobs.waiting(connection, worded=True)
         self.waiting = len(waiting)
         left = False
         for job in waiting:
-            if self._closing or self._stopping.is_set():
+            if self._closing or self.stopping.is_set():
                 break
             if job.alarm_id in unmeasured:
                 continue  # `wake` says when it is its turn
@@ -154,16 +148,16 @@ class WordingWorker:
 
     def _hopeless(self, job: Job) -> str:
         """Return why a job need not be tried any more, or an empty text."""
-        if job.machine not in self._machines:
+        if job.machine not in self.machines:
             return "the machine is no longer in the configuration"
         last = f"; last: {trouble}" if (trouble := self._troubles.get(job.alarm_id)) else ""
-        if self._age_s(job) > self._settings.expire_h * _HOUR_S:
-            return f"expired: no answer within {self._settings.expire_h:g} h{last}"
-        if self._settings.llm == "off":
+        if self._age_s(job) > self.settings.expire_h * _HOUR_S:
+            return f"expired: no answer within {self.settings.expire_h:g} h{last}"
+        if self.settings.llm == "off":
             return 'no LLM is configured any more: explain.llm = "off"'
         if job.unanswered >= MOST_UNANSWERED:
             return "the node stopped twice while the LLM was asked"
-        if job.spent >= self._settings.requests_per_alarm:
+        if job.spent >= self.settings.requests_per_alarm:
             by_hand = f" and {job.spent - job.requests} by hand" if job.spent > job.requests else ""
             return f"no answer to {job.requests} requests{by_hand}, which is the limit for one alarm{last}"
         return ""
@@ -173,7 +167,7 @@ class WordingWorker:
         now_s = clock.now().monotonic_s
         if job.alarm_id not in self._made_s:
             known = job.created_ms >= clock.FIRST_CREDIBLE_MS  # else a job of 1970 tells no age
-            age_ms = self._believed_ms() - job.created_ms if known else 0
+            age_ms = self.believed_ms() - job.created_ms if known else 0
             self._made_s[job.alarm_id] = now_s - max(age_ms, 0) / 1000
         return now_s - self._made_s[job.alarm_id]
 
@@ -183,11 +177,11 @@ class WordingWorker:
         self.waiting -= 1
 
     def _day_is_spent(self) -> bool:
-        with self._store.reading() as connection:
-            return jobs.requests_on(connection, _today()) >= self._settings.requests_per_day
+        with self.store.reading() as connection:
+            return jobs.requests_on(connection, _today()) >= self.settings.requests_per_day
 
     def _prompt(self, job: Job) -> Prompt:
-        with self._store.reading() as connection:
+        with self.store.reading() as connection:
             alarm = history.find(connection, job.alarm_id)
             windows = history.windows_of(connection, job.alarm_id)
             ids = [neighbour.normal_id for neighbour in alarm.neighbours]
@@ -200,7 +194,7 @@ class WordingWorker:
         normals = [Embedding(vector, anomaly.bundle_hash) for vector in vectors]
         measured = known.get(jobs.MEASURED)
         difference = None if measured is None or measured.text is None else (measured.text, measured.findings)
-        return self._prompts.prompt(job.method, self._machines[job.machine], anomaly, normals, difference)
+        return self.prompts.prompt(job.method, self.machines[job.machine], anomaly, normals, difference)
 
     def _word(self, job: Job, prompt: Prompt) -> bool:
         """Ask the LLM within its deadline; return whether the job is done."""
@@ -211,11 +205,11 @@ class WordingWorker:
                 self._ask,
                 prompt.text,
                 debit=lambda: self._debit(job, day),
-                deadline_s=self._settings.deadline_s,
+                deadline_s=self.settings.deadline_s,
                 sleep=self._sleep,
                 clock=lambda: clock.now().monotonic_s,
-                came_back=lambda text: self._store.commit(lambda to: jobs.came_back(to, job, draft=text)),
-                give_back=lambda: self._store.commit(lambda to: jobs.give_back(to, job, day)),
+                came_back=lambda text: self.store.commit(lambda to: jobs.came_back(to, job, draft=text)),
+                give_back=lambda: self.store.commit(lambda to: jobs.give_back(to, job, day)),
                 draft=job.draft,
             )
         except BudgetSpentError:
@@ -234,7 +228,7 @@ class WordingWorker:
 
     def _end_if_spent(self, job: Job) -> bool:
         """End a job whose last attempt has used up what it may cost; return whether it is done."""
-        with self._store.reading() as connection:
+        with self.store.reading() as connection:
             now = jobs.find(connection, job.alarm_id, job.method)
         hopeless = "" if now is None else self._hopeless(now)
         if now is not None and hopeless:
@@ -257,7 +251,7 @@ class WordingWorker:
 
     def _debit(self, job: Job, day: str) -> None:
         """Count a request before it is sent. Raises BudgetSpentError when the alarm or the day has no more."""
-        limits = self._settings
+        limits = self.settings
 
         def write(connection: sqlite3.Connection) -> None:
             now = jobs.find(connection, job.alarm_id, job.method)
@@ -267,11 +261,11 @@ class WordingWorker:
                 raise BudgetSpentError("no more requests on this day", where=day)
             jobs.debit(connection, job, day)
 
-        self._store.commit(write)
+        self.store.commit(write)
 
     def _sleep(self, seconds: float) -> None:
         """Wait between two requests, unless the node stops or the server is to be left in peace for longer."""
-        if self._breaker.rest_s(clock.now().monotonic_s) > seconds or self._stopping.wait(seconds):
+        if self._breaker.rest_s(clock.now().monotonic_s) > seconds or self.stopping.wait(seconds):
             raise _Interrupted
 
     def _end(self, job: Job, reason: str) -> None:
@@ -279,7 +273,7 @@ class WordingWorker:
         if job.draft is not None:
             self._record(job, Answer(job.draft, format_ok=False), None)
             return
-        self._recorder.record(jobs.unavailable(job, reason))
+        self.recorder.record(jobs.unavailable(job, reason))
         self._done(job)
 
     def _record(self, job: Job, answer: Answer, caption: str | None) -> None:
@@ -291,12 +285,12 @@ class WordingWorker:
             generation=job.generation,
             text=answer.text,
             caption=caption,
-            model=self._settings.model,
+            model=self.settings.model,
             prompt_version=PROMPT_VERSION,
             format_ok=answer.format_ok,
             latency_s=self._age_s(job),
         )
-        self._recorder.record(explanation)
+        self.recorder.record(explanation)
         self._done(job)
 
 
