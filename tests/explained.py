@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edge_monitor.runtime.composition import Parts
     from edge_monitor.runtime.taps import Item
     from tests.broker import Subscriber
     from tests.product import Product
@@ -52,22 +53,23 @@ def assert_secret(product: Product, scada: Subscriber, *further: bytes) -> None:
 
 
 @contextmanager
-def inside(config: Path) -> Iterator[Daemon]:
-    """Run a daemon in a thread of this process beside the body, from when it hears."""
+def inside(config: Path) -> Iterator[Parts]:
+    """Run a daemon in a thread of this process beside the body, from when it listens; lend its parts."""
     daemon = Daemon(load_settings(config), Notifier())
     running = threading.Thread(target=daemon.run)
     mask = os.umask(0o077)  # which the daemon sets for its whole process
     running.start()
     try:
-        wait_until(lambda: hasattr(daemon, "pipelines") and daemon.hearing.is_alive(), 30.0, "the daemon")
-        yield daemon
+        wait_until(lambda: daemon.parts and daemon.parts.pipeline.thread.is_alive(), 30.0, "the daemon")
+        assert daemon.parts is not None
+        yield daemon.parts
     finally:
         daemon.stop()
         running.join(10.0)
         os.umask(mask)
 
 
-def tapped(daemon: Daemon, until: threading.Event) -> Iterator[Item]:
+def tapped(daemon: Parts, until: threading.Event) -> Iterator[Item]:
     """Yield what the daemon hears of the pump, as it hears it, until told."""
     with daemon.taps.open("pump") as tap:
         while not until.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from graphlib import TopologicalSorter
@@ -30,6 +31,8 @@ LAYERS = (
 )
 LEVELS = {each: level for level, layer in enumerate(LAYERS) for each in layer}
 MOST_LINES = 350
+MOST_PARTS = 8
+COPIED_METHOD = r"self\.(\w+) = self\.\w+\.\1"
 IMPORT_NAMES = {"paho-mqtt": "paho", "pillow": "PIL", "prometheus-client": "prometheus_client"}
 TORCH_SIDE = {"torch", "msclap", "transformers"}
 BASELINE = PACKAGE / "evaluate/autoencoder.py"  # imports torch when a baseline is made, not at its own import
@@ -134,3 +137,63 @@ def test_a_file_is_short_says_what_it_owns_and_prints_nothing(path: Path) -> Non
     assert ast.get_docstring(tree)
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [call.lineno for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+def parameters(kind: ast.ClassDef) -> list[ast.AnnAssign | ast.arg]:
+    """Return what a class is made from: its `__init__`'s parameters, or a dataclass's fields."""
+    for node in kind.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            return [*node.args.posonlyargs, *node.args.args[1:], *node.args.kwonlyargs]
+    if not any("dataclass" in ast.unparse(each) for each in kind.decorator_list):
+        return []
+    fields = [node for node in kind.body if isinstance(node, ast.AnnAssign)]
+    return [each for each in fields if each.value is None or "init=False" not in ast.unparse(each.value)]
+
+
+def has_behaviour(kind: ast.ClassDef) -> bool:
+    """Return whether a class does something; a value may have as many fields as it has figures."""
+    return any(isinstance(node, ast.FunctionDef) for node in kind.body)
+
+
+RUNTIME = [path for path in MODULES if room(path) == "runtime"]
+ROOT = ("runtime/composition.py", "runtime/daemon.py")  # builds the parts and runs them
+
+
+def test_a_part_of_the_daemon_is_made_from_at_most_eight_things() -> None:
+    """Whatever takes more does too much."""
+    for path in RUNTIME:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and has_behaviour(node):
+                assert len(parameters(node)) <= MOST_PARTS, f"{named(path)}: {node.name}"
+
+
+def test_no_part_of_the_daemon_is_handed_the_whole_of_it() -> None:
+    """Outside the root nothing takes a Daemon, its Parts, or all Settings; only what starts it knows the daemon."""
+    for path in RUNTIME:
+        if named(path) in ROOT:
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        if named(path) != "runtime/runner.py":
+            assert not {"edge_monitor.runtime.daemon.Daemon", "edge_monitor.runtime.composition.Parts"} & {
+                *imports(path)
+            }, named(path)
+        taken = [
+            *(each for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in parameters(node)),
+            *(each for node in ast.walk(tree) if isinstance(node, ast.arguments) for each in node.args),
+        ]
+        kinds = {ast.unparse(each.annotation) for each in taken if each.annotation is not None}
+        whole = {"Daemon", "Parts"} if path.name in {"runner.py", "reload.py"} else {"Daemon", "Parts", "Settings"}
+        assert not kinds & whole, named(path)
+
+
+def test_a_part_s_methods_are_its_own() -> None:
+    """No method is copied from another object when a part is made: what has a thread says so."""
+    for path in RUNTIME:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name in {"__init__", "__post_init__"}:
+                copied = [
+                    ast.unparse(each)
+                    for each in node.body
+                    if isinstance(each, ast.Assign) and re.fullmatch(COPIED_METHOD, ast.unparse(each))
+                ]
+                assert not copied, named(path)

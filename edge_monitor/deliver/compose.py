@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import edge_monitor
 from edge_monitor.clock import rfc3339
 from edge_monitor.deliver.payloads import (
+    STATUS_FIGURES,
     AlertPayload,
     ExplanationPayload,
     Flag,
@@ -19,6 +21,8 @@ from edge_monitor.deliver.payloads import (
 from edge_monitor.records import EventKind, MachineState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_monitor.config.machine import MachineSettings
     from edge_monitor.config.settings import NodeSettings
     from edge_monitor.records import AlarmEvent, Explanation, Finding, Neighbour, Score
@@ -53,27 +57,14 @@ def status_payload(
     started_ms: int,
     at_ms: int,
     clock_synced: bool | None,
-    alerts_queued: int = 0,
-    alerts_oldest_s: float = 0.0,
-    alerts_parked: int = 0,
-    alerts_dropped: int = 0,
-    alarms_not_stored: int = 0,
-    score_minutes_lost: int = 0,
-    evidence_lost: int = 0,
-    frames_dropped: int = 0,
-    windows_dropped: int = 0,
-    publish_errors: int = 0,
-    explanations_queued: int = 0,
-    explanations_parked: int = 0,
-    explanations_dropped: int = 0,
-    explanations_waiting: int = 0,
-    explanations_unavailable: int = 0,
-    thread_restarts: int = 0,
-    storage_fault: bool = False,
-    clock_steps: int = 0,
-    uptime_s: float = 0.0,
+    figures: Mapping[str, float | None] = MappingProxyType({}),
 ) -> StatusPayload:
-    """Say how the node is and what it has lost; times in milliseconds since 1970-01-01 UTC."""
+    """Say how the node is and what it has lost; times in milliseconds since 1970-01-01 UTC.
+
+    `figures` are what the node counts and measures, by name: of STATUS_FIGURES each that is missing counts as 0.
+    """
+    known: dict[str, Any] = {name: figures.get(name) or 0 for name in STATUS_FIGURES}
+    known["storage_fault"] = _flag(known["storage_fault"])
     return StatusPayload(
         **_common(node, at_ms, clock_synced),
         state=state,
@@ -82,25 +73,7 @@ def status_payload(
         version=edge_monitor.__version__,
         bundle=_clean(bundle, 200),
         started_ms=started_ms,
-        alerts_queued=alerts_queued,
-        alerts_oldest_s=alerts_oldest_s,
-        alerts_parked=alerts_parked,
-        alerts_dropped=alerts_dropped,
-        alarms_not_stored=alarms_not_stored,
-        score_minutes_lost=score_minutes_lost,
-        evidence_lost=evidence_lost,
-        frames_dropped=frames_dropped,
-        windows_dropped=windows_dropped,
-        publish_errors=publish_errors,
-        explanations_queued=explanations_queued,
-        explanations_parked=explanations_parked,
-        explanations_dropped=explanations_dropped,
-        explanations_waiting=explanations_waiting,
-        explanations_unavailable=explanations_unavailable,
-        thread_restarts=thread_restarts,
-        storage_fault=_flag(storage_fault),
-        clock_steps=clock_steps,
-        uptime_s=uptime_s,
+        **known,
     )
 
 

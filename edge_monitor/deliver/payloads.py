@@ -108,6 +108,14 @@ class StatusPayload(Payload):
     uptime_s: Distance = Field(description="since the daemon started, by a clock that does not step, seconds")
 
 
+# What the node counts and measures of itself; the other fields say who and how it is.
+STATUS_FIGURES = tuple(
+    name
+    for name in StatusPayload.model_fields
+    if name not in {*Payload.model_fields, "state", "online", "reason", "version", "bundle", "started_ms"}
+)
+
+
 class MachinePayload(Payload):
     """What every payload about one machine says as well."""
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
-from edge_monitor.deliver.compose import alert_payload
-from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
 from edge_monitor.records import EventKind
@@ -21,12 +19,15 @@ from edge_monitor.store import counters
 from edge_monitor.store.jobs import Priority
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from edge_monitor.alarm.history import AnomalousWindow
     from edge_monitor.pipeline.machine_pipeline import AlarmAudio
     from edge_monitor.records import AlarmEvent
-    from edge_monitor.runtime.daemon import Daemon
+    from edge_monitor.runtime.machine_states import MachineStates
+    from edge_monitor.runtime.plant_messages import PlantMessages
+    from edge_monitor.store.store import Store
 
 log = structlog.get_logger()
 AT_ONCE = 64  # entries in one commit: those that come while the disk is busy share an fsync
@@ -44,19 +45,41 @@ class _Entry:
     event: AlarmEvent | None
     windows: tuple[AnomalousWindow, ...]
     proof: AlarmAudio | None  # to be explained; dropped when the disk fails, for it is large
-    told: bool = False  # already sent from memory
+    sent: bool = False  # already, from memory
 
 
+class Plant(Protocol):
+    """What the plant is told at once. All methods return at once."""
+
+    def wake(self) -> None:
+        """Look for messages to send."""
+
+    def refresh_status(self) -> None:
+        """Publish the node's status anew."""
+
+    def publish_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
+        """Send a message that could not be committed."""
+
+
+@dataclass(eq=False)
 class AlarmRecorder:
     """Commits entries in order, all that wait at once.
 
-    While the disk fails, alerts go out from memory and are written later.
+    While the disk fails, alerts go out from memory and are written later. Each start of an alarm gets a waiting
+    explanation by each of `methods`; `on_started` is called with its event, once committed, and its sound.
 
     `not_stored` counts the entries that had to be given up: too many waited, or they did not fit what is stored.
     """
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    store: Store
+    states: MachineStates
+    messages: PlantMessages
+    plant: Plant
+    methods: tuple[str, ...]
+    on_started: Callable[[AlarmEvent, AlarmAudio | None], None]
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self._changed = threading.Condition()
         self._waiting: deque[_Entry] = deque()
         self._writing = False  # a write is on its way
@@ -64,10 +87,10 @@ class AlarmRecorder:
         self._apart = 0  # entries to commit one by one: some of them cannot be written together with the others
         self._writing_since_s = 0.0
         self._fault = ""  # why alarms cannot be written
-        self._notice = daemon.writer.fault  # what else is wrong with the disk
+        self._notice = self.store.writer.fault  # what else is wrong with the disk
         self._retry_at_s = clock.now().monotonic_s + RETRY_S
         self.not_stored = 0
-        daemon.board.storage_fault(self._notice)
+        self.states.storage_fault(self._notice)
 
     def commit(self, event: AlarmEvent, proof: AlarmAudio | None) -> None:
         """Have an event committed; returns at once. State, alert and evidence follow the commit."""
@@ -80,7 +103,7 @@ class AlarmRecorder:
 
     def retry(self) -> None:
         """Try again what the disk would not take, and lose patience with it; called every now and then."""
-        if (missing := self._daemon.writer.missing) and not (self._fault or self._notice):
+        if (missing := self.store.writer.missing) and not (self._fault or self._notice):
             self.note_disk(missing)
         with self._changed:
             now_s = clock.now().monotonic_s
@@ -92,7 +115,7 @@ class AlarmRecorder:
                     return
                 if not self._waiting:  # no alarm waits: any write tells whether the disk is back
                     self._begin()
-                    self._daemon.store.submit(counters.touch).add_done_callback(self._tried)
+                    self.store.submit(counters.touch).add_done_callback(self._tried)
                     return
         if slow:
             self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
@@ -103,7 +126,7 @@ class AlarmRecorder:
     def in_memory(self) -> int:
         """Return how many alarms have begun of which the disk knows nothing yet, because it fails."""
         with self._changed:
-            return sum(each.told and each.event.kind is EventKind.START for each in self._waiting if each.event)
+            return sum(each.sent and each.event.kind is EventKind.START for each in self._waiting if each.event)
 
     def settle(self, timeout_s: float) -> None:
         """Wait until everything is on disk, or the disk fails."""
@@ -116,7 +139,7 @@ class AlarmRecorder:
             self._notice = fault
             self._retry_at_s = clock.now().monotonic_s + RETRY_S
             shown = self._fault or fault
-        self._daemon.board.storage_fault(shown)
+        self.states.storage_fault(shown)
 
     def _begin(self) -> None:
         self._writing = True
@@ -126,7 +149,7 @@ class AlarmRecorder:
         with self._changed:
             fault = self._fault
             if fault:
-                entry = replace(entry, proof=None, told=entry.event is not None)
+                entry = replace(entry, proof=None, sent=entry.event is not None)
             self._waiting.append(entry)
             lost = None
             if len(self._waiting) > WAITING:
@@ -135,9 +158,9 @@ class AlarmRecorder:
                 del self._waiting[place]
                 self.not_stored += 1
         if lost is not None:
-            self._tell_not_stored(lost, "the disk has failed for too long")
+            self._note_not_stored(lost, "the disk has failed for too long")
         if fault and entry.event is not None:
-            self._tell_from_memory(entry.event)
+            self._send_from_memory(entry.event)
         if not fault:
             self._write_next()
 
@@ -153,24 +176,17 @@ class AlarmRecorder:
             for entry in entries:
                 self._write(connection, entry)
 
-        self._daemon.store.submit(write, Priority.ALARM).add_done_callback(self._settled)
+        self.store.submit(write, Priority.ALARM).add_done_callback(self._settled)
 
     def _write(self, connection: sqlite3.Connection, entry: _Entry) -> None:
-        event, mqtt, link = entry.event, self._daemon.settings.mqtt, self._daemon.link
+        event = entry.event
         if event is not None:
             history.record(connection, event)
             if event.kind is EventKind.START:
-                jobs.create(connection, event.alarm_id, self._daemon.methods, event.at_ms)
+                jobs.create(connection, event.alarm_id, self.methods, event.at_ms)
         history.add_windows(connection, entry.alarm_id, entry.windows)
-        if event is not None and mqtt is not None and link is not None:
-            outbox = Outbox(connection, max_rows=mqtt.outbox_max_rows, max_bytes=mqtt.outbox_max_mb * 1_000_000)
-            outbox.enqueue(
-                link.topics.alert(event.machine),
-                self._payload(event, persisted=True),
-                alarm_id=event.alarm_id,
-                seq=event.seq,
-                created_ms=event.at_ms,
-            )
+        if event is not None:
+            self.messages.queue(connection, self.messages.alert(event))
 
     def _tried(self, done: Future[None]) -> None:
         """Go on after a write that was no entry's; alarms may have come meanwhile."""
@@ -201,13 +217,13 @@ class AlarmRecorder:
         self._answered()
         for entry in entries:
             if hopeless:
-                self._tell_not_stored(entry, str(error))
+                self._note_not_stored(entry, str(error))
             if entry.event is not None:
-                if not entry.told:
-                    (self._tell_from_memory if hopeless else self._tell)(entry.event)
-                self._wake()
+                if not entry.sent:
+                    (self._send_from_memory if hopeless else self._show)(entry.event)
+                self.plant.wake()
                 if error is None and entry.event.kind is EventKind.START:
-                    self._daemon.explainer.explain(entry.event, entry.proof)
+                    self.on_started(entry.event, entry.proof)
         self._write_next()
 
     def _answered(self) -> None:
@@ -218,7 +234,7 @@ class AlarmRecorder:
             self._changed.notify_all()
         if recovered:
             log.info("storage.recovered")
-            self._daemon.board.storage_fault("")
+            self.states.storage_fault("")
 
     def _on_fault(self, reason: str, *, writing: bool) -> None:
         """Tell what waits from memory; `writing`: the first entry is still with the storage thread."""
@@ -226,15 +242,15 @@ class AlarmRecorder:
             self._writing = writing
             self._fault = reason
             self._retry_at_s = clock.now().monotonic_s + RETRY_S
-            untold = [entry.event for entry in self._waiting if entry.event is not None and not entry.told]
-            self._waiting = deque(replace(entry, proof=None, told=entry.event is not None) for entry in self._waiting)
+            unsent = [entry.event for entry in self._waiting if entry.event is not None and not entry.sent]
+            self._waiting = deque(replace(entry, proof=None, sent=entry.event is not None) for entry in self._waiting)
             self._changed.notify_all()
-        self._daemon.board.storage_fault(reason)
-        for event in untold:
-            self._tell_from_memory(event)
+        self.states.storage_fault(reason)
+        for event in unsent:
+            self._send_from_memory(event)
 
-    def _tell(self, event: AlarmEvent) -> None:
-        self._daemon.board.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id)
+    def _show(self, event: AlarmEvent) -> None:
+        self.states.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id)
         log.warning(
             _NAMES[event.kind],
             machine=event.machine,
@@ -245,35 +261,12 @@ class AlarmRecorder:
             reason=event.reason,
         )
 
-    def _tell_from_memory(self, event: AlarmEvent) -> None:
-        self._tell(event)
-        if self._daemon.link is not None:
-            self._daemon.link.publish_volatile(
-                self._daemon.link.topics.alert(event.machine),
-                self._payload(event, persisted=False),
-                alarm_id=event.alarm_id,
-                seq=event.seq,
-                created_ms=event.at_ms,
-            )
+    def _send_from_memory(self, event: AlarmEvent) -> None:
+        self._show(event)
+        if message := self.messages.alert(event, persisted=False):
+            self.plant.publish_volatile(**asdict(message))
 
-    def _tell_not_stored(self, entry: _Entry, reason: str) -> None:
+    def _note_not_stored(self, entry: _Entry, reason: str) -> None:
         """Say at once that something is lost, here and to the plant."""
         log.error("alarm.not_stored", alarm_id=entry.alarm_id, reason=reason)
-        if self._daemon.link is not None:
-            self._daemon.link.refresh_status()
-
-    def _wake(self) -> None:
-        if self._daemon.link is not None:
-            self._daemon.link.wake()
-
-    def _payload(self, event: AlarmEvent, *, persisted: bool) -> bytes:
-        machine = self._daemon.machine(event.machine)
-        return alert_payload(
-            self._daemon.settings.node,
-            machine,
-            event,
-            bundle=self._daemon.bundle.name,
-            clock_synced=clock.synchronized(),
-            evidence=None if machine.evidence == "off" else f"{event.machine}/{event.alarm_id}.png",
-            persisted=persisted,
-        ).encode()
+        self.plant.refresh_status()

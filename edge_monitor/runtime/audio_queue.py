@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 HELD_S = 10.0  # of one machine's sound: a stall that long is a fault, not jitter
+CAUGHT_UP_S = 0.2  # of a machine's live sound that waits: a block that has just come, and a window being judged
 
 
 class AudioQueue:
@@ -32,7 +33,8 @@ class AudioQueue:
         self._changed = threading.Condition()
         self._reached_s: dict[str, float] = {}  # stream time, seconds
         self._open_sources = 0
-        self._live: list[SupervisedThread] = []
+        self._live_threads: list[SupervisedThread] = []
+        self.live: frozenset[str] = frozenset()  # machines whose sound comes as it is made and cannot be held back
         self._closed = False
         self.dropped_frames = 0  # by this queue, and by the sources before it
         self.failure: Exception | None = None  # what ended a recording before its end
@@ -43,12 +45,13 @@ class AudioQueue:
         with self._changed:
             self._open_sources += 1
             if source.live:
-                self._live.append(thread)
+                self._live_threads.append(thread)
+                self.live |= frozenset(source.machines)
         thread.start()
 
     def threads(self) -> list[ThreadHealth]:
         """Return how the threads that bring live sound fare."""
-        return [thread.health() for thread in self._live]
+        return [thread.health() for thread in self._live_threads]
 
     def _follow(self, source: Source) -> None:
         ended = "its recording has ended"
@@ -78,10 +81,14 @@ class AudioQueue:
                 self._items.extend(AudioLoss(each, self._reached_s.get(each, 0.0), reason) for each in source.machines)
             self._changed.notify_all()
 
-    def waiting_s(self, machine: str) -> float:
-        """Return how much of a machine's sound waits, seconds."""
+    def behind_s(self, machine: str) -> float:
+        """Return how much of a machine's live sound waits, seconds; 0.0 for a recording, which is held back."""
         with self._changed:
-            return self._waiting_s[machine]
+            return self._waiting_s[machine] if machine in self.live else 0.0
+
+    def caught_up(self) -> bool:
+        """Return whether no live sound has to wait."""
+        return all(self.behind_s(machine) < CAUGHT_UP_S for machine in self.live)
 
     def _put(self, item: Item, *, live: bool) -> None:
         with self._changed:
@@ -118,6 +125,11 @@ class AudioQueue:
         if missing and isinstance(item, AudioBlock):
             return replace(item, gap=True, dropped_frames=item.dropped_frames + missing)
         return item
+
+    @property
+    def closed(self) -> bool:
+        """Return whether it was closed."""
+        return self._closed
 
     @property
     def exhausted(self) -> bool:

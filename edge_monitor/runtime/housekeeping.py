@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,10 +14,9 @@ from edge_monitor.store.counters import REMOVED_BY_AGE, REMOVED_BY_SIZE, add_to_
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edge_monitor.config.settings import RetentionSettings
-    from edge_monitor.runtime.daemon import Daemon
     from edge_monitor.store.store import Store
 
 log = structlog.get_logger()
@@ -28,34 +28,41 @@ _MEASURED = 100  # of the newest alarms, for what one takes
 _ALARM_BYTES = 2000  # an alarm's row and its explanations, without its windows
 
 
+@dataclass(eq=False)
 class Housekeeping:
-    """Keeps the retention settings in a thread of its own, which waits for the writer like any other long work."""
+    """Keeps the retention settings in a thread of its own, which waits for the writer like any other long work.
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    Ages are judged by `believed_ms`, milliseconds since 1970-01-01 UTC; `tidy_evidence` has the files looked after.
+    """
+
+    store: Store
+    retention: RetentionSettings
+    believed_ms: Callable[[], int]
+    tidy_evidence: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self._stop = threading.Event()
         self._checked_s = clock.now().monotonic_s
-        self._thread = SupervisedThread("housekeeping", self._run)
-        self.start = self._thread.start
-        self.health = self._thread.health
+        self.thread = SupervisedThread("housekeeping", self._run)
 
     def close(self) -> None:
         """Let the thread end."""
         self._stop.set()
-        self._thread.join(1.0)
+        self.thread.join(1.0)
 
     def _run(self) -> None:
         wait_s = FIRST_S
         while not self._stop.wait(wait_s):
             wait_s = EVERY_S
-            self._daemon.explainer.tidy()
-            believed_ms = self._daemon.timekeeper.believed_ms()
+            self.tidy_evidence()
+            believed_ms = self.believed_ms()
             if believed_ms >= clock.FIRST_CREDIBLE_MS:
-                tidy(self._daemon.store, self._daemon.settings.retention, believed_ms)
+                tidy(self.store, self.retention, believed_ms)
             now_s = clock.now().monotonic_s
             if now_s - self._checked_s >= CHECK_EVERY_S:
                 self._checked_s = now_s
-                self._daemon.store.look_for_damage(self._stop.is_set)
+                self.store.look_for_damage(self._stop.is_set)
 
 
 def tidy(store: Store, retention: RetentionSettings, now_ms: int) -> None:

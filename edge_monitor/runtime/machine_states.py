@@ -39,7 +39,7 @@ class View:
 
     state: MachineState = MachineState.STARTING
     since_ms: int = 0  # wall clock, milliseconds
-    heard_s: float = 0.0  # monotonic time of the last judged window, seconds
+    judged_s: float = 0.0  # monotonic time at which the last window was judged, seconds
     text: str = "waiting for the first window"
     alarm_id: str | None = None  # of the active alarm, once it is committed
     generation: int | None = None
@@ -62,29 +62,29 @@ class MachineStates:
         self._lock = threading.Lock()
         self._storage_fault = ""
         moment = clock.now()
-        self._views = {name: View(since_ms=moment.wall_ms, heard_s=moment.monotonic_s) for name in self._settings}
+        self._views = {name: View(since_ms=moment.wall_ms, judged_s=moment.monotonic_s) for name in self._settings}
 
-    def heard(self, heard: WindowResult, *, live: bool = False) -> None:
+    def update(self, result: WindowResult, *, live: bool = False) -> None:
         """Take in what a window came to. An alarm shows only once it is committed, see `committed`.
 
         `live`: its stream time is the monotonic clock's, so that it is known how far scoring is behind.
         """
         moment = clock.now()
         with self._lock:
-            view = self._views[heard.machine]
-            judged = heard.window is not None
+            view = self._views[result.machine]
+            judged = result.window is not None
             self._change(
-                heard.machine,
+                result.machine,
                 replace(
                     view,
-                    state=_shown(heard.state, view.alarm_id),
-                    text=heard.text,
-                    heard_s=moment.monotonic_s if judged else view.heard_s,
-                    score=heard.score,
-                    level_dbfs=heard.level_dbfs,
+                    state=_shown(result.state, view.alarm_id),
+                    text=result.text,
+                    judged_s=moment.monotonic_s if judged else view.judged_s,
+                    score=result.score,
+                    level_dbfs=result.level_dbfs,
                     windows=view.windows + judged,
-                    generation=heard.score.generation if heard.score else view.generation,
-                    lag_s=max(moment.monotonic_s - heard.end_s, 0.0) if live and heard.score else view.lag_s,
+                    generation=result.score.generation if result.score else view.generation,
+                    lag_s=max(moment.monotonic_s - result.end_s, 0.0) if live and result.score else view.lag_s,
                 ),
             )
 
@@ -100,11 +100,14 @@ class MachineStates:
         with self._lock:
             self._change(machine, replace(self._views[machine], generation=number, scorer=scorer))
 
-    def deaf(self, machine: str, text: str) -> None:
-        """Take note that no window has come for too long."""
+    def note_silence(self, machine: str, limit_s: float) -> None:
+        """Take note that no window was judged for longer than `limit_s` seconds, if so it is."""
         with self._lock:
             view = self._views[machine]
-            if view.state is not MachineState.NO_AUDIO:  # else the source has said why, which is worth more
+            silent_s = clock.now().monotonic_s - view.judged_s
+            # A state that is no-audio already has its reason from the source, which is worth more.
+            if silent_s > limit_s and view.state is not MachineState.NO_AUDIO:
+                text = f"no window could be judged for {silent_s:.0f} s"
                 self._change(machine, replace(view, state=MachineState.NO_AUDIO, text=text, score=None))
 
     def storage_fault(self, reason: str) -> None:
@@ -123,11 +126,6 @@ class MachineStates:
         """Publish every state again, so that its validity goes on."""
         with self._lock:
             self._publish_all()
-
-    def silent_for_s(self, machine: str) -> float:
-        """Return how long ago the last window was judged, seconds."""
-        with self._lock:
-            return clock.now().monotonic_s - self._views[machine].heard_s
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return every machine's state as plain JSON types."""
@@ -151,7 +149,7 @@ class MachineStates:
 
     def _publish_one(self, machine: str) -> None:
         view = self._views[machine]
-        state, text = self._told(view)
+        state, text = self._seen(view)
         payload = state_payload(
             self._node,
             self._settings[machine],
@@ -166,11 +164,11 @@ class MachineStates:
         )
         self._publish(machine, payload.encode())
 
-    def _told(self, view: View) -> tuple[MachineState, str]:
+    def _seen(self, view: View) -> tuple[MachineState, str]:
         return (MachineState.STORAGE_FAULT, self._storage_fault) if self._storage_fault else (view.state, view.text)
 
     def _describe(self, name: str, view: View) -> dict[str, Any]:
-        state, text = self._told(view)
+        state, text = self._seen(view)
         return {
             "machine": name,
             "state": state.label,
@@ -186,7 +184,7 @@ class MachineStates:
             "level_dbfs": view.level_dbfs,
             "windows": view.windows,
             "lag_s": view.lag_s,
-            "heard_ago_s": round(clock.now().monotonic_s - view.heard_s, 1),
+            "heard_ago_s": round(clock.now().monotonic_s - view.judged_s, 1),
         }
 
 

@@ -1,4 +1,4 @@
-"""The explainer thread: what was measured of each alarm's sound, then its picture, after everybody has been told."""
+"""The measuring worker: what was measured of each alarm's sound, then its picture, after the alert is out."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from edge_monitor.errors import EdgeMonitorError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
-from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory.normals import Normals
 from edge_monitor.node.normal_acoustics import load_normal_acoustics
 from edge_monitor.records import Explanation
-from edge_monitor.runtime.explanation_recorder import tell
 from edge_monitor.runtime.supervision import SupervisedThread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edge_monitor.config.machine import MachineSettings
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Difference
+    from edge_monitor.explain.evidence import EvidenceStore
     from edge_monitor.node.normal_acoustics import NormalAcoustics
     from edge_monitor.pipeline.machine_pipeline import AlarmAudio
     from edge_monitor.records import AlarmEvent, AudioBlock, Finding
-    from edge_monitor.runtime.daemon import Daemon
+    from edge_monitor.runtime.explanation_recorder import ExplanationRecorder
+    from edge_monitor.store.store import Store
 
 log = structlog.get_logger()
 SOUND_BYTES = 128_000_000  # of alarms that wait: 200 windows of 10 s at 16 kHz, or 20 with 30 s kept at 48 kHz
@@ -56,26 +59,31 @@ class _Alarm:
         return self.proof.samples.nbytes + sum(block.samples.nbytes for block in self.proof.sound)
 
 
+@dataclass(eq=False)
 class MeasuringWorker:
-    """Measures, draws and keeps sound, one alarm after the other, never in the way of the audio."""
+    """Measures, draws and keeps sound, one alarm after the other, never in the way of the audio.
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._store = EvidenceStore(
-            daemon.state_dir.evidence, daemon.settings.retention, lambda: daemon.timekeeper.believed_ms() / 1000
-        )
+    It waits for `caught_up` before each piece of work; `on_measured` is called when something may be worded.
+    """
+
+    store: Store
+    evidence: EvidenceStore
+    machines: Mapping[str, MachineSettings]
+    recorder: ExplanationRecorder
+    caught_up: Callable[[], bool]
+    on_measured: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self.evidence_lost = 0  # alarms whose picture or sound could not be kept
-        self._healthy: dict[str, NormalAcoustics] = {}  # by machine, of the generation last asked for
+        self._normals: dict[str, NormalAcoustics] = {}  # by machine, of the generation last asked for
         self._active: dict[str, int] = {}  # by machine, generations to get ready for
         self._changed = threading.Condition()
         self._waiting: deque[_Alarm] = deque()
         self._untidy = self._busy = self._closing = False
-        with daemon.reading() as connection:  # before the first alarm: these are the last run's
+        with self.store.reading() as connection:  # before the first alarm: these are the last run's
             self._unmeasured = jobs.waiting(connection, worded=False)
-        self._thread = SupervisedThread("explainer", self._run)
-        self.is_alive = self._thread.is_alive
-        self.health = self._thread.health
-        self.start = self._thread.start
+        self.thread = SupervisedThread("explainer", self._run)
 
     def explain(self, event: AlarmEvent, proof: AlarmAudio | None) -> None:
         """Queue the start of an alarm whose row is committed. What passes SOUND_BYTES costs the oldest their sound."""
@@ -90,13 +98,13 @@ class MeasuringWorker:
             self._changed.notify_all()
 
     def prepare(self, machine: str, generation: int) -> None:
-        """Have what is known of a generation's normals read before its first alarm, in the explainer thread."""
+        """Have what is known of a generation's normals read before its first alarm, in this worker's thread."""
         with self._changed:
             self._active[machine] = generation
             self._changed.notify_all()
 
     def tidy(self) -> None:
-        """Have the retention caps kept, in the explainer thread."""
+        """Have the retention caps kept, in this worker's thread."""
         with self._changed:
             self._untidy = True
             self._changed.notify_all()
@@ -118,8 +126,7 @@ class MeasuringWorker:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread.started:
-            self._thread.join(timeout_s)
+        self.thread.join(timeout_s)
 
     def _run(self) -> None:
         self._end_unmeasured()
@@ -135,7 +142,7 @@ class MeasuringWorker:
                 self._busy = untidy or alarm is not None
             try:
                 if untidy:
-                    self._store.enforce()
+                    self.evidence.enforce()
                 if alarm is not None:
                     self._explain(alarm)
                     trim_memory()  # or what it took for a moment stays for good, in pieces between what is kept
@@ -149,18 +156,18 @@ class MeasuringWorker:
         """Say of the alarms whose sound went with the last run that nothing was measured."""
         for job in self._unmeasured:
             try:
-                tell(self._daemon, jobs.unavailable(job, _STOPPED))
+                self.recorder.record(jobs.unavailable(job, _STOPPED))
             except Exception as error:  # noqa: BLE001 - as above
                 log.error("explain.not_told", alarm_id=job.alarm_id, error=str(error))
         with self._changed:
             self._unmeasured = []
-        self._daemon.narrator.wake()
+        self.on_measured()
 
     def _explain(self, alarm: _Alarm) -> None:
         event, proof = alarm.event, alarm.proof
         self._give_way()
         findings = self._measure(event, proof)
-        if self._daemon.machine(event.machine).evidence == "off":
+        if self.machines[event.machine].evidence == "off":
             return
         if proof is None:
             self.evidence_lost += 1
@@ -172,11 +179,11 @@ class MeasuringWorker:
         """Let the windows that wait be judged first: many machines may fail at the same moment."""
         end_s = clock.now().monotonic_s + PATIENCE_S
         with self._changed:
-            while not (self._closing or self._daemon.hearing.caught_up) and clock.now().monotonic_s < end_s:
+            while not (self._closing or self.caught_up()) and clock.now().monotonic_s < end_s:
                 self._changed.wait(_LOOK_S)
 
     def _measure(self, event: AlarmEvent, proof: AlarmAudio | None) -> tuple[Finding, ...]:
-        """Tell how the sound differs as measured, or why that is not known; return what stands out."""
+        """Record how the sound differs as measured, or why that is not known; return what stands out."""
         explanation = Explanation(event.alarm_id, event.machine, 0, jobs.MEASURED, event.generation, None)
         acoustics: str | None = None
         try:
@@ -192,27 +199,27 @@ class MeasuringWorker:
         except Exception as error:  # the plant is told that there is no explanation, not left to wait
             log.exception("explain.measuring_failed", machine=event.machine, alarm_id=event.alarm_id)
             explanation = replace(explanation, reason=f"measuring failed: {error}")
-        if self._daemon.machine(event.machine).evidence == "off":
+        if self.machines[event.machine].evidence == "off":
             acoustics = None
         latency_s = max(clock.now().wall_ms - event.at_ms, 0) / 1000
-        tell(self._daemon, replace(explanation, latency_s=latency_s), acoustics=acoustics)
-        self._daemon.narrator.wake()
+        self.recorder.record(replace(explanation, latency_s=latency_s), acoustics=acoustics)
+        self.on_measured()
         return explanation.findings
 
     def _compare(self, measured: Acoustics, event: AlarmEvent) -> Difference:
         """Compare with the nearest normals and the spread of all."""
         nearest = [neighbour.normal_id for neighbour in event.neighbours]
         known = self._known(event.machine, event.generation)
-        with self._daemon.reading() as connection:
+        with self.store.reading() as connection:
             healthy = known.beside(connection, nearest)
         return compare(measured, *healthy.compared_with(nearest))
 
     def _known(self, machine: str, generation: int) -> NormalAcoustics:
         """Return how a generation's normals sound, read once: of many it takes as long as measuring a sound does."""
-        healthy = self._healthy.get(machine)
+        healthy = self._normals.get(machine)
         if healthy is None or healthy.generation != generation:
-            with self._daemon.reading() as connection:
-                healthy = self._healthy[machine] = load_normal_acoustics(connection, machine, generation)
+            with self.store.reading() as connection:
+                healthy = self._normals[machine] = load_normal_acoustics(connection, machine, generation)
         return healthy
 
     def _illustrate(self, event: AlarmEvent, proof: AlarmAudio, findings: tuple[Finding, ...]) -> None:
@@ -221,19 +228,19 @@ class MeasuringWorker:
             files["picture"] = self._draw(event, proof, findings)
         finally:
             if proof.sound:
-                files["audio"] = self._store.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
+                files["audio"] = self.evidence.write_audio(event, _joined(proof.sound), proof.sound[0].rate_hz)
             if files:
-                self._daemon.store.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
+                self.store.submit(lambda connection: history.set_evidence(connection, event.alarm_id, files))
                 log.info("explain.evidence_written", machine=event.machine, alarm_id=event.alarm_id, **files)
 
     def _draw(self, event: AlarmEvent, proof: AlarmAudio, findings: tuple[Finding, ...]) -> str:
-        machine = self._daemon.machine(event.machine)
+        machine = self.machines[event.machine]
         normal = None
         if event.neighbours:
-            with self._daemon.reading() as connection:
+            with self.store.reading() as connection:
                 normal = Normals(connection, machine.name).spectrogram(event.neighbours[0].normal_id)
         anomaly = compact(proof.samples, proof.rate_hz)
-        return self._store.write_picture(event, machine.title, anomaly, normal, findings)
+        return self.evidence.write_picture(event, machine.title, anomaly, normal, findings)
 
 
 def _joined(blocks: tuple[AudioBlock, ...]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -1,8 +1,9 @@
-"""Prometheus metrics: one registry over the daemon's snapshots, served over HTTP on the address it is given."""
+"""Prometheus metrics: the node's figures and states, served over HTTP on the address it is given."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from itertools import accumulate
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -14,49 +15,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from edge_monitor.pipeline.timed_encoder import BOUNDS_S
-from edge_monitor.runtime.health import observe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from prometheus_client import Metric
 
     from edge_monitor.config.settings import MetricsSettings
-    from edge_monitor.runtime.daemon import Daemon
+    from edge_monitor.pipeline.timed_encoder import TimedEncoder
+    from edge_monitor.runtime.node_figures import NodeFigures
 
 log = structlog.get_logger()
 _PREFIX = "edge_monitor_"
 _PATIENCE_S = 5.0  # a scraper that neither asks nor reads for so long is gone
 
-# name, what it means, field of Health
-_COUNTERS = (
-    ("windows_dropped", "Windows not scored because scoring was too slow.", "windows_dropped"),
-    ("frames_dropped", "Audio frames lost.", "frames_dropped"),
-    ("alarms_not_stored", "Records of alarms that the disk never took.", "alarms_not_stored"),
-    ("score_minutes_lost", "Minutes of scores that the disk never took.", "score_minutes_lost"),
-    ("evidence_lost", "Alarms whose picture or sound could not be kept.", "evidence_lost"),
-    ("outbox_parked", "Alerts and explanations the broker refused, ever.", "outbox_parked"),
-    ("outbox_dropped", "Alerts and explanations lost at the outbox's cap or from memory, ever.", "outbox_dropped"),
-    ("explanations_parked", "Of the refused ones, explanations.", "explanations_parked"),
-    ("explanations_dropped", "Of the lost ones, explanations.", "explanations_dropped"),
-    ("publish_errors", "Connections lost or not made, and messages refused.", "publish_errors"),
-    ("connections", "Connections made to the broker.", "connections"),
-    ("explanations_ok", "Explanations given.", "explanations_ok"),
-    ("explanations_unavailable", "Alarms told that they cannot be explained.", "explanations_unavailable"),
-    ("thread_restarts", "Threads that died and were begun anew.", "thread_restarts"),
-    ("clock_steps", "Steps of the wall clock.", "clock_steps"),
-)
-_GAUGES = (
-    ("uptime_seconds", "Time since the start.", "uptime_s"),
-    ("resident_memory_bytes", "Resident memory.", "memory_bytes"),
-    ("clock_synced", "1: the kernel says the wall clock is synchronized.", "clock_synced"),
-    ("storage_fault", "1 while the disk fails.", "storage_fault"),
-    ("outbox_rows", "Alerts and explanations that wait for the broker.", "outbox_rows"),
-    ("outbox_oldest_seconds", "How long the oldest of them waits; 0: none does.", "outbox_oldest_s"),
-    ("explanations_queued", "Explanations of these.", "explanations_queued"),
-    ("explanations_waiting", "Explanations that are still to be given.", "explanations_waiting"),
-)
-# The same per machine; field of MachineStates.snapshot(). A machine that has no such figure has no such line.
+# Per machine: name, what it means, field of MachineStates.snapshot(). A machine without the figure has no such line.
 _PER_MACHINE = (
     ("state_code", "State as in the MQTT contract: 3 normal, 4 alarm, 6 no-audio, ...", "state_code"),
     ("score", "Last anomaly score: a distance, higher is more anomalous.", "score"),
@@ -67,11 +40,13 @@ _PER_MACHINE = (
 )
 
 
-class DaemonCollector(Collector):
+@dataclass(eq=False)
+class NodeCollector(Collector):
     """Makes every metric anew at each scrape, in the scraper's thread; the pipeline's threads do nothing for it."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    figures: NodeFigures
+    encoder: TimedEncoder
+    machines: Callable[[], list[dict[str, Any]]]
 
     def describe(self) -> list[Metric]:
         """Return nothing: a registry need not observe the daemon to know the names."""
@@ -79,28 +54,22 @@ class DaemonCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; labels hold machine names only."""
-        health = observe(self._daemon)
-        for name, meaning, field in _COUNTERS:
-            yield CounterMetricFamily(_PREFIX + name, meaning, value=getattr(health, field))
-        for name, meaning, field in _GAUGES:
-            yield GaugeMetricFamily(_PREFIX + name, meaning, value=float(getattr(health, field) or 0))
-        if self._daemon.link is not None:
-            connected = GaugeMetricFamily(_PREFIX + "broker_connected", "1 while connected to the broker.")
-            connected.add_metric([], float(self._daemon.link.health().connected))
-            yield connected
-        yield self._encoder()
-        yield from _machines(self._daemon.board.snapshot())
+        for figure, value in self.figures:
+            if figure.metric:
+                family = CounterMetricFamily if figure.grows else GaugeMetricFamily
+                yield family(_PREFIX + figure.metric, figure.meaning, value=float(value or 0))
+        yield self._encoding()
+        yield from _of_machines(self.machines())
 
-    def _encoder(self) -> Metric:
-        encoder = self._daemon.encoder
+    def _encoding(self) -> Metric:
         bounds = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
-        buckets = list(zip(bounds, map(float, accumulate(encoder.windows)), strict=True))
+        buckets = list(zip(bounds, map(float, accumulate(self.encoder.windows)), strict=True))
         family = HistogramMetricFamily(_PREFIX + "encoder_seconds", "Time the encoder took for a window.")
-        family.add_metric([], buckets, sum_value=encoder.total_s)
+        family.add_metric([], buckets, sum_value=self.encoder.total_s)
         return family
 
 
-def _machines(machines: list[dict[str, Any]]) -> Iterator[Metric]:
+def _of_machines(machines: list[dict[str, Any]]) -> Iterator[Metric]:
     windows = CounterMetricFamily(_PREFIX + "windows", "Windows judged.", labels=["machine"])
     alarm = GaugeMetricFamily(_PREFIX + "alarm", "1 while an alarm is active.", labels=["machine"])
     for each in machines:
@@ -119,9 +88,9 @@ def _machines(machines: list[dict[str, Any]]) -> Iterator[Metric]:
 class MetricsServer:
     """Serves the metrics until closed. A port that is taken is logged, no reason not to listen to machines."""
 
-    def __init__(self, settings: MetricsSettings, daemon: Daemon) -> None:
+    def __init__(self, settings: MetricsSettings, collector: Collector) -> None:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(DaemonCollector(daemon))
+        registry.register(collector)
         self._server: _Server | None = None
         try:
             self._server = _Server((settings.host, settings.port), _Request)

@@ -6,6 +6,7 @@ import queue
 import sqlite3
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge_monitor.deliver.requests import Request
-    from edge_monitor.runtime.daemon import Daemon
-    from edge_monitor.runtime.supervision import ThreadHealth
+    from edge_monitor.node.node import Node
 
 Command = Literal["inhibit", "resume", "learn"]
 Result = Literal["started", "done", "refused", "failed"]
@@ -40,17 +40,21 @@ REFILL_S = 6.0  # then one in this time; the others are dropped unanswered
 _REMEMBERED = 256  # answers, so that a request that comes twice is obeyed once
 
 
+@dataclass(eq=False)
 class PlantCommands:
     """Obeys the allowed commands, one after the other; `reply(payload)` publishes an answer.
 
     Retained requests are ignored, expired and malformed ones refused; one that comes twice is obeyed once, and
-    answered as before. Nothing is kept over a restart.
+    answered as before. Nothing is kept over a restart. What is being learnt ends once `stopping` is set.
     """
 
-    def __init__(self, daemon: Daemon, allowed: Sequence[Command], reply: Callable[[bytes], None]) -> None:
-        self._daemon = daemon
-        self._reply = reply
-        self._allowed = allowed
+    node: Node
+    allowed: Sequence[Command]
+    reply: Callable[[bytes], None]
+    stopping: threading.Event
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
         self._waiting: queue.SimpleQueue[tuple[Command, bytes] | None] = queue.SimpleQueue()
         self._tokens = float(BURST)
         self._refilled_s = clock.now().monotonic_s
@@ -58,21 +62,17 @@ class PlantCommands:
         self._answers: OrderedDict[tuple[Command, str], bytes] = OrderedDict()
         self._learning: set[str] = set()
         self._lock = threading.Lock()
-        self._thread = SupervisedThread("commands", self._work)
+        self.thread = SupervisedThread("commands", self._work)
 
     def start(self) -> None:
         """Begin to obey, if anything is allowed."""
-        if self._allowed:
-            self._thread.start()
-
-    def threads(self) -> list[ThreadHealth]:
-        """Return how the thread fares that obeys; nothing when nothing is allowed."""
-        return [self._thread.health()] if self._thread.started else []
+        if self.allowed:
+            self.thread.start()
 
     def close(self) -> None:
         """Obey nothing any more."""
         self._waiting.put(None)
-        self._thread.join(1.0)
+        self.thread.join(1.0)
 
     def take(self, command: Command, payload: bytes, retained: bool) -> None:
         """Take in a request, in the publisher's thread; returns at once."""
@@ -106,12 +106,12 @@ class PlantCommands:
         with self._lock:
             answered = self._answers.get((command, request_id or ""))
         if answered is not None:
-            self._reply(answered)
+            self.reply(answered)
             return
         result: Result
         try:
             request = read_request(command, payload, now_ms=clock.now().wall_ms)
-            self._daemon.machine(request.machine)
+            self.node.machine(request.machine)
         except (ControlError, ConfigError) as error:
             self._answer(command, request_id, "refused", error.message)
             return
@@ -125,9 +125,9 @@ class PlantCommands:
         match request:
             case InhibitRequest():
                 wanted = live.Inhibit(machine=request.machine, seconds=request.duration_s)
-                return "done", f"no new alarm until {live.inhibit(self._daemon, wanted).until}"
+                return "done", f"no new alarm until {live.inhibit(self.node, wanted).until}"
             case ResumeRequest():
-                live.inhibit(self._daemon, live.Inhibit(machine=request.machine, seconds=0.0))
+                live.inhibit(self.node, live.Inhibit(machine=request.machine, seconds=0.0))
                 return "done", "alarms are raised again"
             case LearnRequest():
                 return self._begin_to_learn(request)
@@ -148,15 +148,15 @@ class PlantCommands:
             wanted = live.EnrollLive(
                 machine=request.machine,
                 minutes=request.duration_s / 60.0,
-                bundle_hash=self._daemon.bundle.bundle_hash,
+                bundle_hash=self.node.bundle.bundle_hash,
             )
             windows = 0
-            for progress in live.enroll_live(self._daemon, wanted, lambda: self._daemon.stopping):
+            for progress in live.enroll_live(self.node, wanted, self.stopping.is_set):
                 windows = progress.windows
-            if self._daemon.stopping:
+            if self.stopping.is_set():
                 return
             next_one = generations.BuildGeneration(machine=request.machine, reason=f"command {request.request_id}")
-            built = generations.build_next(self._daemon, next_one)
+            built = generations.build_next(self.node, next_one)
             result, text = "done", f"{windows} windows are learnt; generation {built.generation} is active"
         except (EdgeMonitorError, sqlite3.Error) as error:
             text = str(error)
@@ -167,7 +167,7 @@ class PlantCommands:
 
     def _answer(self, command: Command, request_id: str | None, result: Result, text: str) -> None:
         payload = reply_payload(
-            self._daemon.settings.node,
+            self.node.settings.node,
             command=command,
             request_id=request_id,
             result=result,
@@ -181,4 +181,4 @@ class PlantCommands:
                 self._answers[command, request_id] = payload
                 while len(self._answers) > _REMEMBERED:
                     self._answers.popitem(last=False)
-        self._reply(payload)
+        self.reply(payload)

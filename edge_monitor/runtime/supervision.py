@@ -50,8 +50,14 @@ class SupervisedThread:
         self._last_error: str | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self.start = self._thread.start
-        self.is_alive = self._thread.is_alive
+
+    def start(self) -> None:
+        """Begin to work; once."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Return whether the work goes on."""
+        return self._thread.is_alive()
 
     @property
     def started(self) -> bool:

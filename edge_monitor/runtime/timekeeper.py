@@ -1,4 +1,4 @@
-"""The daemon's idea of time: steps of the wall clock are told and logged, and make nothing older than it is."""
+"""The daemon's idea of time: steps of the wall clock are noticed and logged, and make nothing older than it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from edge_monitor import clock
 from edge_monitor.store.counters import BELIEVED_MS, set_counter
 
 if TYPE_CHECKING:
-    from edge_monitor.runtime.daemon import Daemon
+    from collections.abc import Callable
+
+    from edge_monitor.store.store import Store
 
 log = structlog.get_logger()
 _SAVE_S = 3600.0
@@ -21,17 +23,19 @@ class Timekeeper:
     """`tick` is called often, in the main thread; `believed_ms` may be asked from any thread.
 
     While the box is off, no time passes here; it is caught up with at twice the speed of time, see `clock.follow`.
+    `on_step` is called after a step of the wall clock, to have everything published that carries a time.
     """
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, store: Store, on_step: Callable[[], None]) -> None:
         self.steps = 0  # of the wall clock, since the start
-        self._daemon = daemon
+        self._store = store
+        self._on_step = on_step
         self._lock = threading.Lock()
         moment = clock.now()
         self._watch = clock.StepWatch(moment)
         self._read_s = moment.monotonic_s
         self._saved_s = moment.monotonic_s - _SAVE_S
-        with daemon.reading() as connection:
+        with store.reading() as connection:
             row = connection.execute("SELECT value FROM counters WHERE name = ?", (BELIEVED_MS,)).fetchone()
         self._believed_ms = moment.wall_ms if row is None else clock.follow(row["value"], 0.0, moment.wall_ms)
 
@@ -56,10 +60,8 @@ class Timekeeper:
             log.warning(
                 "clock.stepped", by_s=round(step_s, 1), now=clock.rfc3339(moment.wall_ms), synced=clock.synchronized()
             )
-            self._daemon.board.republish()
-            if self._daemon.link is not None:
-                self._daemon.link.refresh_status()
+            self._on_step()
         if moment.monotonic_s - self._saved_s >= _SAVE_S:
             self._saved_s = moment.monotonic_s
             believed_ms = self._believed_ms
-            self._daemon.store.submit(lambda connection: set_counter(connection, BELIEVED_MS, believed_ms))
+            self._store.submit(lambda connection: set_counter(connection, BELIEVED_MS, believed_ms))

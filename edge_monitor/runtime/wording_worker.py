@@ -1,9 +1,10 @@
-"""The narrator thread: has an LLM word what the explainer has measured and the bundle has heard, whenever it can."""
+"""The wording worker: has an LLM word what was measured and what the bundle found, whenever it can."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,16 +21,18 @@ from edge_monitor.explain.prompts import PROMPT_VERSION
 from edge_monitor.explain.wording import word
 from edge_monitor.memory.normals import Normals
 from edge_monitor.records import Embedding, Explanation
-from edge_monitor.runtime.explanation_recorder import tell
 from edge_monitor.runtime.supervision import SupervisedThread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.config.settings import ExplainSettings
     from edge_monitor.explain.jobs import Job
     from edge_monitor.explain.llm import Message
-    from edge_monitor.node.prompt_maker import Prompt
-    from edge_monitor.runtime.daemon import Daemon
+    from edge_monitor.node.prompt_maker import Prompt, PromptMaker
+    from edge_monitor.runtime.explanation_recorder import ExplanationRecorder
+    from edge_monitor.store.store import Store
 
 log = structlog.get_logger()
 LOOK_S = 60.0  # how often waiting jobs are looked at: they expire, the budget's day ends, the server comes back
@@ -42,13 +45,24 @@ class _Interrupted(Exception):  # noqa: N818 - no error: the node stops, or the 
     """An attempt ends early; the job waits."""
 
 
+@dataclass(eq=False)
 class WordingWorker:
-    """Takes the jobs that wait, oldest first, one at a time. What cannot be worded now waits in its row."""
+    """Takes the jobs that wait, oldest first, one at a time. What cannot be worded now waits in its row.
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-        self._settings = daemon.settings.explain
-        self._client = LlmClient(self._settings)
+    Jobs expire by `believed_ms`, milliseconds since 1970-01-01 UTC; none is begun once `stopping` is set.
+    """
+
+    settings: ExplainSettings
+    store: Store
+    machines: Mapping[str, MachineSettings]
+    prompts: PromptMaker
+    recorder: ExplanationRecorder
+    believed_ms: Callable[[], int]
+    stopping: threading.Event
+
+    def __post_init__(self) -> None:
+        """Make what is its own."""
+        self._client = LlmClient(self.settings)
         self._breaker = CircuitBreaker()
         self._troubles: dict[str, str] = {}  # what the last attempt of a waiting alarm ended with
         self.waiting = 0  # jobs, as of the last look
@@ -56,10 +70,7 @@ class WordingWorker:
         self._changed = threading.Condition()
         self._woken = True  # there may be jobs of the last run
         self._busy = self._closing = False
-        self._thread = SupervisedThread("narrator", self._run)
-        self.is_alive = self._thread.is_alive
-        self.health = self._thread.health
-        self.start = self._thread.start
+        self.thread = SupervisedThread("narrator", self._run)
 
     def wake(self) -> None:
         """Say that there may be something to word."""
@@ -78,8 +89,7 @@ class WordingWorker:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread.started:
-            self._thread.join(_CLOSING_S)
+        self.thread.join(_CLOSING_S)
 
     def _run(self) -> None:
         wait_s: float | None = None
@@ -98,16 +108,16 @@ class WordingWorker:
 
     def _round(self) -> float | None:
         """Try every job once; return after how many seconds to look again, None when nothing waits."""
-        with self._daemon.reading() as connection:
+        with self.store.reading() as connection:
             unmeasured = {job.alarm_id for job in jobs.waiting(connection, worded=False)}
             waiting = jobs.waiting(connection, worded=True)
         self.waiting = len(waiting)
         left = False
         for job in waiting:
-            if self._closing or self._daemon.stopping:
+            if self._closing or self.stopping.is_set():
                 break
             if job.alarm_id in unmeasured:
-                continue  # the explainer says when it is its turn
+                continue  # `wake` says when it is its turn
             try:
                 left |= not self._try(job)
             except _Interrupted:
@@ -138,16 +148,16 @@ class WordingWorker:
 
     def _hopeless(self, job: Job) -> str:
         """Return why a job need not be tried any more, or an empty text."""
-        if all(machine.name != job.machine for machine in self._daemon.settings.machine):
+        if job.machine not in self.machines:
             return "the machine is no longer in the configuration"
         last = f"; last: {trouble}" if (trouble := self._troubles.get(job.alarm_id)) else ""
-        if self._age_s(job) > self._settings.expire_h * _HOUR_S:
-            return f"expired: no answer within {self._settings.expire_h:g} h{last}"
-        if self._settings.llm == "off":
+        if self._age_s(job) > self.settings.expire_h * _HOUR_S:
+            return f"expired: no answer within {self.settings.expire_h:g} h{last}"
+        if self.settings.llm == "off":
             return 'no LLM is configured any more: explain.llm = "off"'
         if job.unanswered >= MOST_UNANSWERED:
             return "the node stopped twice while the LLM was asked"
-        if job.spent >= self._settings.requests_per_alarm:
+        if job.spent >= self.settings.requests_per_alarm:
             by_hand = f" and {job.spent - job.requests} by hand" if job.spent > job.requests else ""
             return f"no answer to {job.requests} requests{by_hand}, which is the limit for one alarm{last}"
         return ""
@@ -157,7 +167,7 @@ class WordingWorker:
         now_s = clock.now().monotonic_s
         if job.alarm_id not in self._made_s:
             known = job.created_ms >= clock.FIRST_CREDIBLE_MS  # else a job of 1970 tells no age
-            age_ms = self._daemon.timekeeper.believed_ms() - job.created_ms if known else 0
+            age_ms = self.believed_ms() - job.created_ms if known else 0
             self._made_s[job.alarm_id] = now_s - max(age_ms, 0) / 1000
         return now_s - self._made_s[job.alarm_id]
 
@@ -167,23 +177,22 @@ class WordingWorker:
         self.waiting -= 1
 
     def _day_is_spent(self) -> bool:
-        with self._daemon.reading() as connection:
-            return jobs.requests_on(connection, _today()) >= self._settings.requests_per_day
+        with self.store.reading() as connection:
+            return jobs.requests_on(connection, _today()) >= self.settings.requests_per_day
 
     def _prompt(self, job: Job) -> Prompt:
-        with self._daemon.reading() as connection:
+        with self.store.reading() as connection:
             alarm = history.find(connection, job.alarm_id)
             anomaly = history.raising_window(connection, job.alarm_id)
             ids = [neighbour.normal_id for neighbour in alarm.neighbours]
             vectors = Normals(connection, job.machine).vectors(ids)  # (k, dim)
-            told = {each.method: each for each in jobs.of_alarm(connection, job.alarm_id)}
+            known = {each.method: each for each in jobs.of_alarm(connection, job.alarm_id)}
         if anomaly is None:
             raise ExplainError("the window that raised the alarm was not kept", where=job.alarm_id)
         normals = [Embedding(vector, anomaly.bundle_hash) for vector in vectors]
-        measured = told.get(jobs.MEASURED)
+        measured = known.get(jobs.MEASURED)
         difference = None if measured is None or measured.text is None else (measured.text, measured.findings)
-        machine = self._daemon.machine(job.machine)
-        return self._daemon.prompts.prompt(job.method, machine, anomaly, normals, difference)
+        return self.prompts.prompt(job.method, self.machines[job.machine], anomaly, normals, difference)
 
     def _word(self, job: Job, prompt: Prompt) -> bool:
         """Ask the LLM within its deadline; return whether the job is done."""
@@ -194,11 +203,11 @@ class WordingWorker:
                 self._ask,
                 prompt.text,
                 debit=lambda: self._debit(job, day),
-                deadline_s=self._settings.deadline_s,
+                deadline_s=self.settings.deadline_s,
                 sleep=self._sleep,
                 clock=lambda: clock.now().monotonic_s,
-                came_back=lambda text: self._daemon.commit(lambda to: jobs.came_back(to, job, draft=text)),
-                give_back=lambda: self._daemon.commit(lambda to: jobs.give_back(to, job, day)),
+                came_back=lambda text: self.store.commit(lambda to: jobs.came_back(to, job, draft=text)),
+                give_back=lambda: self.store.commit(lambda to: jobs.give_back(to, job, day)),
                 draft=job.draft,
             )
         except BudgetSpentError:
@@ -212,12 +221,12 @@ class WordingWorker:
             return self._end_if_spent(job)
         finally:
             trim_memory()  # the package, its TLS context and the answer took some for a moment
-        self._tell(job, answer, prompt.caption)
+        self._record(job, answer, prompt.caption)
         return True
 
     def _end_if_spent(self, job: Job) -> bool:
         """End a job whose last attempt has used up what it may cost; return whether it is done."""
-        with self._daemon.reading() as connection:
+        with self.store.reading() as connection:
             now = jobs.find(connection, job.alarm_id, job.method)
         hopeless = "" if now is None else self._hopeless(now)
         if now is not None and hopeless:
@@ -240,7 +249,7 @@ class WordingWorker:
 
     def _debit(self, job: Job, day: str) -> None:
         """Count a request before it is sent. Raises BudgetSpentError when the alarm or the day has no more."""
-        limits = self._settings
+        limits = self.settings
 
         def write(connection: sqlite3.Connection) -> None:
             now = jobs.find(connection, job.alarm_id, job.method)
@@ -250,22 +259,22 @@ class WordingWorker:
                 raise BudgetSpentError("no more requests on this day", where=day)
             jobs.debit(connection, job, day)
 
-        self._daemon.commit(write)
+        self.store.commit(write)
 
     def _sleep(self, seconds: float) -> None:
         """Wait between two requests, unless the node stops or the server is to be left in peace for longer."""
-        if self._breaker.rest_s(clock.now().monotonic_s) > seconds or self._daemon.wait_for_stop(seconds):
+        if self._breaker.rest_s(clock.now().monotonic_s) > seconds or self.stopping.wait(seconds):
             raise _Interrupted
 
     def _end(self, job: Job, reason: str) -> None:
         """End a job that cannot be done, or not any more; an answer in the wrong form is better than none."""
         if job.draft is not None:
-            self._tell(job, Answer(job.draft, format_ok=False), None)
+            self._record(job, Answer(job.draft, format_ok=False), None)
             return
-        tell(self._daemon, jobs.unavailable(job, reason))
+        self.recorder.record(jobs.unavailable(job, reason))
         self._done(job)
 
-    def _tell(self, job: Job, answer: Answer, caption: str | None) -> None:
+    def _record(self, job: Job, answer: Answer, caption: str | None) -> None:
         explanation = Explanation(
             alarm_id=job.alarm_id,
             machine=job.machine,
@@ -274,12 +283,12 @@ class WordingWorker:
             generation=job.generation,
             text=answer.text,
             caption=caption,
-            model=self._settings.model,
+            model=self.settings.model,
             prompt_version=PROMPT_VERSION,
             format_ok=answer.format_ok,
             latency_s=self._age_s(job),
         )
-        tell(self._daemon, explanation)
+        self.recorder.record(explanation)
         self._done(job)
 
 

@@ -112,7 +112,7 @@ def test_no_request_makes_the_daemon_fail(running: Running) -> None:
         database=None,
     )
     @given(case=CASES)
-    def ask(case: Any) -> None:
+    def ask(case: Any) -> None:  # noqa: ANN401 - as above
         if time.monotonic() > end_s:
             return
         wanted = case.as_transport_kwargs(base_url="http://x")

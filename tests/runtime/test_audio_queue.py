@@ -66,3 +66,16 @@ def test_a_recording_that_cannot_be_read_on_has_ended() -> None:
         raise feed.failure or AssertionError
     assert feed.threads() == []
     assert (source.attempts, source.closed) == (1, 1)
+
+
+def test_only_live_sound_is_ever_behind() -> None:
+    """A recording is held back instead, however much of it waits."""
+    feed = AudioQueue()
+    feed.follow(Clumsy(live=False))
+    assert (feed.live, feed.behind_s("pump"), feed.caught_up()) == (frozenset(), 0.0, True)
+    feed = AudioQueue()
+    feed._put(AudioBlock("pump", np.zeros(16_000, dtype=np.float32), 16_000, 0.0), live=True)
+    feed.live = frozenset({"pump", "fan"})
+    assert (feed.behind_s("pump"), feed.behind_s("fan"), feed.caught_up()) == (1.0, 0.0, False)
+    feed.get(timeout_s=0.1)
+    assert feed.caught_up()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_monitor.runtime.daemon import Daemon
+    from edge_monitor.runtime.composition import Parts
     from tests.product import Product
 
     Make = Callable[..., Product]
@@ -38,26 +38,26 @@ PLAYED_S, HEARD_S = 60.0, 10.0
 QUIET = 1e-3  # of full scale: nothing is played
 
 
-def listen(daemon: Daemon, until: threading.Event) -> list[AudioBlock]:
+def listen(daemon: Parts, until: threading.Event) -> list[AudioBlock]:
     """Return the blocks of the pump's sound from now on; what is missing would be told by the next block."""
     return [item for item in tapped(daemon, until) if isinstance(item, AudioBlock)]
 
 
-def raise_alarms(daemon: Daemon) -> None:
+def raise_alarms(daemon: Parts) -> None:
     """Store a hundred alarms with one anomalous window each, and have all of them explained."""
     sound = pump(10, take=2, fault="rattle")
-    embedding = Embedding(daemon.encoder.embed(sound[None, :])[0], daemon.bundle.bundle_hash)
+    embedding = Embedding(daemon.encoder.embed(sound[None, :])[0], daemon.node.bundle.bundle_hash)
     window = history.AnomalousWindow(0.0, 10.0, -30.0, embedding)
     events = [alarm(time.time_ns() // 1_000_000) for _ in range(ALARMS)]
 
     def write(connection: sqlite3.Connection) -> None:
         for event in events:
-            store(connection, event, daemon.methods)
+            store(connection, event, ("measured", daemon.node.prompts.method))
             history.add_windows(connection, event.alarm_id, [window])
 
-    daemon.commit(write)
+    daemon.store.commit(write)
     for event in events:
-        daemon.explainer.explain(event, AlarmAudio(sound, RATE_HZ, (), ()))
+        daemon.measuring.explain(event, AlarmAudio(sound, RATE_HZ, (), ()))
 
 
 def noise() -> NDArray[np.float32]:
@@ -92,14 +92,14 @@ def test_explaining_leaves_no_gap_in_a_microphone_s_sound(enrolled: Make, tmp_pa
             raise_alarms(daemon)
             wait_until(lambda: llm.requests, 30.0, "a request to the LLM")
             time.sleep(HEARD_S)
-            dropped = daemon.feed.dropped_frames
+            dropped = daemon.audio.dropped_frames
             over.set()
             listener.join()
             player.terminate()
             player.wait(10)
     [blocks] = heard
     assert dropped == 0
-    assert daemon.hearing.windows_dropped == 0
+    assert daemon.pipeline.windows_dropped == 0
     assert [block.dropped_frames for block in blocks if block.dropped_frames or block.gap][1:] == []
     ends = [block.end_s for block in blocks[:-1]]
     assert np.allclose([block.start_s for block in blocks[1:]], ends, atol=0.5 / RATE_HZ)

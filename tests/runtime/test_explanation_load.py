@@ -20,7 +20,7 @@ from edge_monitor.node.normal_acoustics import NormalAcoustics, load_normal_acou
 from edge_monitor.pipeline.machine_pipeline import AlarmAudio, WindowResult
 from edge_monitor.records import AlarmEvent, EventKind, Neighbour
 from edge_monitor.runtime import measuring_worker
-from edge_monitor.runtime.pipeline_thread import PipelineThread
+from edge_monitor.runtime.audio_queue import AudioQueue
 from tests.broker import wait_until
 from tests.explained import inside, tapped
 from tests.sounds import pump
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge_monitor.records import Samples
-    from edge_monitor.runtime.daemon import Daemon
+    from edge_monitor.runtime.composition import Parts
     from tests.product import Product
 
     Make = Callable[..., Product]
@@ -65,30 +65,30 @@ def alarm(at_ms: int) -> AlarmEvent:
 
 
 def store(connection: sqlite3.Connection, event: AlarmEvent, methods: tuple[str, ...] = ("measured",)) -> None:
-    """Write an alarm with its jobs as the desk does, and end it."""
+    """Write an alarm with its jobs as the recorder does, and end it."""
     history.record(connection, event)
     jobs.create(connection, event.alarm_id, methods, event.at_ms)
     connection.execute("UPDATE alarms SET ended_ms = ? WHERE alarm_id = ?", (event.at_ms, event.alarm_id))
 
 
-def lags(daemon: Daemon, until: threading.Event) -> list[float]:
+def lags(daemon: Parts, until: threading.Event) -> list[float]:
     """Return of each window how much later than the earliest it was judged, relative to its sound, seconds."""
     found = [time.monotonic() - item.end_s for item in tapped(daemon, until) if isinstance(item, WindowResult)]
     return [lag - min(found) for lag in found]
 
 
-def queue(daemon: Daemon, sound: Samples) -> AlarmEvent:
-    """Commit an alarm and give it to the explainer."""
+def queue(daemon: Parts, sound: Samples) -> AlarmEvent:
+    """Commit an alarm and have it measured."""
     event = alarm(time.time_ns() // 1_000_000)
-    daemon.commit(lambda connection: store(connection, event))
-    daemon.explainer.explain(event, AlarmAudio(sound, 16_000, (), ()))
+    daemon.store.commit(lambda connection: store(connection, event))
+    daemon.measuring.explain(event, AlarmAudio(sound, 16_000, (), ()))
     return event
 
 
 def test_a_hundred_alarms_delay_no_window_and_each_is_measured(enrolled: Make) -> None:
     """While 100 alarms are explained and drawn every window of live sound is judged in its hop."""
     with inside(enrolled(LIVE).config) as daemon:
-        wait_until(lambda: daemon.board.snapshot()[0]["windows"] >= 2, 30.0, "two windows")
+        wait_until(lambda: daemon.states.snapshot()[0]["windows"] >= 2, 30.0, "two windows")
         told = threading.Event()
         seen: list[list[float]] = []
         listener = threading.Thread(target=lambda: seen.append(lags(daemon, told)))
@@ -96,18 +96,18 @@ def test_a_hundred_alarms_delay_no_window_and_each_is_measured(enrolled: Make) -
         sound = pump(10, take=2, fault="rattle")
         for _ in range(ALARMS):
             queue(daemon, sound.copy())
-        wait_until(lambda: daemon.explainer.idle, TELLING_S, "all told")
+        wait_until(lambda: daemon.measuring.idle, TELLING_S, "all told")
         told.set()
         listener.join()
-        with daemon.reading() as connection:
+        with daemon.store.reading() as connection:
             rows = connection.execute("SELECT text IS NOT NULL, reason FROM explanations").fetchall()
             [(pictures,)] = connection.execute("SELECT count(evidence) FROM alarms").fetchall()
     assert [tuple(row) for row in rows] == [(1, "")] * ALARMS
     assert pictures == ALARMS
     assert len(seen[0]) >= 3
     assert max(seen[0]) < 1.0  # a hop
-    assert daemon.hearing.windows_dropped == 0
-    assert daemon.feed.dropped_frames == 0
+    assert daemon.pipeline.windows_dropped == 0
+    assert daemon.audio.dropped_frames == 0
 
 
 def test_sound_that_waits_is_bounded_and_the_oldest_is_let_go(enrolled: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,14 +115,15 @@ def test_sound_that_waits_is_bounded_and_the_oldest_is_let_go(enrolled: Make, mo
     sound = pump(10, take=2, fault="rattle")
     monkeypatch.setattr(measuring_worker, "SOUND_BYTES", 3 * sound.nbytes)
     monkeypatch.setattr(measuring_worker, "PATIENCE_S", 60.0)
-    monkeypatch.setattr(PipelineThread, "caught_up", False)
+    caught_up = threading.Event()
+    monkeypatch.setattr(AudioQueue, "caught_up", lambda _: caught_up.is_set())
     with inside(enrolled(LIVE, extra='evidence = "off"').config) as daemon:
         events = [queue(daemon, sound)]
-        wait_until(lambda: not daemon.explainer._waiting, 10.0, "the first")
+        wait_until(lambda: not daemon.measuring._waiting, 10.0, "the first")
         events += [queue(daemon, sound) for _ in range(5)]
-        monkeypatch.setattr(PipelineThread, "caught_up", True)
-        wait_until(lambda: daemon.explainer.idle, 30.0, "all told")
-        with daemon.reading() as connection:
+        caught_up.set()
+        wait_until(lambda: daemon.measuring.idle, 30.0, "all told")
+        with daemon.store.reading() as connection:
             reasons = dict(connection.execute("SELECT alarm_id, reason FROM explanations").fetchall())
     let_go = "the sound was let go before it was measured: too many alarms at once, or the disk failed"
     assert [reasons[event.alarm_id] for event in events] == ["", let_go, let_go, "", "", ""]
@@ -133,18 +134,18 @@ def test_explaining_gives_way_to_windows_that_wait_but_not_for_ever(
     enrolled: Make, monkeypatch: pytest.MonkeyPatch, caught_up: bool
 ) -> None:
     """An alarm is explained at once, or after some patience where the windows never catch up."""
-    monkeypatch.setattr(PipelineThread, "caught_up", caught_up)
+    monkeypatch.setattr(AudioQueue, "caught_up", lambda _: caught_up)
     monkeypatch.setattr(measuring_worker, "PATIENCE_S", 6.0)
     with inside(enrolled(LIVE, extra='evidence = "off"').config) as daemon:
         sound = pump(10, take=2, fault="rattle")
         began_s = time.monotonic()
         queue(daemon, sound)
-        wait_until(lambda: daemon.explainer.idle, 30.0, "the explanation")
+        wait_until(lambda: daemon.measuring.idle, 30.0, "the explanation")
         assert (time.monotonic() - began_s > 6.0) is not caught_up
 
 
 def test_normals_are_read_before_the_first_alarm(enrolled: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the start and when another generation becomes active, in the explainer's thread; the alarm reads none."""
+    """At the start and when another generation becomes active, in the worker's thread; the alarm reads none."""
     read: list[tuple[str, int, str]] = []
 
     def noted(connection: sqlite3.Connection, machine: str, generation: int) -> NormalAcoustics:
@@ -155,9 +156,9 @@ def test_normals_are_read_before_the_first_alarm(enrolled: Make, monkeypatch: py
     with inside(enrolled(LIVE, extra='evidence = "off"').config) as daemon:
         wait_until(lambda: read, 10.0, "the first generation")
         queue(daemon, pump(10, take=2, fault="rattle"))
-        wait_until(lambda: daemon.explainer.idle, 30.0, "the explanation")
+        wait_until(lambda: daemon.measuring.idle, 30.0, "the explanation")
         assert read == [("pump", 1, "explainer")]
-        daemon.explainer.prepare("pump", 2)
+        daemon.measuring.prepare("pump", 2)
         wait_until(lambda: len(read) == 2, 10.0, "the second generation")
     assert read[1] == ("pump", 2, "explainer")
 

@@ -103,8 +103,7 @@ def test_a_thread_that_died_shows_wherever_health_is_told(
             told = product.answer("status")
             assert (told["health"]["thread_restarts"], told["threads"][0]["last_error"]) == (1, "it died")
             assert scrape(port)["edge_monitor_thread_restarts_total"].value == 1.0
-            assert daemon.link is not None
-            daemon.link.refresh_status()  # as every minute
+            daemon.publisher.refresh_status()  # as every minute
             wait_until(lambda: json.loads(scada.messages[-1].payload)["thread_restarts"] == 1, 10.0, "it in the status")
 
 

@@ -1,0 +1,46 @@
+"""What the service manager is told while the daemon runs: how it is, and that it makes progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from edge_monitor import clock
+from edge_monitor.runtime.watchdog import stuck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_monitor.deliver.health import PublisherHealth
+    from edge_monitor.runtime.machine_states import MachineStates
+    from edge_monitor.runtime.systemd import Notifier
+    from edge_monitor.runtime.watchdog import Progress
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class ProgressReport:
+    """`tick` is called often, in the main thread; `broker` returns None where none is configured."""
+
+    notifier: Notifier
+    states: MachineStates
+    progress: Callable[[], Progress]
+    broker: Callable[[], PublisherHealth | None]
+    hang: str = field(default="", init=False)  # what stands still
+
+    def tick(self) -> None:
+        """Ping the watchdog while there is progress; a microphone or a broker that is away is no hang."""
+        now_s = clock.now().monotonic_s
+        hang = stuck(self.progress(), now_s)
+        if hang != self.hang:
+            self.hang = hang
+            log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
+        if not hang:
+            self.notifier.ping(now_s)
+        broker = self.broker()
+        states = ", ".join(f"{each['machine']} {each['state']}" for each in self.states.snapshot())
+        link = "" if broker is None else f"; broker {'connected' if broker.connected else 'away'}"
+        self.notifier.status(hang or f"{states}{link}")

@@ -1,0 +1,60 @@
+"""What the plant sees of a machine's state, and when."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edge_monitor.pipeline.machine_pipeline import WindowResult
+from edge_monitor.records import MachineState
+from edge_monitor.runtime.machine_states import MachineStates
+from tests.runtime.parts import NODE, PUMP, Plant
+
+
+@pytest.fixture
+def plant() -> Plant:
+    """Return what notes what the plant is told."""
+    return Plant()
+
+
+@pytest.fixture
+def states(plant: Plant) -> MachineStates:
+    """Return the states of one machine."""
+    return MachineStates(NODE, (PUMP,), plant.set_state)
+
+
+def published(plant: Plant) -> list[str]:
+    """Return every state the plant was told."""
+    return [json.loads(each)["state"] for each in plant.states]
+
+
+def test_an_alarm_shows_once_it_is_on_disk_and_not_before(states: MachineStates, plant: Plant) -> None:
+    """A window in alarm is still normal to the plant; its commit makes it an alarm, the end's commit normal again."""
+    states.update(WindowResult("pump", MachineState.ALARM, 10.0, "anomalous"))
+    states.committed("pump", "alarm-1")
+    states.update(WindowResult("pump", MachineState.ALARM, 11.0, "anomalous"))
+    states.committed("pump", None)
+    assert published(plant) == ["normal", "alarm", "normal"]
+
+
+def test_a_disk_that_fails_hides_every_other_state_until_it_works(states: MachineStates, plant: Plant) -> None:
+    """It is published for each machine, once."""
+    states.storage_fault("disk full")
+    states.storage_fault("disk full")
+    states.update(WindowResult("pump", MachineState.NORMAL, 10.0, "quiet"))
+    states.storage_fault("")
+    assert published(plant) == ["storage-fault", "storage-fault", "normal"]
+
+
+def test_silence_is_noted_after_its_limit_unless_the_source_has_said_why(states: MachineStates, plant: Plant) -> None:
+    """The source's own reason is worth more than that nothing came."""
+    states.note_silence("pump", 60.0)
+    assert published(plant) == []
+    states.update(WindowResult("pump", MachineState.NO_AUDIO, 10.0, "the card was unplugged"))
+    states.note_silence("pump", -1.0)
+    assert states.snapshot()[0]["text"] == "the card was unplugged"
+    states.update(WindowResult("pump", MachineState.NORMAL, 11.0, "quiet"))
+    states.note_silence("pump", -1.0)
+    assert states.snapshot()[0]["text"] == "no window could be judged for 0 s"
+    assert published(plant) == ["no-audio", "normal", "no-audio"]
