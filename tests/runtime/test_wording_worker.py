@@ -50,7 +50,7 @@ def make(store: Store, llm: LlmServer) -> Make:
     embedding = Embedding(np.ones(4, dtype=np.float32), "a bundle")
     store.commit(lambda to: history.record(to, alarm()))
     store.commit(lambda to: jobs.create(to, "alarm-1", ("measured", "combination"), NOW_MS))
-    store.commit(lambda to: history.add_window(to, "alarm-1", history.AnomalousWindow(0.0, 10.0, -30.0, embedding)))
+    store.commit(lambda to: history.add_windows(to, "alarm-1", [history.AnomalousWindow(0.0, 10.0, -30.0, embedding)]))
 
     def build(machines: dict[str, MachineSettings], *, now_ms: int = NOW_MS, **settings: object) -> WordingWorker:
         table = ExplainSettings.model_validate({"llm": "openai", "base_url": llm.base_url} | settings)
