@@ -68,8 +68,7 @@ class RunningGate:
         self.told: bool | None = None  # what the plant's run or speed topic says; None: nothing yet
         self._running = True
         self._off_until_s = -math.inf  # stream time up to which the machine was last heard off
-        self._pieces: list[Samples] = []  # less than a quarter second, waiting for the rest
-        self._frames = 0
+        self._undecided: Samples = np.zeros(0, dtype=np.float32)  # less than a quarter second, waiting for the rest
 
     def hear(self, block: AudioBlock) -> None:
         """Take a block in, in stream order, before the windows that end in it are judged."""
@@ -80,18 +79,12 @@ class RunningGate:
             return
         if self.gate_dbfs is None:
             return
-        if block.gap:
-            self._pieces, self._frames = [], 0
+        undecided = block.samples if block.gap else np.concatenate((self._undecided, block.samples))
         size = round(_PIECE_S * block.rate_hz)
-        done = 0
-        while done < len(block.samples):
-            piece = block.samples[done : done + size - self._frames]
-            self._pieces.append(piece)
-            self._frames += len(piece)
-            done += len(piece)
-            if self._frames == size:
-                self._decide(np.concatenate(self._pieces), block.start_s + done / block.rate_hz)
-                self._pieces, self._frames = [], 0
+        whole = len(undecided) // size * size
+        for end in range(size, whole + 1, size):
+            self._decide(undecided[end - size : end], block.end_s - (len(undecided) - end) / block.rate_hz)
+        self._undecided = undecided[whole:]
 
     def _decide(self, samples: Samples, end_s: float) -> None:
         assert self.gate_dbfs is not None  # noqa: S101 - hear returns early without a gate

@@ -81,6 +81,7 @@ class _Bearing:
         self._ringing = _Ringing(ring[None, :].astype(np.float32))
 
     def next_chunk(self, part: Chunk) -> Samples:
+        """Return the impacts of the balls that pass the defect."""
         passes = np.floor(part.turns * self.impacts_per_turn)
         at = np.flatnonzero(np.diff(passes) > 0) + 1
         count = len(at)
@@ -107,6 +108,7 @@ class _Cavitation:
         self._ringing = _Ringing(cracks.astype(np.float32))
 
     def next_chunk(self, part: Chunk) -> Samples:
+        """Return the bubbles that collapse."""
         frames = len(part.turns)
         count = int(self._random.poisson(self._PER_S * frames / self._rate_hz))
         at = np.sort(self._random.integers(0, frames, count))
@@ -127,6 +129,7 @@ class _Belt:
         self._bout = 0.8
 
     def next_chunk(self, part: Chunk) -> Samples:
+        """Return the belt's squeal."""
         waver = 1 + 0.02 * np.sin(2 * np.pi * self._belt_per_turn * part.turns)
         hz = self._squeal_hz * waver * (0.5 + 0.5 * part.speed)
         phase = self._phase + np.cumsum(hz) / self._rate_hz
@@ -155,6 +158,7 @@ class _Rattle:
         self._ringing = _Ringing(np.array(knocks, dtype=np.float32))
 
     def next_chunk(self, part: Chunk) -> Samples:
+        """Return the loose part's knocks."""
         frames = len(part.turns)
         groups = int(self._random.poisson(self._GROUPS_PER_S * frames / self._rate_hz))
         sizes = self._random.integers(1, 5, groups)
@@ -173,6 +177,7 @@ class _Imbalance:
         self._phases = individual.uniform(0, 2 * np.pi, 3)
 
     def next_chunk(self, part: Chunk) -> Samples:
+        """Return the shaft's tone and its harmonics."""
         angle = 2 * np.pi * (part.turns % 1.0)
         first, second, third = self._phases
         sound = np.sin(angle + first) + 0.45 * np.sin(2 * angle + second) + 0.2 * np.sin(3 * angle + third)

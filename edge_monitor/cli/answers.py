@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from edge_monitor.node.operation import LongOperation, Message
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from edge_monitor.node.operation import Operation
+    from edge_monitor.node.operation import LongOperation, Message, Operation
 
-Q = TypeVar("Q", bound=Message)
-P = TypeVar("P", bound=Message)
-A = TypeVar("A", bound=Message)
+Q = TypeVar("Q", bound="Message")
+P = TypeVar("P", bound="Message")
+A = TypeVar("A", bound="Message")
 
 
 def answered(config_path: Path, operation: Operation[Q, A] | LongOperation[Q, P, A], request: Q) -> A:
     """Return the answer of the configuration's node, or of its daemon. Raises EdgeMonitorError."""
     from edge_monitor.api.client import finish, open_node
     from edge_monitor.config.file import load_settings
+    from edge_monitor.node.operation import LongOperation
 
     with open_node(load_settings(config_path)) as client:
         if isinstance(operation, LongOperation):

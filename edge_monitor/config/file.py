@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MAX_BYTES = 1 << 20  # a thousand machines fit many times; a device or a recording given by mistake does not
 _MOST_TOLD = 25  # mistakes in one refusal
 _MOST_PARSED = 5_000_000  # characters, to find where statements end: a few seconds
-_KEY = re.compile(r"""\s*(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*'|[\s.])+(?==)""")  # what is left of a statement's `=`
+_KEY = re.compile(r"""(?:[\w-]++|"(?:[^"\\]|\\.)*+"|'[^']*+'|[\s.])++(?==)""")  # what is left of a statement's `=`
 _UNREADABLE: dict[type[Exception], tuple[str, str]] = {
     FileNotFoundError: ("no such file", "`edge-monitor config init` writes one"),
     IsADirectoryError: ("is a folder, not a file", "name the .toml file in it"),

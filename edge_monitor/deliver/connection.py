@@ -74,24 +74,16 @@ class Connection:
         settings = self._settings
         identify(self._client, settings)
         self._client.connect_timeout = timeout_s
+        # What keeps a broker from handing on more than a command or a run signal ever needs (MQTT 5).
+        limits = _properties(PacketTypes.CONNECT, MaximumPacketSize=_MAX_PACKET_BYTES) if self._mqtt5 else None
         try:
-            self._client.connect(
-                settings.host, settings.port, keepalive=settings.keepalive_s, properties=self._limits()
-            )
+            self._client.connect(settings.host, settings.port, keepalive=settings.keepalive_s, properties=limits)
         except (OSError, ValueError) as error:
             where = f"{settings.host}:{settings.port}"
             raise DeliveryError(f"no connection: {_words(error)}", where=where, hint=_hint(error)) from error
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an alarm does not wait for Nagle
-
-    def _limits(self) -> Properties | None:
-        """Return what keeps a broker from handing on more than a command or a run signal ever needs (MQTT 5)."""
-        if not self._mqtt5:
-            return None
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-        properties.MaximumPacketSize = _MAX_PACKET_BYTES
-        return properties
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool = False, late_ms: int | None = None
@@ -102,9 +94,7 @@ class Connection:
         """
         properties = None
         if self._mqtt5:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.ContentType = "application/json"
-            properties.PayloadFormatIndicator = 1  # UTF-8
+            properties = _properties(PacketTypes.PUBLISH, ContentType="application/json", PayloadFormatIndicator=1)
             if late_ms is not None:
                 properties.UserProperty = ("late_ms", str(max(late_ms, 0)))
         if self.max_packet_bytes is not None:
@@ -227,6 +217,13 @@ class Connection:
         self, _client: Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
     ) -> None:
         self._acknowledged.append((mid, str(code) if code.value >= _REFUSAL else None))
+
+
+def _properties(packet: int, **values: object) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
 
 
 def _words(error: Exception) -> str:

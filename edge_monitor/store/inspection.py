@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from edge_monitor.errors import StorageError
 from edge_monitor.store import database, deciding
+from edge_monitor.store.schema import require_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,9 @@ def inspect(path: Path, *, cancelled: Callable[[], bool] = lambda: False) -> int
     try:
         with open_foreign(path) as connection:
             connection.set_progress_handler(lambda: 1 if cancelled() else 0, _LOOK_EVERY)
-            version = _version(connection)
+            version = require_known(connection, "backup")
+            if version < 1:
+                raise _refused("not a database of edge-monitor", "its header")
             _compare_schema(connection, version)
             for pragma, what in (("integrity_check(1)", "damaged"), ("foreign_key_check", "a row leads nowhere")):
                 _check(connection, pragma, what)
@@ -64,19 +67,6 @@ def inspect(path: Path, *, cancelled: Callable[[], bool] = lambda: False) -> int
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             raise StorageError("the check was cancelled", where=str(path)) from error
         raise StorageError(f"the database cannot be used: {error}", where="backup", hint=_HINT) from error
-    return version
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > database.SCHEMA_VERSION:
-        raise StorageError(
-            f"written by a newer edge-monitor (schema {version}, this one knows {database.SCHEMA_VERSION})",
-            where="backup",
-            hint="upgrade edge-monitor",
-        )
-    if version < 1:
-        raise _refused("not a database of edge-monitor", "its header")
     return version
 
 

@@ -38,9 +38,11 @@ class _Rows:
         return self._rows
 
     def fetchone(self) -> Any:  # noqa: ANN401 - a row, or None
+        """Return the next row; None after the last."""
         return next(self._rows, None)
 
     def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
         return list(self._rows)
 
 

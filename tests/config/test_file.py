@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,14 @@ def test_a_value_over_several_lines_is_found_at_its_first(tmp_path: Path) -> Non
     """The line of a list over several lines is that of its key."""
     text = GOOD + "[machine.alarm]\n# m of n\nraise = [\n  1,\n  'two',\n]\n"
     assert refusal(tmp_path, text)[0].startswith("10: machine[1].alarm.raise[2]: must be a whole number")
+
+
+def test_a_line_of_blanks_takes_no_time(tmp_path: Path) -> None:
+    """However long a line is, the lines of mistakes are found."""
+    text = GOOD.replace("channel = 1", "channel = 0").replace("[[machine]]", " " * 500_000 + "\n[[machine]]")
+    began_s = time.process_time()
+    assert refusal(tmp_path, text)[0].startswith("8: machine[1].source.channel: ")
+    assert time.process_time() - began_s < 5.0
 
 
 def test_a_secret_is_never_repeated(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge_monitor.config.file import load_settings
+from edge_monitor.doctor.finding import carefully
 from edge_monitor.doctor.machine import look_at_memory_of
 from edge_monitor.doctor.running import judge_status
 from edge_monitor.doctor.storage import look_at_database, look_at_disk
@@ -80,11 +81,12 @@ def told_by_doctor(plant: Plant) -> list[Finding]:
     """Return what doctor finds of disk, database, normals and the running daemon."""
     settings = load_settings(plant.product.config)
     state_dir = StateDir.of(settings.node)
+    status = NodeStatus.model_validate(plant.product.status())
     return [
-        *look_at_disk(settings, state_dir),
-        *look_at_database(state_dir),
-        *look_at_memory_of(settings.machine[0], state_dir.database, None),
-        *judge_status(NodeStatus.model_validate(plant.product.status()), window_s=10.0),
+        *carefully("disk", lambda: look_at_disk(settings, state_dir)),
+        *carefully("database", lambda: look_at_database(state_dir)),
+        *carefully("normals", lambda: look_at_memory_of(settings.machine[0], state_dir.database, None)),
+        *carefully("daemon", lambda: judge_status(status, window_s=10.0)),
     ]
 
 
