@@ -1,1 +1,1 @@
-"""Measures: published data sets against a bundle. Like `service`, it may import the rooms it measures."""
+"""Measures: published data sets against a bundle. It may import every room, for it measures them."""

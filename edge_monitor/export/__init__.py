@@ -1,1 +1,1 @@
-"""Builds model bundles; the only room that imports onnx (and later torch)."""
+"""Builds model bundles; the only room that imports onnx, and torch, which a baseline of `evaluate` needs as well."""
