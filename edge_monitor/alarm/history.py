@@ -62,24 +62,13 @@ def record(connection: sqlite3.Connection, event: AlarmEvent) -> None:
     The row keeps the threshold, generation and window of the start. Raises StorageError for an alarm that never began.
     """
     if event.kind is EventKind.START:
+        stored = asdict(event)
         connection.execute(
             "INSERT INTO alarms (alarm_id, machine, started_ms, last_seq, peak_score, peak_ratio, threshold,"
             " generation, level_dbfs, window_start_s, window_end_s, neighbours)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                event.alarm_id,
-                event.machine,
-                event.since_ms,
-                event.seq,
-                event.peak_score,
-                event.peak_ratio,
-                event.threshold,
-                event.generation,
-                event.level_dbfs,
-                event.window_start_s,
-                event.window_end_s,
-                json.dumps([asdict(neighbour) for neighbour in event.neighbours]),
-            ),
+            " VALUES (:alarm_id, :machine, :since_ms, :seq, :peak_score, :peak_ratio, :threshold, :generation,"
+            " :level_dbfs, :window_start_s, :window_end_s, :neighbours)",
+            stored | {"neighbours": json.dumps(stored["neighbours"])},
         )
         return
     ended = (event.at_ms, event.reason) if event.kind is EventKind.END else (None, None)

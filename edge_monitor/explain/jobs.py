@@ -74,24 +74,13 @@ def finish(
 
     `acoustics` is what was measured of the anomalous window, as JSON.
     """
+    stored = asdict(explanation)
     done = connection.execute(
-        "UPDATE explanations SET finished_ms = ?, text = ?, reason = ?, findings = ?, acoustics = ?, caption = ?,"
-        " model = ?, prompt_version = ?, format_ok = ?, latency_s = ?, unanswered = 0, draft = NULL"
-        " WHERE alarm_id = ? AND method = ? AND finished_ms IS NULL",
-        (
-            at_ms,
-            explanation.text,
-            explanation.reason,
-            json.dumps([asdict(finding) for finding in explanation.findings]),
-            acoustics,
-            explanation.caption,
-            explanation.model,
-            explanation.prompt_version,
-            explanation.format_ok,
-            explanation.latency_s,
-            explanation.alarm_id,
-            explanation.method,
-        ),
+        "UPDATE explanations SET finished_ms = :at_ms, text = :text, reason = :reason, findings = :findings,"
+        " acoustics = :acoustics, caption = :caption, model = :model, prompt_version = :prompt_version,"
+        " format_ok = :format_ok, latency_s = :latency_s, unanswered = 0, draft = NULL"
+        " WHERE alarm_id = :alarm_id AND method = :method AND finished_ms IS NULL",
+        stored | {"at_ms": at_ms, "acoustics": acoustics, "findings": json.dumps(stored["findings"])},
     )
     return done.rowcount == 1
 

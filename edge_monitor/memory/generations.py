@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.store.store import Store
 
+# of a generation, what the database keeps as it is
 _PLAIN = ("machine", "number", "created_ms", "bundle_hash", "metric", "bands", "k", "threshold", "gate_dbfs", "reason")
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
 _ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
@@ -118,24 +119,17 @@ def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
         connection.execute(
             "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, scorer, bands,"
             " k, mean, scale, threshold, calibration, gate_dbfs, reason, active, complete)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
-            (
-                new.machine,
-                number,
-                new.created_ms,
-                new.bundle_hash,
-                new.metric,
-                new.scaler.normalization,
-                new.scorer,
-                new.bands,
-                new.k,
-                _bytes(new.scaler.mean),
-                _bytes(new.scaler.scale),
-                new.threshold,
-                new.calibration.to_json(),
-                new.gate_dbfs,
-                new.reason,
-            ),
+            " VALUES (:machine, :number, :created_ms, :bundle_hash, :metric, :normalization, :scorer, :bands,"
+            " :k, :mean, :scale, :threshold, :calibration, :gate_dbfs, :reason, 0, 0)",
+            {
+                **{name: getattr(new, name) for name in _PLAIN},
+                "number": number,
+                "scorer": new.scorer,
+                "normalization": new.scaler.normalization,
+                "mean": _bytes(new.scaler.mean),
+                "scale": _bytes(new.scaler.scale),
+                "calibration": new.calibration.to_json(),
+            },
         )
         return number
 
