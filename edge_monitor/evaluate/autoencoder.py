@@ -112,9 +112,8 @@ def fit(
     for epoch in range(epochs):
         network.train()
         order = learnt[torch.randperm(len(learnt), generator=generator)]
-        batches = [
-            batch for batch in order.split(BATCH) if len(batch) >= _FEWEST
-        ]  # one left over: another one next epoch
+        # one vector left over: another one next epoch
+        batches = [batch for batch in order.split(BATCH) if len(batch) >= _FEWEST]
         for batch in batches:
             vectors = stream.index_select(0, batch)  # (batch, 640)
             error = torch.nn.functional.mse_loss(network(vectors), vectors)

@@ -46,9 +46,8 @@ def _triangles() -> NDArray[np.float64]:
     """Return the `(bins, 128)` weights of triangles evenly spaced in mel from 0 to 8 kHz, each of area 1 (Hz)."""
     top_mel = _CORNER_MEL + np.log(RATE_HZ / 2 / _CORNER_HZ) / _LOG_STEP
     mel = np.linspace(0.0, top_mel, BANDS + 2)
-    edges = np.where(
-        mel < _CORNER_MEL, _LINEAR_HZ * mel, _CORNER_HZ * np.exp(_LOG_STEP * (mel - _CORNER_MEL))
-    )  # (bands + 2,) Hz
+    above_hz = _CORNER_HZ * np.exp(_LOG_STEP * (mel - _CORNER_MEL))
+    edges = np.where(mel < _CORNER_MEL, _LINEAR_HZ * mel, above_hz)  # (bands + 2,) Hz
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     bins = np.arange(_FRAME // 2 + 1)[:, None] * RATE_HZ / _FRAME
     rise = (bins - low) / (middle - low)

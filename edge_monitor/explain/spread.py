@@ -56,9 +56,8 @@ def spread_of(normals: Sequence[Acoustics]) -> Spread:
     rows = rows_of(normals, layout)
     sizes = np.abs(differences(rows, rows[_neighbours(rows, layout)], layout))  # (normals, size)
     middle = np.maximum(_MAD * np.median(sizes, axis=0), layout.least)
-    extreme = NormalDist().inv_cdf(
-        1 - 0.5 / (count + 1)
-    )  # of so many Gaussian values the largest, in standard deviations
+    # of so many Gaussian values the largest, in standard deviations
+    extreme = NormalDist().inv_cdf(1 - 0.5 / (count + 1))
     largest, second = np.sort(sizes, axis=0)[:-3:-1]
     others = np.where(sizes == largest, second, largest)  # the largest without one's own
     over = sizes / np.maximum(middle, others / extreme)

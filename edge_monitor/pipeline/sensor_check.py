@@ -39,9 +39,8 @@ class SensorWatch:
     """Looks at windows for a changed microphone, as seldom as will do. Belongs to one thread."""
 
     def __init__(self) -> None:
-        self._unchanged: tuple[SensorProfile, float, float] | None = (
-            None  # by which profile, until when, at which level
-        )
+        # by which profile, until when, at which level
+        self._unchanged: tuple[SensorProfile, float, float] | None = None
 
     def change(self, profile: SensorProfile | None, window: Window, level_dbfs: float) -> str | None:
         """Return in one line how the microphone has changed, or None: not, or nothing is known of it."""
