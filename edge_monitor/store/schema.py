@@ -181,7 +181,7 @@ INSERT OR REPLACE INTO counters SELECT 'outbox_due_explanations', count(*) FROM 
 """
 # Schema 6: what scores a generation's windows; before, that was eq. 1 in its metric.
 _SCORER = """
-ALTER TABLE generations ADD COLUMN scorer TEXT;   -- a name of memory/scorers.py; NULL: eq. 1 in the metric
+ALTER TABLE generations ADD COLUMN scorer TEXT;   -- a name of memory/scoring_methods.py; NULL: eq. 1 in the metric
 ALTER TABLE generations ADD COLUMN bands INTEGER; -- frequency bands per block of a vector; NULL: not made of bands
 """
 # Schema 7: what is written in many short commits counts only once it is whole.
