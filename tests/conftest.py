@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.audit import sitecustomize as audit
+from tests.enrolled import enrolled, enrolled_state, healthy_clips
 from tests.sharing import made_once
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from tests.export.full_size import FullSize
 
+__all__ = ["enrolled", "enrolled_state", "healthy_clips"]
 REPOSITORY = Path(__file__).parent.parent
 AUDIT = Path(__file__).parent / "audit"
 # A shell starts what runs in its background with Ctrl-C ignored, and children would inherit that.
@@ -27,7 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the long files first: the last one of several processes would be waited for."""
-    first = ("soak", "faults", "service")
+    first = ("soak", "faults", "fuzz", "runtime", "node", "api")
     items.sort(
         key=lambda item: next(
             (i for i, part in enumerate(first) if part in item.path.relative_to(REPOSITORY).parts), len(first)

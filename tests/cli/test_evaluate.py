@@ -17,9 +17,9 @@ import pytest
 
 from edge_monitor.cli.evaluate import command
 from tests.encode.foreign import ForeignBundle
+from tests.enrolled import IDLE
 from tests.evaluate.sets import noise, write
 from tests.product import Product
-from tests.runtime.conftest import IDLE
 
 REPOSITORY = Path(__file__).parent.parent.parent
 

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from tests.encode import talking
+from tests.enrolled import IDLE
 from tests.evaluate.sets import write
 from tests.llm_server import LlmServer, refuses, says
 from tests.product import Product
-from tests.runtime.conftest import IDLE
 from tests.sounds import pump
 
 if TYPE_CHECKING:

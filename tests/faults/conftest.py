@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from tests.faults.oracle import TURN_S, Plant
-from tests.runtime.conftest import enrolled_state, healthy_clips
 from tests.sharing import made_once
 from tests.sounds import pump
 from tests.store.conftest import stored
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["enrolled_state", "healthy_clips", "stored"]
+__all__ = ["stored"]
 
 
 @pytest.fixture(scope="session")

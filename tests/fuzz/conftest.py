@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.conftest import enrolled_state, healthy_clips
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-__all__ = ["enrolled_state", "healthy_clips"]
 GROWTH_MB = 300  # of the whole test process over one file of tests; onnxruntime and numpy take half of it once
 _MB_IN_KIB = 1024
 

@@ -10,8 +10,8 @@ from edge_monitor.node.node import Node
 from edge_monitor.pipeline.machine_pipeline import Learnt, NotLearnt
 from edge_monitor.runtime.active_generations import ActiveGenerations
 from edge_monitor.runtime.machine_states import MachineStates
+from tests.enrolled import IDLE
 from tests.product import Product
-from tests.runtime.conftest import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.runtime import alarm_recorder
 from tests.broker import Broker, Subscriber, wait_until
+from tests.enrolled import IDLE
 from tests.explained import inside
-from tests.runtime.conftest import IDLE
 from tests.runtime.parts import alarm
 
 if TYPE_CHECKING:

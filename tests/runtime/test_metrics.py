@@ -11,8 +11,8 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.broker import Broker, free_port, wait_until
+from tests.enrolled import IDLE
 from tests.product import Product
-from tests.runtime.conftest import IDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,10 +17,10 @@ import soundfile
 
 from edge_monitor.explain.redaction import redact
 from tests.broker import Broker, Subscriber
+from tests.enrolled import IDLE
 from tests.explained import explain, explanations
 from tests.llm_server import GOOD, LlmServer, says
 from tests.product import Product
-from tests.runtime.conftest import IDLE
 from tests.sound_server import SoundServer, microphone_server_fixture
 from tests.sounds import pump, write_clips
 

@@ -12,8 +12,8 @@ import pytest
 
 from edge_monitor.config.file import load_settings
 from edge_monitor.runtime.reload import changed_keys
+from tests.enrolled import IDLE
 from tests.product import Product
-from tests.runtime.conftest import IDLE
 
 SPECTRAL = Path(__file__).parents[2] / "models/spectral"
 

@@ -16,9 +16,9 @@ from edge_monitor.runtime.supervision import SupervisedThread
 from edge_monitor.runtime.systemd import Notifier
 from edge_monitor.runtime.watchdog import Progress, stuck
 from tests.broker import Broker, Subscriber, free_port, wait_until
+from tests.enrolled import IDLE
 from tests.explained import BASE, inside
 from tests.product import Product
-from tests.runtime.conftest import IDLE
 from tests.runtime.test_metrics import scrape
 
 if TYPE_CHECKING:

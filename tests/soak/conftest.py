@@ -8,15 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.runtime.conftest import enrolled_state, healthy_clips
 from tests.sharing import made_once
 from tests.soak import alarming
 from tests.sounds import pump
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["enrolled_state", "healthy_clips"]
 HEALTHY_S, FAULTY_S = 500, 100
 
 

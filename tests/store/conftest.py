@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.store import database
-from tests.runtime.conftest import enrolled_state, healthy_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["enrolled_state", "healthy_clips", "stored"]
+__all__ = ["stored"]
 
 
 @pytest.fixture
