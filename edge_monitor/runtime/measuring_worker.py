@@ -83,7 +83,7 @@ class MeasuringWorker:
         self._untidy = self._busy = self._closing = False
         with self.store.reading() as connection:  # before the first alarm: these are the last run's
             self._unmeasured = jobs.waiting(connection, worded=False)
-        self.thread = SupervisedThread("explainer", self._run)
+        self.thread = SupervisedThread("measuring", self._run)
 
     def explain(self, event: AlarmEvent, proof: AlarmAudio | None) -> None:
         """Queue the start of an alarm whose row is committed. What passes SOUND_BYTES costs the oldest their sound."""

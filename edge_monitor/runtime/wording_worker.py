@@ -70,7 +70,7 @@ class WordingWorker:
         self._changed = threading.Condition()
         self._woken = True  # there may be jobs of the last run
         self._busy = self._closing = False
-        self.thread = SupervisedThread("narrator", self._run)
+        self.thread = SupervisedThread("wording", self._run)
 
     def wake(self) -> None:
         """Say that there may be something to word."""

@@ -157,10 +157,10 @@ def test_normals_are_read_before_the_first_alarm(enrolled: Make, monkeypatch: py
         wait_until(lambda: read, 10.0, "the first generation")
         queue(daemon, pump(10, take=2, fault="rattle"))
         wait_until(lambda: daemon.measuring.idle, 30.0, "the explanation")
-        assert read == [("pump", 1, "explainer")]
+        assert read == [("pump", 1, "measuring")]
         daemon.measuring.prepare("pump", 2)
         wait_until(lambda: len(read) == 2, 10.0, "the second generation")
-    assert read[1] == ("pump", 2, "explainer")
+    assert read[1] == ("pump", 2, "measuring")
 
 
 def test_a_generation_that_is_gone_is_said_to_be() -> None:
