@@ -26,6 +26,7 @@ _CLIENTS = 64  # at once; further ones are told 503
 _WORKERS = 4  # threads that answer, each with a reading connection
 _KEEP_ALIVE_S = 5
 _CLOSING_S = 2
+_TIDY_S = 15.0
 
 
 class ApiServer:
@@ -56,6 +57,8 @@ class ApiServer:
 
     def _run(self) -> None:
         # Here, not at the top: they take a second to import, and sound is already being scored.
+        import asyncio
+
         import anyio.to_thread
         import uvicorn
 
@@ -64,7 +67,14 @@ class ApiServer:
 
         async def serve() -> None:
             anyio.to_thread.current_default_thread_limiter().total_tokens = _WORKERS
+            tidying = asyncio.create_task(tidy())
             await server.serve(sockets=[self._socket])
+            tidying.cancel()
+
+        async def tidy() -> None:
+            while True:
+                await asyncio.sleep(_TIDY_S)
+                self._node.files.forget_untouched()
 
         try:
             config = uvicorn.Config(
@@ -84,8 +94,6 @@ class ApiServer:
             )
             server = self._server = uvicorn.Server(config)
             if not self._closing.is_set():
-                import asyncio
-
                 asyncio.run(serve())
         except Exception:  # the node listens on without it
             log.exception("api.not_served")

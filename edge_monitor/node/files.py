@@ -6,6 +6,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from edge_monitor import clock
 from edge_monitor.errors import ControlError, DiskError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PIECE_BYTES = 1 << 20  # the largest piece that is sent or fetched
@@ -61,7 +63,7 @@ class Files:
     def append(self, file_id: str, offset: int, piece: bytes) -> None:
         """Add a piece at the end, which is at `offset`; sent twice it is added once."""
         file = self._touched(file_id)
-        with file.lock:
+        with file.lock, _told(file_id):
             end = file.content.seek(0, 2)
             if offset + len(piece) == end and offset < end:
                 return
@@ -69,16 +71,13 @@ class Files:
                 raise ControlError(f"the next piece begins at {end}, not at {offset}", where=file_id)
             if shutil.disk_usage(self._folder).free < len(piece) + _LEFT_BYTES:
                 raise DiskError("no room on the disk", where=str(self._folder))
-            try:
-                file.content.write(piece)
-                file.content.flush()
-            except OSError as error:
-                raise DiskError(f"cannot be written: {error.strerror}", where=str(self._folder)) from error
+            file.content.write(piece)
+            file.content.flush()
 
     def piece(self, file_id: str, offset: int) -> bytes:
         """Return the next piece from `offset` on; empty at the end."""
         file = self._touched(file_id)
-        with file.lock:
+        with file.lock, _told(file_id):
             file.content.seek(offset)
             return file.content.read(PIECE_BYTES)
 
@@ -93,6 +92,11 @@ class Files:
         with self._lock:
             if (file := self._files.pop(file_id, None)) is not None:
                 file.content.close()
+
+    def forget_untouched(self) -> None:
+        """Let go of what nobody has touched for a minute; called every now and then."""
+        with self._lock:
+            self._forget_untouched()
 
     def close(self) -> None:
         """Let all go."""
@@ -112,3 +116,13 @@ class Files:
         limit_s = clock.now().monotonic_s - _LEASE_S
         for file_id in [each for each, file in self._files.items() if file.touched_s < limit_s]:
             self._files.pop(file_id).content.close()
+
+
+@contextmanager
+def _told(file_id: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"a large part cannot be written or read: {error.strerror}", where=file_id) from error
+    except ValueError as error:  # it was forgotten meanwhile, and is closed
+        raise ControlError("no such file any more", where=file_id) from error

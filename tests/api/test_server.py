@@ -16,12 +16,14 @@ import httpx2
 import pytest
 
 from edge_monitor.api import bounds, client, jobs
+from edge_monitor.api import server as server_module
 from edge_monitor.api.client import DaemonClient
 from edge_monitor.api.document import document
 from edge_monitor.api.jobs import Jobs
 from edge_monitor.api.server import ApiServer
 from edge_monitor.config.settings import Settings
 from edge_monitor.errors import ControlError, EdgeMonitorError
+from edge_monitor.node import files
 from edge_monitor.node.alarms import ListAlarms
 from edge_monitor.node.node import Node
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, OfMachine, Operation, Role
@@ -252,3 +254,15 @@ def test_the_table_says_who_may_do_what() -> None:
         if learns and not looks:
             assert each.role is Role.ADMIN, each.name
         assert isinstance(each, LongOperation if each.kind is Kind.LONG else Operation)
+
+
+def test_a_file_that_nobody_touches_goes_by_itself(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup whose asker died holds no disk: its file has no name, and is closed after its lease."""
+    monkeypatch.setattr(server_module, "_TIDY_S", 0.2)
+    monkeypatch.setattr(files, "_LEASE_S", 0.5)
+    server = ApiServer(tmp_path / "api.sock", node, Jobs())
+    with asking(tmp_path / "api.sock") as asker:
+        file_id = asker.send(io.BytesIO(b"x" * 100))
+    content = node.files.open(file_id)
+    wait_until(lambda: content.closed, 5.0, "its end")
+    server.close()
