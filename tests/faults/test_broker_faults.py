@@ -137,11 +137,11 @@ def black_hole(line: Line) -> Iterator[None]:
         line.proxy.hole = False
 
 
-OTHER_HOST = "certificate verify failed: IP address mismatch, certificate is not valid for '127.0.0.1'"
+OTHER_HOST = "certificate is not accepted: IP address mismatch, certificate is not valid for '127.0.0.1'"
 OUTAGES: dict[str, tuple[Callable[[Line], AbstractContextManager[None]], str]] = {
-    "another authority": (another_authority, "certificate verify failed: "),
+    "another authority": (another_authority, "certificate is not accepted: "),
     "certificate for another host": (partial(certificate, host="broker.example"), OTHER_HOST),
-    "expired certificate": (partial(certificate, expired=True), "certificate verify failed: certificate has expired"),
+    "expired certificate": (partial(certificate, expired=True), "certificate is not accepted: certificate has expired"),
     "wrong password": (wrong_password, "refused by the broker: Not authorized"),
     "black hole": (black_hole, "Keep alive timeout"),
 }
