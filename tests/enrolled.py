@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor.store import database
-from edge_monitor.store.store import Store
 from tests.product import Product
 from tests.sharing import made_once
 from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 IDLE = '{ kind = "simulator", machine = "pump", take = 1, pace = "realtime" }'
@@ -46,10 +44,3 @@ def enrolled(tmp_path: Path, enrolled_state: Path) -> Callable[..., Product]:
         return Product(tmp_path, source, **fields)  # type: ignore[arg-type]  # the caller names Product's own fields
 
     return make
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """Return a fresh database."""
-    with Store(tmp_path / database.FILE_NAME) as fresh:
-        yield fresh.open()

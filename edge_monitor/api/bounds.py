@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge_monitor import __version__
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
 MOST_BYTES = 1 << 20  # of a request's body
 REQUEST_S = 10.0  # within which a request is complete
 SEND_S = 10.0  # within which a client takes what is sent
 _TOO_LARGE = 413
+_WHOLE = (h11.DONE, h11.MUST_CLOSE)  # what a client's side of the connection is then
 _VERSION = (VERSION_HEADER.encode(), __version__.encode())
 
 
@@ -38,10 +39,9 @@ class PromptProtocol(H11Protocol):
         self._request.begin(REQUEST_S)
 
     def data_received(self, data: bytes) -> None:
-        """Stop waiting once the request is whole."""
+        """Stop waiting once the request is whole, and begin with the next one's first byte."""
         super().data_received(data)
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
-        if cycle is not None and not cycle.more_body:
+        if self.conn.their_state in _WHOLE:
             self._request.end()
         else:
             self._request.begin(REQUEST_S)

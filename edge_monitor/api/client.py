@@ -75,6 +75,7 @@ class DaemonClient:
         self._path = path
         self._patience_s = patience_s
         self._restart_s = restart_s
+        self._connected = False
         self._http = httpx2.Client(
             transport=httpx2.HTTPTransport(uds=str(path)),
             base_url="http://edge-monitor",
@@ -155,14 +156,22 @@ class DaemonClient:
         """Send a request, again if the daemon went before it took it: it is being reloaded."""
         import httpx2
 
-        end_s = time.monotonic() + self._restart_s
+        end_s: float | None = None
         while True:
             try:
-                return self._http.request(method, path, **parts)
-            except (httpx2.RemoteProtocolError, httpx2.ConnectError, httpx2.ReadError):
-                if time.monotonic() > end_s:
+                if not self._connected:
+                    _require_daemon_at(self._path)
+                response = self._http.request(method, path, **parts)
+            except (httpx2.RemoteProtocolError, httpx2.ConnectError, httpx2.ReadError) as error:
+                self._connected = False
+                taken = method == "POST" and not isinstance(error, httpx2.ConnectError)  # perhaps: it is not done twice
+                end_s = end_s or time.monotonic() + self._restart_s
+                if taken or time.monotonic() > end_s:
                     raise
                 time.sleep(_AGAIN_S)
+            else:
+                self._connected = True
+                return response
 
     def _checked(self, response: httpx2.Response) -> httpx2.Response:
         from edge_monitor.api.messages import VERSION_HEADER
@@ -244,6 +253,14 @@ def is_daemon_at(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _require_daemon_at(path: Path) -> None:
+    """Raise what the HTTP client does when nobody listens; that one leaves its socket to the garbage collector."""
+    import httpx2
+
+    if not is_daemon_at(path):
+        raise httpx2.ConnectError("nobody listens")
 
 
 def gone() -> ControlError:

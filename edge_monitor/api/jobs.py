@@ -41,6 +41,7 @@ class Job:
         self._count = 0  # of progress so far
         self._answer: dict[str, Any] | None = None
         self._error: Problem | None = None
+        self.thread: threading.Thread | None = None
         self._cancelled = False
         self._detached = detached_s is not None
         self._until_s = clock.now().monotonic_s + (LEASE_S if detached_s is None else min(detached_s, MOST_DETACHED_S))
@@ -59,6 +60,7 @@ class Job:
         try:
             while not self.cancelled():
                 self._add(next(steps))
+            steps.close()  # before anybody is told: whoever begins anew finds nothing half done
             self._end(error=Problem(message=f"{self.operation.name} was cancelled"))
         except StopIteration as end:
             self._end(answer=end.value.model_dump(mode="json", exclude_unset=True))
@@ -134,7 +136,8 @@ class Jobs:
                 raise ControlError("too many long operations are under way", hint="wait for one of them to end")
             job = Job(operation, detached_s)
             self._jobs[job.id] = job
-        threading.Thread(target=job.run, args=(node, request), name=f"job-{operation.name}", daemon=True).start()
+        job.thread = threading.Thread(target=job.run, args=(node, request), name=f"job-{operation.name}", daemon=True)
+        job.thread.start()
         return job.id
 
     def find(self, job_id: str) -> Job:
@@ -145,9 +148,16 @@ class Jobs:
             raise ControlError("no such operation is under way", where=job_id[:64])
         return job
 
-    def cancel_all(self) -> None:
-        """Have all end; they are not waited for."""
+    def end_all(self, timeout_s: float) -> None:
+        """Have all end, and wait for those that change the node: they undo what is half done.
+
+        One that reloads the daemon goes on.
+        """
         with self._lock:
-            jobs = list(self._jobs.values())
+            jobs = [job for job in self._jobs.values() if job.ended_s is None and not job.operation.outlives_daemon]
         for job in jobs:
             job.cancel()
+        end_s = clock.now().monotonic_s + timeout_s
+        for job in jobs:
+            if job.thread is not None:
+                job.thread.join(max(0.0, end_s - clock.now().monotonic_s))

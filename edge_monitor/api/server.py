@@ -27,6 +27,7 @@ _WORKERS = 4  # threads that answer, each with a reading connection
 _KEEP_ALIVE_S = 5
 _CLOSING_S = 2
 _TIDY_S = 15.0
+_UNDOING_S = 8.0  # for long operations to undo what is half done, when the daemon stops
 
 
 class ApiServer:
@@ -48,7 +49,7 @@ class ApiServer:
     def close(self) -> None:
         """Remove the socket, have long operations end, answer what is under way, for at most 2 s."""
         self._path.unlink(missing_ok=True)
-        self._jobs.cancel_all()
+        self._jobs.end_all(_UNDOING_S)
         self._closing.set()
         if self._server is not None:
             self._server.should_exit = True

@@ -48,7 +48,12 @@ class OutboxRow:
 class ParkedRow:
     """A message the broker refused."""
 
-    row: OutboxRow
+    id: int
+    topic: str
+    size_bytes: int  # of the message
+    alarm_id: str
+    seq: int
+    created_ms: int  # wall clock, milliseconds
     reason: str  # one line
 
 
@@ -138,12 +143,12 @@ class Outbox:
             self._count(parked["topic"], {DUE: -1, HELD: 1, PARKED: 1})
 
     def parked(self) -> list[ParkedRow]:
-        """Return what was set aside, oldest first."""
+        """Return what was set aside, oldest first; without the bytes of the messages, of which there may be many."""
         rows = self._connection.execute(
-            "SELECT id, topic, payload, alarm_id, seq, created_ms, parked_reason FROM outbox"
-            " WHERE parked_reason IS NOT NULL ORDER BY id"
+            "SELECT id, topic, length(payload) AS size_bytes, alarm_id, seq, created_ms, parked_reason AS reason"
+            " FROM outbox WHERE parked_reason IS NOT NULL ORDER BY id"
         )
-        return [ParkedRow(OutboxRow(*row[:-1]), row[-1]) for row in map(tuple, rows)]
+        return [ParkedRow(**dict(row)) for row in rows]
 
     def retry(self, row_ids: Iterable[int]) -> int:
         """Queue parked rows again with their bytes, behind what was committed since; return how many there were."""

@@ -59,17 +59,19 @@ class HeardAgain(Message):
 def keep(node: Node, request: KeepSound, _cancelled: Cancelled) -> Generator[Nothing, None, Nothing]:
     """Keep a recording's sound, so that another bundle can learn from it."""
     node.machine(request.machine)
-    kept, file = KeptAudio.of(node, request.machine), node.files.open(request.file)
-    size, offset = file.seek(0, io.SEEK_END), 0
-    file.seek(0)
-    while True:
-        piece = file.read(_PIECE_BYTES)
-        end = offset + len(piece)
-        kept.write(request.sha256, piece, offset=offset, last=end == size)
-        if end == size:
-            return Nothing()
-        offset = end
-        yield Nothing()
+    kept = KeptAudio.of(node, request.machine)
+    with node.files.using(request.file) as file:
+        size, offset = file.seek(0, io.SEEK_END), 0
+        file.seek(0)
+        try:
+            while offset < size:
+                piece = file.read(_PIECE_BYTES)
+                kept.write(request.sha256, piece, offset=offset, last=offset + len(piece) == size)
+                offset += len(piece)
+                yield Nothing()
+        finally:
+            kept.discard_part(request.sha256)
+    return Nothing()
 
 
 def leave_behind(node: Node, request: OfBundle, _cancelled: Cancelled) -> Generator[Nothing, None, LeftBehind]:

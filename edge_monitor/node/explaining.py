@@ -126,7 +126,8 @@ def explain_sound(
         raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
     generation = scorer.generation
     require_bundle(node, machine, generation.bundle_hash)
-    [vector] = read_vectors(node.files.open(request.vector), node.bundle.manifest.audio.dim, most=1)
+    with node.files.using(request.vector) as file:
+        [vector] = read_vectors(file, node.bundle.manifest.audio.dim, most=1)
     embedding = Embedding(vector, request.bundle_hash)
     scored = scorer.score(embedding)
     threshold = threshold_of(alarm, generation)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PIECE_BYTES = 1 << 20  # the largest piece that is sent or fetched
 MOST_FILES = 16
 _LEASE_S = 60.0  # a file that nobody touches for so long is gone
-_LEFT_BYTES = 64 << 20  # of the disk
 
 
 @dataclass(slots=True)
@@ -28,6 +27,7 @@ class _File:
     content: IO[bytes]
     touched_s: float  # monotonic, seconds
     lock: threading.Lock
+    users: int = 0  # operations that read it now
 
 
 class Files:
@@ -36,8 +36,9 @@ class Files:
     Raises ControlError for an id that is not known (any more), DiskError when there is no room.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, free_bytes: int) -> None:
         self._folder = folder
+        self._free_bytes = free_bytes  # left of the disk
         self._lock = threading.Lock()
         self._files: dict[str, _File] = {}
 
@@ -69,7 +70,7 @@ class Files:
                 return
             if offset != end:
                 raise ControlError(f"the next piece begins at {end}, not at {offset}", where=file_id)
-            if shutil.disk_usage(self._folder).free < len(piece) + _LEFT_BYTES:
+            if shutil.disk_usage(self._folder).free < len(piece) + self._free_bytes:
                 raise DiskError("no room on the disk", where=str(self._folder))
             file.content.write(piece)
             file.content.flush()
@@ -81,11 +82,17 @@ class Files:
             file.content.seek(offset)
             return file.content.read(PIECE_BYTES)
 
-    def open(self, file_id: str) -> IO[bytes]:
-        """Return the content, at its beginning; it stays open as long as the file is known."""
+    @contextmanager
+    def using(self, file_id: str) -> Iterator[IO[bytes]]:
+        """Lend the content, at its beginning, for the body; meanwhile it is not forgotten."""
         file = self._touched(file_id)
-        file.content.seek(0)
-        return file.content
+        file.users += 1
+        try:
+            file.content.seek(0)
+            yield file.content
+        finally:
+            file.users -= 1
+            file.touched_s = clock.now().monotonic_s
 
     def forget(self, file_id: str) -> None:
         """Let a file go."""
@@ -114,7 +121,7 @@ class Files:
 
     def _forget_untouched(self) -> None:
         limit_s = clock.now().monotonic_s - _LEASE_S
-        for file_id in [each for each, file in self._files.items() if file.touched_s < limit_s]:
+        for file_id in [each for each, file in self._files.items() if file.touched_s < limit_s and not file.users]:
             self._files.pop(file_id).content.close()
 
 

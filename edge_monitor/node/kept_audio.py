@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,11 @@ class KeptAudio:
                 part.replace(path)
         except OSError as error:
             raise StorageError(f"the sound cannot be kept: {error.strerror}", where=str(self.folder)) from error
+
+    def discard_part(self, sha256: str) -> None:
+        """Delete what was kept of a file that did not come whole; nothing when it did."""
+        with suppress(OSError):
+            self.path(sha256).with_suffix(".part").unlink(missing_ok=True)
 
 
 def _not_through_a_link(path: str, flags: int) -> int:

@@ -35,7 +35,7 @@ class Node:
         self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
         if settings.model.scorer in SUB_BAND:  # said before anything is listened to
             sub_bands(self.bundle.manifest.audio.dim, self.bundle.manifest.scorer.bands)
-        self.files = Files(self.state_dir.path)
+        self.files = Files(self.state_dir.path, settings.retention.free_mb * 1_000_000)
         self.prompts = PromptMaker(settings, self.bundle, self.store, self.state_dir.path)
         self.running = running or NotRunning(settings, self.bundle, self.store, self.state_dir.path)
 

@@ -130,7 +130,8 @@ def add(node: Node, request: AddRecording, _cancelled: Cancelled) -> Generator[N
     node.machine(request.machine)
     require_same(node, request.bundle_hash)
     where = "the recording that was sent"
-    found = read_recordings(node.files.open(request.file), where=where)
+    with node.files.using(request.file) as file:
+        found = read_recordings(file, where=where)
     if found.bundle_hash != request.bundle_hash:
         raise bundle_mismatch(where, (found.bundle_hash, request.bundle_hash))
     if len(found.recordings) != 1:

@@ -74,3 +74,4 @@ class LongOperation(Generic[Q, P, A]):
     answer: type[A]
     role: Role
     kind: Kind = Kind.LONG
+    outlives_daemon: bool = False  # it ends with the next daemon of this process

@@ -26,7 +26,7 @@ _READ, _WRITE = Kind.READ, Kind.WRITE
 _LOOK, _OPERATE, _ADMIN = Role.LOOK, Role.OPERATE, Role.ADMIN
 
 STATUS = Operation("status", status.status, Nothing, status.NodeStatus, _READ, _LOOK)
-RELOAD = LongOperation("reload", reloading.reload, Nothing, Nothing, reloading.Reloaded, _ADMIN)
+RELOAD = LongOperation("reload", reloading.reload, Nothing, Nothing, reloading.Reloaded, _ADMIN, outlives_daemon=True)
 
 LIST_ALARMS = Operation("alarms.list", alarms.list_alarms, alarms.ListAlarms, alarms.Alarms, _READ, _LOOK)
 SHOW_ALARM = Operation("alarms.show", alarms.show_alarm, alarms.ShowAlarm, alarms.ExplainedAlarm, _READ, _LOOK)

@@ -47,12 +47,12 @@ def list_parked(node: Node, _request: Nothing) -> ParkedMessages:
     return ParkedMessages(
         messages=tuple(
             ParkedMessage(
-                id=each.row.id,
-                topic=each.row.topic,
-                alarm_id=each.row.alarm_id,
-                seq=each.row.seq,
-                created=clock.rfc3339(each.row.created_ms),
-                bytes=len(each.row.payload),
+                id=each.id,
+                topic=each.topic,
+                alarm_id=each.alarm_id,
+                seq=each.seq,
+                created=clock.rfc3339(each.created_ms),
+                bytes=each.size_bytes,
                 reason=each.reason,
             )
             for each in rows

@@ -47,7 +47,8 @@ def score(node: Node, request: ScoreSound) -> Scores:
     machine = request.machine
     alarm = node.machine(machine).alarm
     require_same(node, request.bundle_hash)
-    vectors = read_vectors(node.files.open(request.vectors), node.bundle.manifest.audio.dim, most=MOST_WINDOWS)
+    with node.files.using(request.vectors) as file:
+        vectors = read_vectors(file, node.bundle.manifest.audio.dim, most=MOST_WINDOWS)
     with node.reading() as connection:
         scorer = load_scorer(connection, machine, node.state_dir.path)
     if scorer is None:

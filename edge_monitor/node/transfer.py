@@ -58,7 +58,9 @@ def import_(node: Node, request: ImportNormals, _cancelled: Cancelled) -> Genera
     yield from ()
     machine = request.machine
     node.machine(machine)
-    file = node.files.open(request.file)
-    moved = import_normals(node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash)
+    with node.files.using(request.file) as file:
+        moved = import_normals(
+            node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash
+        )
     built = describe(rebuild(node, machine, "import"))
     return ImportedNormals(**dict(built), recordings=moved.recordings, already=moved.already)

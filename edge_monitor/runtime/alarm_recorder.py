@@ -239,6 +239,8 @@ class AlarmRecorder:
     def _on_fault(self, reason: str, *, writing: bool) -> None:
         """Tell what waits from memory; `writing`: the first entry is still with the storage thread."""
         with self._changed:
+            if writing and not self._writing:  # it has answered after all, just now
+                return
             self._writing = writing
             self._fault = reason
             self._retry_at_s = clock.now().monotonic_s + RETRY_S

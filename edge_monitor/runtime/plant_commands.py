@@ -153,12 +153,12 @@ class PlantCommands:
             windows = 0
             for progress in live.enroll_live(self.node, wanted, self.stopping.is_set):
                 windows = progress.windows
-            if self.stopping.is_set():
-                return
             next_one = generations.BuildGeneration(machine=request.machine, reason=f"command {request.request_id}")
             built = generations.build_next(self.node, next_one)
             result, text = "done", f"{windows} windows are learnt; generation {built.generation} is active"
         except (EdgeMonitorError, sqlite3.Error) as error:
+            if self.stopping.is_set():
+                return
             text = str(error)
         finally:
             with self._lock:

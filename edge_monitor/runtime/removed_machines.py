@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from edge_monitor.records import AlarmEvent
     from edge_monitor.runtime.plant_messages import PlantMessages
     from edge_monitor.store.store import Store
 
@@ -35,11 +36,13 @@ class RemovedMachines:
     def end_alarms(self, clear_state: Callable[[str], None]) -> None:
         """End the alarms of removed machines, then call `clear_state` with each one's name; returns at once."""
 
-        def ended(done: Future[list[str]]) -> None:
+        def ended(done: Future[dict[str, AlarmEvent | None]]) -> None:
             if (error := done.exception()) is not None:
                 log.error("service.leave_not_taken", reason=str(error))
                 return
-            for name in done.result():
+            for name, event in done.result().items():
+                if event is not None:
+                    log.warning("alarm.ended", machine=name, alarm_id=event.alarm_id, seq=event.seq, reason=REASON)
                 clear_state(name)
 
         self.store.submit(self._end_alarms).add_done_callback(ended)
@@ -49,8 +52,8 @@ class RemovedMachines:
         self.store.submit(lambda connection: connection.execute("DELETE FROM machines WHERE name = ?", (machine,)))
         log.info("service.machine_forgotten", machine=machine)
 
-    def _end_alarms(self, connection: sqlite3.Connection) -> list[str]:
-        """Note the machines of today, end the alarms of the others; return the others' names."""
+    def _end_alarms(self, connection: sqlite3.Connection) -> dict[str, AlarmEvent | None]:
+        """Note the machines of today, end the alarms of the others; return the others with the end of their alarm."""
         connection.executemany(
             "INSERT OR REPLACE INTO machines (name, display_name, kind, priority) VALUES (?, ?, ?, ?)",
             [(each.name, each.title, each.kind, each.alarm.priority) for each in self.machines],
@@ -58,19 +61,17 @@ class RemovedMachines:
         names = {each.name for each in self.machines}
         rows = connection.execute("SELECT * FROM machines ORDER BY name")
         removed = [row for row in rows if row["name"] not in names]
-        for row in removed:
-            self._end_alarm(connection, _as_it_was(row))
-        return [row["name"] for row in removed]
+        return {row["name"]: self._end_alarm(connection, _as_it_was(row)) for row in removed}
 
-    def _end_alarm(self, connection: sqlite3.Connection, machine: MachineSettings) -> None:
+    def _end_alarm(self, connection: sqlite3.Connection, machine: MachineSettings) -> AlarmEvent | None:
         at_ms = clock.now().wall_ms
         last = history.restore(connection, machine.name, cooldown_s=0.0, wall_ms=at_ms).active
         if last is None:
-            return
+            return None
         event = replace(last, kind=EventKind.END, seq=last.seq + 1, at_ms=at_ms, reason=REASON)
         history.record(connection, event)
-        log.warning("alarm.ended", machine=machine.name, alarm_id=event.alarm_id, seq=event.seq, reason=REASON)
         self.messages.queue(connection, self.messages.alert(event, machine=machine))
+        return event
 
 
 def _as_it_was(row: sqlite3.Row) -> MachineSettings:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import queue
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge_monitor.errors import ControlError
 from edge_monitor.records import AudioLoss
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator, Mapping
 
     from edge_monitor.pipeline.machine_pipeline import MachinePipeline, WindowResult
@@ -34,19 +34,24 @@ class RunningDaemon:
     in_memory: Callable[[], int]
     wake: Callable[[], None]
     load_again: Callable[[], tuple[str, ...]] | None  # None: nobody can do that
+    _enrolling: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def generation_changed(self, machine: str) -> None:
         """Load the machine's active generation; the pipeline goes over to it between two blocks."""
         self.generations.changed(machine)
 
     def hear(self, machine: str) -> Iterator[AudioBlock | AudioLoss | WindowResult]:
-        """Yield what the machine's pipeline takes in and what becomes of it, from now on until the daemon stops."""
+        """Yield what the machine's pipeline takes in and what becomes of it, from now on.
+
+        Raises ControlError when the daemon stops: whoever waits for the end of something has not got it.
+        """
         with self.taps.open(machine) as tap:
             while not self.stopping.is_set():
                 try:
                     yield tap.get(timeout=_SILENCE_S)
                 except queue.Empty:
                     yield AudioLoss(machine, 0.0, "no sound comes from the source")
+        raise ControlError("the daemon stops", where=machine, hint="begin again when it runs")
 
     def set_learning(self, machine: str, *, learning: bool) -> None:
         """Have the machine's windows enrolled (no alarm is raised meanwhile), or scored again.
@@ -54,9 +59,11 @@ class RunningDaemon:
         Raises ControlError when somebody else enrols it.
         """
         pipeline = self.pipelines[machine]
-        if learning and pipeline.learning:
-            raise ControlError("is being enrolled already", where=machine, hint="wait for the other enrolment to end")
-        pipeline.learning = learning
+        with self._enrolling:
+            if learning and pipeline.learning:
+                hint = "wait for the other enrolment to end"
+                raise ControlError("is being enrolled already", where=machine, hint=hint)
+            pipeline.learning = learning
 
     def inhibit(self, machine: str, seconds: float) -> None:
         """Raise no new alarm of a machine for `seconds` of stream time; 0 ends that."""

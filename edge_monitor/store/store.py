@@ -181,5 +181,6 @@ class Store:
             self._checkpoints.stop()
         if self._writer is not None:
             self._writer.close()
-        if self._checkpoints is not None:
-            self._checkpoints.close()
+        with self._readers.none():  # to close the log's index would end the locks of whoever still reads
+            if self._checkpoints is not None:
+                self._checkpoints.close()

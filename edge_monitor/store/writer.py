@@ -184,6 +184,7 @@ class Writer:
 
     def _meet(self, damage: DamagedError, _connection: sqlite3.Connection) -> None:
         if self._mending:
+            self._mending = False  # if it cannot be rebuilt now, whoever meets the damage next asks again
             raise damage
 
     # --- the file ---------------------------------------------------------------------------------------------------

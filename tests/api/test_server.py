@@ -115,7 +115,8 @@ def test_half_a_request_is_given_up(served: Path, monkeypatch: pytest.MonkeyPatc
     """Of 60 clients that send half a request each connection is closed in time; meanwhile others are answered."""
     monkeypatch.setattr(bounds, "REQUEST_S", 1.0)
     head = b"POST /v1/inhibit HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n"
-    halves = [b"", b"GET /v1/sta", head, head + b'\r\n{"machine": "pu']
+    whole = b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n"
+    halves = [b"", b"GET /v1/sta", head, head + b'\r\n{"machine": "pu', whole + whole[:20]]
     with asking(served) as asker:
         assert not asker.call(STATUS, Nothing()).running
         stuck = [raw(served, halves[number % len(halves)]) for number in range(60)]
@@ -263,6 +264,7 @@ def test_a_file_that_nobody_touches_goes_by_itself(node: Node, tmp_path: Path, m
     server = ApiServer(tmp_path / "api.sock", node, Jobs())
     with asking(tmp_path / "api.sock") as asker:
         file_id = asker.send(io.BytesIO(b"x" * 100))
-    content = node.files.open(file_id)
+    with node.files.using(file_id) as content:
+        pass
     wait_until(lambda: content.closed, 5.0, "its end")
     server.close()

@@ -43,9 +43,9 @@ def test_a_denied_alert_is_sent_again_when_a_person_asks(tmp_path: Path) -> None
             wait_until(lambda: node.publisher.health().connected)
             with node.writing() as outbox:
                 first, second = outbox.parked()
-                assert (first.reason, second.row.topic) == ("refused by the broker: Not authorized", OTHER)
-                outbox.retry([first.row.id])
-                outbox.discard([second.row.id])
+                assert (first.reason, second.topic) == ("refused by the broker: Not authorized", OTHER)
+                outbox.retry([first.id])
+                outbox.discard([second.id])
             node.publisher.wake()
             assert plant.wait_for(ALERT)[0].payload == b"denied, then sent"
             wait_until(lambda: node.counts().sent == 1)
