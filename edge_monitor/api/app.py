@@ -31,8 +31,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_app(node: Node, jobs: Jobs) -> FastAPI:
-    """Return the API of a node; its documentation is a file of its own, see api/document.py."""
+def make_app(node: Node, jobs: Jobs, closing: Callable[[], bool] = lambda: False) -> FastAPI:
+    """Return the API of a node; its documentation is a file of its own, see api/document.py.
+
+    While it is `closing` nobody waits for news.
+    """
     app = FastAPI(
         title="edge-monitor", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, responses=_RESPONSES
     )
@@ -61,7 +64,7 @@ def make_app(node: Node, jobs: Jobs) -> FastAPI:
                 operation_id=operation.name,
                 description=operation.run.__doc__,
             )
-    _add_jobs(app, jobs)
+    _add_jobs(app, jobs, closing)
     _add_files(app, node)
     return app
 
@@ -87,7 +90,7 @@ def _starting(node: Node, jobs: Jobs, operation: LongOperation[Any, Any, Any]) -
     return start
 
 
-def _add_jobs(app: FastAPI, jobs: Jobs) -> None:
+def _add_jobs(app: FastAPI, jobs: Jobs, closing: Callable[[], bool]) -> None:
     @app.get("/v1/jobs/{job}", operation_id="jobs.state")
     async def state(job: str, after: Annotated[int, Query(ge=0)] = 0) -> JobState:
         """Return what has become of a long operation, as soon as there is news after `after`; renews its lease."""
@@ -97,7 +100,7 @@ def _add_jobs(app: FastAPI, jobs: Jobs) -> None:
         undo = found.listen(lambda: loop.call_soon_threadsafe(news.set))
         try:
             now = found.state(after)
-            if not (now.progress or now.ended):
+            if not (now.progress or now.ended or closing()):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), POLL_S)
                 now = found.state(after)

@@ -99,6 +99,10 @@ class Job:
 
         return undo
 
+    def answer_polls(self) -> None:
+        """Have whoever waits for news be answered without: the server closes."""
+        self._tell()
+
     def _add(self, progress: Message) -> None:
         with self._changed:
             self._progress.append(progress.model_dump(mode="json", exclude_unset=True))
@@ -154,7 +158,10 @@ class Jobs:
         One that reloads the daemon goes on.
         """
         with self._lock:
-            jobs = [job for job in self._jobs.values() if job.ended_s is None and not job.operation.outlives_daemon]
+            known = list(self._jobs.values())
+        jobs = [job for job in known if job.ended_s is None and not job.operation.outlives_daemon]
+        for job in known:
+            job.answer_polls()
         for job in jobs:
             job.cancel()
         end_s = clock.now().monotonic_s + timeout_s

@@ -49,8 +49,8 @@ class ApiServer:
     def close(self) -> None:
         """Remove the socket, have long operations end, answer what is under way, for at most 2 s."""
         self._path.unlink(missing_ok=True)
-        self._jobs.end_all(_UNDOING_S)
         self._closing.set()
+        self._jobs.end_all(_UNDOING_S)
         if self._server is not None:
             self._server.should_exit = True
         self._thread.join(_CLOSING_S + 1.0)
@@ -79,7 +79,7 @@ class ApiServer:
 
         try:
             config = uvicorn.Config(
-                Bounded(make_app(self._node, self._jobs)),
+                Bounded(make_app(self._node, self._jobs, self._closing.is_set)),
                 loop="asyncio",
                 http=PromptProtocol,
                 ws="none",
