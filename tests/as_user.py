@@ -21,7 +21,8 @@ if __name__ == "__main__":
     uid, gid, *groups = map(int, sys.argv[1:split])
     for codec in ("ascii", "idna", "latin_1", "utf_8_sig"):
         importlib.import_module(f"encodings.{codec}")
-    importlib.import_module("click._termui_impl")
+    for lazy in ("click._termui_impl", "httpx2", "httpx2._transports.default"):
+        importlib.import_module(lazy)
     for module in pkgutil.walk_packages(edge_monitor.__path__, "edge_monitor."):
         if "__main__" not in module.name and "demo" not in module.name:
             with contextlib.suppress(ImportError):  # what is for an extra that is not installed
