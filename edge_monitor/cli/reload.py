@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-RESTART_S = 60.0  # for so long the daemon may be away, between its old and its new settings
+RESTART_S = 20.0  # for so long the daemon may be away, between its old and its new settings
 
 
 @click.command("reload")

@@ -71,7 +71,11 @@ class Files:
             if offset != end:
                 raise ControlError(f"the next piece begins at {end}, not at {offset}", where=file_id)
             if shutil.disk_usage(self._folder).free < len(piece) + self._free_bytes:
-                raise DiskError("no room on the disk", where=str(self._folder))
+                raise DiskError(
+                    f"what was sent would leave less than {self._free_bytes // 1_000_000} MB free",
+                    where=str(self._folder),
+                    hint="retention.free_mb sets the limit",
+                )
             file.content.write(piece)
             file.content.flush()
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -114,7 +115,7 @@ def test_no_request_makes_the_daemon_fail(running: Running) -> None:
     @given(case=CASES)
     def ask(case: Any) -> None:  # noqa: ANN401 - as above
         if time.monotonic() > end_s:
-            return
+            pytest.skip("enough")  # ends the search at once
         wanted = case.as_transport_kwargs(base_url="http://x")
         wanted = {key: value for key, value in wanted.items() if key in {"method", "url", "params", "json", "headers"}}
         wanted["content"] = case.as_transport_kwargs(base_url="http://x").get("data")
@@ -130,7 +131,8 @@ def test_no_request_makes_the_daemon_fail(running: Running) -> None:
         assert answer.status_code < 500 or answer.status_code == 503, (request, answer.text)
         assert "Traceback" not in answer.text
 
-    ask()
+    with suppress(pytest.skip.Exception):
+        ask()
     assert len(asked) > len(OPERATIONS) // 2
 
 

@@ -38,7 +38,8 @@ def test_who_listens_hears_of_silence_and_ends_with_the_daemon(daemon: RunningDa
     heard = daemon.hear("pump")
     assert cast("AudioLoss", next(heard)).reason == "no sound comes from the source"
     daemon.stopping.set()
-    assert list(heard) == []
+    with pytest.raises(ControlError, match="the daemon stops"):
+        next(heard)
 
 
 def test_where_nobody_can_reload_that_is_said(daemon: RunningDaemon) -> None:
