@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,18 +61,18 @@ def test_a_request_that_comes_twice_is_obeyed_once_and_answered_as_before(
 
 
 @pytest.mark.parametrize(
-    ("payload", "reason"),
+    ("wanted", "reason"),
     [
-        (asked("r-1", valid_s=-1.0), "the request has expired"),
-        (asked("r-1", machine="lathe"), "no machine is named 'lathe'"),
-        (asked("r-1", force=True), "it has a field that this command does not know"),
+        ({"valid_s": -1.0}, "the request has expired"),
+        ({"machine": "lathe"}, "no machine is named 'lathe'"),
+        ({"force": True}, "it has a field that this command does not know"),
     ],
 )
 def test_a_request_that_is_late_or_wrong_is_refused(
-    commands: PlantCommands, replies: list[bytes], payload: bytes, reason: str
+    commands: PlantCommands, replies: list[bytes], wanted: dict[str, Any], reason: str
 ) -> None:
     """The answer says why and finds its asker; nothing is inhibited."""
-    commands.take("inhibit", payload, retained=False)
+    commands.take("inhibit", asked("r-1", **wanted), retained=False)  # made now: it is valid for a while only
     wait_until(lambda: replies, 10.0, "an answer")
     answer = json.loads(replies[0])
     assert (answer["request_id"], answer["result"], answer["text"]) == ("r-1", "refused", reason)
