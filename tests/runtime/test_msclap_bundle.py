@@ -31,7 +31,7 @@ __all__ = ["microphone_server_fixture"]
 
 # The first test builds the bundle: minutes on a busy box.
 pytestmark = [pytest.mark.torch, pytest.mark.timeout(900)]
-PEAK_RSS_MB = 220
+PEAK_RSS_MB = 235
 
 
 def test_msclap_runs_from_enrolment_to_an_alert(full_size: FullSize, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def table(prompt: str) -> list[list[str]]:
 def test_a_daemon_with_the_int8_encoder_is_small(
     full_size: FullSize, tmp_path: Path, microphone_server: SoundServer
 ) -> None:
-    """From its start over loading to scoring, daemon and capture process together stay under 220 MB."""
+    """From its start over loading to scoring, daemon and capture process together stay under 235 MB."""
     int8 = tmp_path / "msclap-2023-int8"
     quantize = [sys.executable, "-m", "edge_monitor", "models", "quantize", f"{full_size.bundle.folder}/"]
     subprocess.run([*quantize, "--out", str(int8)], check=True, capture_output=True)
