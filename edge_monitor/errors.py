@@ -63,6 +63,10 @@ class StorageError(EdgeMonitorError):
     """The state directory or its database cannot be used."""
 
 
+class StateDirInUseError(StorageError):
+    """Another process holds the state directory."""
+
+
 class DiskError(StorageError):
     """The disk takes or gives nothing: it is full, read-only or failing. A later try may fare better."""
 

@@ -47,6 +47,11 @@ class PipeMicrophone:
         """Go over to another sound (frames,)."""
         self._sound = np.round(sound * 32_767).astype("<i2")
 
+    @property
+    def plugged(self) -> bool:
+        """Return whether it was plugged in and not taken out."""
+        return self._module is not None
+
     def plug(self) -> None:
         """Make the input appear."""
         self._pipe.unlink(missing_ok=True)  # the server makes it, and leaves it behind when it is killed
@@ -57,6 +62,7 @@ class PipeMicrophone:
         """Make it vanish."""
         assert self._module is not None
         self._server.pactl("unload-module", self._module)
+        self._module = None
 
     def set_gain(self, gain_db: float) -> None:
         """Turn the input's volume, as a mixer of the operating system does."""

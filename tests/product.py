@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.api.client import daemon_at, gone
+from edge_monitor.api.daemon_client import daemon_at, gone
 from edge_monitor.config.file import load_settings
 from edge_monitor.errors import ControlError
 from edge_monitor.node.operation import Nothing

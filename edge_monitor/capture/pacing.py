@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from edge_monitor.records import AudioBlock
 
 
-class PlayedSource:
+class PlayedSource(ABC):
     """A source of one machine's sound that is held back until it is due.
 
     `pace`: "max" never waits, a factor of 2 plays twice as fast as real time. What is played says `_sound`.
@@ -39,5 +40,6 @@ class PlayedSource:
         """End `items`, from any thread."""
         self._stopped.set()
 
+    @abstractmethod
     def _sound(self) -> Iterator[AudioBlock]:
-        raise NotImplementedError
+        """Yield the blocks, as fast as they are asked for."""

@@ -71,7 +71,7 @@ def command(
 
 def _tap(stack: ExitStack, config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] | None:
     """Return the readings of the running daemon; None when none runs."""
-    from edge_monitor.api.client import daemon_at
+    from edge_monitor.api.daemon_client import daemon_at
     from edge_monitor.cli.options import find_config
     from edge_monitor.config.file import load_settings
     from edge_monitor.node.operation import OfMachine

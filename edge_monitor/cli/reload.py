@@ -24,7 +24,8 @@ def command(*, config_path: Path, as_json: bool) -> None:
 
     Settings that are refused change nothing: the daemon goes on with those from before, and the exit code is not 0.
     """
-    from edge_monitor.api.client import daemon_at, finish
+    from edge_monitor.api.client import finish
+    from edge_monitor.api.daemon_client import daemon_at
     from edge_monitor.config.file import load_settings
     from edge_monitor.errors import ControlError
     from edge_monitor.node.operation import Nothing

@@ -26,7 +26,7 @@ WATCH_S = 1.0
 @click.option("--watch", is_flag=True, help="Show it every second until Ctrl-C; with --json, one line each time.")
 def command(*, config_path: Path, as_json: bool, watch: bool) -> None:
     """Show what the daemon does: the state of each machine, the broker, what was lost. Exits with 3 when none runs."""
-    from edge_monitor.api.client import daemon_at
+    from edge_monitor.api.daemon_client import daemon_at
     from edge_monitor.config.file import load_settings
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Nothing

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.api.client import daemon_at
+from edge_monitor.api.daemon_client import daemon_at
 from edge_monitor.capture.meter import Meter, meter
 from edge_monitor.capture.source import open_sources
 from edge_monitor.config.machine import MicrophoneSource

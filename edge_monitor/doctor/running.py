@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge_monitor.api.client import daemon_at
+from edge_monitor.api.daemon_client import daemon_at
 from edge_monitor.counting import counted
 from edge_monitor.doctor.finding import Finding, carefully, fail, ok, warn
 from edge_monitor.node.operation import Nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,9 +22,12 @@ from edge_monitor.runtime.composition import Parts
 from edge_monitor.store.state_dir import PRIVATE_UMASK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge_monitor.config.settings import Settings
     from edge_monitor.runtime.reload import Reloading
     from edge_monitor.runtime.systemd import Notifier
+    from edge_monitor.store.state_dir import StateDir
 
 log = structlog.get_logger()
 
@@ -33,6 +36,16 @@ TICK_S = 0.5
 # Longer than a window takes to fill after a gap, plus the 10 s within which silence must show.
 SILENT_AFTER_WINDOW_S = 10.0
 DRAIN_S = 10.0  # at the end of recordings the broker gets this long to take the last alerts
+
+
+@contextmanager
+def holding(state_dir: StateDir) -> Iterator[None]:
+    """Hold a state directory for a daemon during the body, made if need be. Raises StorageError."""
+    os.umask(PRIVATE_UMASK)
+    state_dir.create()
+    state_dir.refuse_to_run_as_somebody_else()
+    with state_dir.lock():
+        yield
 
 
 class Daemon:
@@ -56,12 +69,10 @@ class Daemon:
     def run(self) -> int:
         """Run; return the exit code. Raises EdgeMonitorError for what makes a start impossible."""
         give_memory_back()
-        os.umask(PRIVATE_UMASK)
         state_dir = self.node.state_dir
-        state_dir.create()
-        state_dir.refuse_to_run_as_somebody_else()
         with ExitStack() as stack:
-            stack.enter_context(state_dir.lock())
+            if self._runner is None:  # else it holds the lock, for one daemon after the other
+                stack.enter_context(holding(state_dir))
             reload = None if self._runner is None else self._runner.reload
             parts = Parts(self.node, self._audio, self._stopping, notifier=self._notifier, reload=reload, stack=stack)
             self._start(parts, stack)

@@ -15,9 +15,10 @@ from edge_monitor.errors import ConfigError, EdgeMonitorError, ReloadError
 from edge_monitor.memory.generations import list_generations
 from edge_monitor.node.learning import require_bundle
 from edge_monitor.node.preflight import require_named
-from edge_monitor.runtime.daemon import Daemon
+from edge_monitor.runtime.daemon import Daemon, holding
 from edge_monitor.runtime.reload import changed_keys
 from edge_monitor.runtime.systemd import Notifier
+from edge_monitor.store.state_dir import StateDir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,10 +55,11 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_hangup)
-        code = self._daemon.run()
-        while self._next is not None and not self._ended:
-            before, self._settings, self._next = self._settings, self._next, None
-            code = self._run_with(self._settings, else_with=before)
+        with holding(StateDir.of(self._settings.node)):  # also between two daemons: no command may come between
+            code = self._daemon.run()
+            while self._next is not None and not self._ended:
+                before, self._settings, self._next = self._settings, self._next, None
+                code = self._run_with(self._settings, else_with=before)
         self._notifier.stopping()
         return code
 

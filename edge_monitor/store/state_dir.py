@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_monitor.errors import StorageError
+from edge_monitor.errors import StateDirInUseError, StorageError
 from edge_monitor.store.beside import remove_unfinished
 from edge_monitor.store.database import FILE_NAME
 
@@ -140,7 +140,7 @@ class StateDir:
         """Hold the directory alone, without what others left unfinished of their snapshots and restores.
 
         The kernel lets go when the process ends, however it ends.
-        Raises StorageError at once when another process holds it.
+        Raises StateDirInUseError at once when another process holds it, StorageError when it cannot be locked.
         """
         path = self.path / "lock"
         try:
@@ -155,7 +155,7 @@ class StateDir:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise StorageError(
+                raise StateDirInUseError(
                     "another edge-monitor works on this state directory",
                     where=str(self.path),
                     hint="wait for it to end, or stop it",

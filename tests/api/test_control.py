@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge_monitor.api.client import DaemonClient
+from edge_monitor.api.daemon_client import DaemonClient
 from edge_monitor.errors import ControlError
 from edge_monitor.memory import changes
 from edge_monitor.memory.normals import Normals

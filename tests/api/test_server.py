@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from edge_monitor.api import bounds, client, jobs
+from edge_monitor.api import bounds, daemon_client, jobs
 from edge_monitor.api import server as server_module
-from edge_monitor.api.client import DaemonClient
+from edge_monitor.api.daemon_client import DaemonClient
 from edge_monitor.api.document import document
 from edge_monitor.api.jobs import Jobs
 from edge_monitor.api.server import ApiServer
@@ -105,7 +105,7 @@ def test_an_error_arrives_as_it_was_raised(served: Path) -> None:
 
 def test_a_command_of_another_version_gets_one_line(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which names both, whatever it asks."""
-    monkeypatch.setattr(client, "__version__", "9.9.9")
+    monkeypatch.setattr(daemon_client, "__version__", "9.9.9")
     told = r"the daemon is edge-monitor .*, this command is 9.9.9 \(restart the daemon\)"
     with asking(served) as asker, pytest.raises(ControlError, match=told):
         asker.call(STATUS, Nothing())
