@@ -44,8 +44,8 @@ def command(*, given: Path | None, as_json: bool) -> None:
 
 
 def _findings(given: Path | None) -> Iterator[Finding]:
+    from edge_monitor.doctor.all_checks import examine
     from edge_monitor.doctor.finding import Finding
-    from edge_monitor.doctor.rounds import examine
 
     try:
         path = find_config(given)

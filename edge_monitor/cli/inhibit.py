@@ -23,7 +23,7 @@ def command(*, config_path: Path, machine: str, minutes: float | None, resume: b
     """Raise no new alarm of a machine for a while, e.g. during maintenance; survives a restart, ends by itself."""
     if (minutes is None) != resume:
         raise click.UsageError("give --minutes N or --resume")
-    from edge_monitor.node.live import Inhibit
+    from edge_monitor.node.inhibition import Inhibit
     from edge_monitor.node.operations import INHIBIT
 
     answer = answered(config_path, INHIBIT, Inhibit(machine=machine, seconds=(minutes or 0.0) * 60.0))

@@ -26,7 +26,7 @@ def command(*, config_path: Path, out: Path | None, dry_run: bool, as_json: bool
 
     No sound, no pictures, no messages: of evidence only names and sizes. Look into it before you send it.
     """
-    from edge_monitor.doctor.rounds import examine
+    from edge_monitor.doctor.all_checks import examine
     from edge_monitor.doctor.support_bundle import collect
 
     if not as_json:

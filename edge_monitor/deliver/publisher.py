@@ -14,8 +14,8 @@ import structlog
 from edge_monitor.deliver.connection import CLOSED, Connection
 from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.deliver.health import PublisherHealth, Timing, Vitals
+from edge_monitor.deliver.in_flight import InFlight
 from edge_monitor.deliver.submissions import Submissions
-from edge_monitor.deliver.traffic import Traffic
 from edge_monitor.deliver.waker import Waker
 from edge_monitor.errors import DeliveryError, StorageError
 
@@ -76,7 +76,7 @@ class Publisher:
         self._vitals = Vitals()
         self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self._traffic = Traffic(outbox, self._submissions, self._vitals, on_cleared)
+        self._traffic = InFlight(outbox, self._submissions, self._vitals, on_cleared)
         self._traffic.set_value(topics.status, b"")  # the first of every connection; filled in when it is made
         self._counted_s = 0.0
 

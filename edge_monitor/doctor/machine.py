@@ -122,7 +122,7 @@ def _hint(machine: MachineSettings) -> str:
     return "check the machine's source in the configuration"
 
 
-def look_at_memory_of(machine: MachineSettings, path: Path, bundle_hash: str | None) -> Iterator[Finding]:
+def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | None) -> Iterator[Finding]:
     """Yield whether a machine is enrolled with this bundle (None: unknown), and what its threshold is worth."""
     name = machine.name
     generation, in_use = None, 0

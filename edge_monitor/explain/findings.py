@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge_monitor.explain.acoustics import LOW_HZ
+from edge_monitor.explain.band_findings import burst, level, overlap, runs_of, skirts_of
 from edge_monitor.explain.impulse_findings import impulses_of, swells_of
-from edge_monitor.explain.runs import burst, level, overlap, runs_of, skirts_of
 from edge_monitor.explain.sentence import change, frequency
 from edge_monitor.explain.tone_findings import tones_of
 from edge_monitor.records import Finding

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_monitor.explain.band_findings import AROUND_S, around, overlap
 from edge_monitor.explain.figures import same
-from edge_monitor.explain.runs import AROUND_S, around, overlap
 from edge_monitor.explain.sentence import band, change, rate
 from edge_monitor.records import Finding
 

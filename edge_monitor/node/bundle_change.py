@@ -14,7 +14,7 @@ from edge_monitor.memory.normals import Normals
 from edge_monitor.node.clips import encode_clip, normals_of
 from edge_monitor.node.generations import GenerationSummary, describe, rebuild
 from edge_monitor.node.kept_audio import KeptAudio
-from edge_monitor.node.learning import require_same
+from edge_monitor.node.learnt import require_same
 from edge_monitor.node.operation import Message, Nothing, OfMachine
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from edge_monitor.memory.healthy_operation import in_operation
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scoring_methods import method_name
 from edge_monitor.node.generations import rebuild, settings_of
-from edge_monitor.node.learning import require_bundle
+from edge_monitor.node.learnt import require_bundle
 from edge_monitor.node.operation import Message, OfMachine
 from edge_monitor.pipeline.machine_pipeline import threshold_of
 from edge_monitor.pipeline.score_minutes import MINUTE_MS

@@ -25,7 +25,7 @@ from edge_monitor.explain.prompts import NEEDS, PROMPT_VERSION
 from edge_monitor.explain.wording import word
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.node.explained import (
+from edge_monitor.node.explain_messages import (
     AlarmExplained,
     Captions,
     Explained,
@@ -34,7 +34,7 @@ from edge_monitor.node.explained import (
     SoundExplained,
     Worded,
 )
-from edge_monitor.node.learning import require_bundle, require_same
+from edge_monitor.node.learnt import require_bundle, require_same
 from edge_monitor.node.normal_acoustics import load_normal_acoustics
 from edge_monitor.node.stored_explanations import stored_explanations
 from edge_monitor.node.vectors import read_vectors
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.settings import ExplainSettings
     from edge_monitor.explain.answer import Answer
     from edge_monitor.explain.difference import Difference
-    from edge_monitor.node.explained import ExplainAlarm, ExplainSound
+    from edge_monitor.node.explain_messages import ExplainAlarm, ExplainSound
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Cancelled
 

@@ -11,7 +11,7 @@ from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.node.learning import require_bundle
+from edge_monitor.node.learnt import require_bundle
 from edge_monitor.node.operation import Message, OfMachine
 from edge_monitor.records import Embedding
 

@@ -1,4 +1,4 @@
-"""What needs the machine's sound as it comes: enrolling live, listening, and the daemon's status."""
+"""What needs the machine's sound as it comes: enrolling live, and listening."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import structlog
 from pydantic import Field
 
 from edge_monitor import clock
-from edge_monitor.alarm import history
 from edge_monitor.capture.gate import quietest_dbfs
 from edge_monitor.capture.meter import Meter, meter
 from edge_monitor.capture.quality import level_dbfs
@@ -22,7 +21,7 @@ from edge_monitor.memory.leaveout import BLOCK_S, block_of
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.node.kept_audio import KeptAudio, as_flac
-from edge_monitor.node.learning import require_bundle, require_same
+from edge_monitor.node.learnt import require_bundle, require_same
 from edge_monitor.node.normal_acoustics import acoustics_json
 from edge_monitor.node.normals import PART, vectors_sha256
 from edge_monitor.node.operation import Message, Nothing, OfMachine
@@ -63,19 +62,6 @@ class Reading(Message):
 
     meter: Meter | None = None
     loss: str | None = None
-
-
-class Inhibit(OfMachine):
-    """For how long no new alarm is to be raised; 0: they are raised again."""
-
-    seconds: Annotated[float, Field(ge=0, le=history.MAX_INHIBIT_S)]
-
-
-class Inhibited(Message):
-    """Until when."""
-
-    machine: str
-    until: str | None  # RFC 3339
 
 
 class _Session:
@@ -247,13 +233,3 @@ def listen(node: Node, request: OfMachine, cancelled: Cancelled) -> Generator[Re
                 yield Reading(meter=meter(samples, item.rate_hz))
                 pending = []
     return Nothing()
-
-
-def inhibit(node: Node, request: Inhibit) -> Inhibited:
-    """Raise no new alarm of a machine for a while; return until when."""
-    machine, seconds = request.machine, request.seconds
-    node.machine(machine)
-    until_ms = clock.now().wall_ms + round(seconds * 1000) if seconds > 0 else None
-    node.commit(lambda connection: history.set_inhibition(connection, machine, until_ms, seconds))
-    node.running.inhibit(machine, seconds)
-    return Inhibited(machine=machine, until=None if until_ms is None else clock.rfc3339(until_ms))

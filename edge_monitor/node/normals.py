@@ -16,7 +16,7 @@ from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import read_recordings
 from edge_monitor.node.generations import rebuild
 from edge_monitor.node.kept_audio import KeptAudio
-from edge_monitor.node.learning import require_bundle, require_same
+from edge_monitor.node.learnt import require_bundle, require_same
 from edge_monitor.node.operation import Message, OfMachine
 
 if TYPE_CHECKING:

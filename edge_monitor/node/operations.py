@@ -9,9 +9,10 @@ from edge_monitor.node import (
     backup,
     bundle_change,
     calibrating,
-    explained,
+    explain_messages,
     explaining,
     generations,
+    inhibition,
     live,
     normals,
     outbox,
@@ -34,7 +35,7 @@ REJECT_ALARM = LongOperation(
     "alarms.reject", alarms.reject_alarm, alarms.RejectAlarm, Nothing, alarms.Rejected, _OPERATE
 )
 
-INHIBIT = Operation("inhibit", live.inhibit, live.Inhibit, live.Inhibited, _WRITE, _OPERATE)
+INHIBIT = Operation("inhibit", inhibition.inhibit, inhibition.Inhibit, inhibition.Inhibited, _WRITE, _OPERATE)
 LISTEN = LongOperation("listen", live.listen, OfMachine, live.Reading, Nothing, _LOOK)
 ENROLL_LIVE = LongOperation(
     "enroll.live", live.enroll_live, live.EnrollLive, live.EnrolmentProgress, live.EnrolmentProgress, _ADMIN
@@ -99,17 +100,17 @@ SCORE = Operation("score", scoring.score, scoring.ScoreSound, scoring.Scores, _R
 EXPLAIN_ALARM = LongOperation(
     "explain.alarm",
     explaining.explain_alarm,
-    explained.ExplainAlarm,
-    explained.ExplainProgress,
-    explained.AlarmExplained,
+    explain_messages.ExplainAlarm,
+    explain_messages.ExplainProgress,
+    explain_messages.AlarmExplained,
     _OPERATE,
 )
 EXPLAIN_SOUND = LongOperation(
     "explain.sound",
     explaining.explain_sound,
-    explained.ExplainSound,
-    explained.ExplainProgress,
-    explained.SoundExplained,
+    explain_messages.ExplainSound,
+    explain_messages.ExplainProgress,
+    explain_messages.SoundExplained,
     _OPERATE,
 )
 

@@ -14,10 +14,10 @@ from edge_monitor.errors import StorageError
 from edge_monitor.memory.generations import list_generations
 from edge_monitor.node.backup_file import audio_name
 from edge_monitor.node.kept_audio import KeptAudio
-from edge_monitor.node.learning import require_bundle
+from edge_monitor.node.learnt import require_bundle
 from edge_monitor.store import database
-from edge_monitor.store.beside import RESTORING, remove_database
 from edge_monitor.store.carrying_over import CarriedOver, carry_over
+from edge_monitor.store.companion_files import RESTORING, remove_database
 from edge_monitor.store.contents import Contents, MachineContents, contents, contents_of
 from edge_monitor.store.exchange import exchange, settle
 from edge_monitor.store.inspection import inspect

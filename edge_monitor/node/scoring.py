@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.errors import NormalsError
 from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.node.learning import require_bundle, require_same
+from edge_monitor.node.learnt import require_bundle, require_same
 from edge_monitor.node.operation import Message, OfMachine
 from edge_monitor.node.vectors import read_vectors
 from edge_monitor.pipeline.machine_pipeline import threshold_of

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge_monitor.node.learning import load_learnt
+from edge_monitor.node.learnt import load_learnt
 from edge_monitor.pipeline.machine_pipeline import Learnt
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from edge_monitor.runtime.alarm_recorder import AlarmRecorder
 from edge_monitor.runtime.daemon_status import DaemonStatus
 from edge_monitor.runtime.explanation_recorder import ExplanationRecorder
 from edge_monitor.runtime.housekeeping import Housekeeping
+from edge_monitor.runtime.interrupted_changes import InterruptedChanges
 from edge_monitor.runtime.machine_states import MachineStates
 from edge_monitor.runtime.measuring_worker import MeasuringWorker
 from edge_monitor.runtime.no_broker import NoBroker
@@ -38,7 +39,6 @@ from edge_monitor.runtime.score_minutes_recorder import ScoreMinutesRecorder
 from edge_monitor.runtime.supervision import SupervisedThread, storage
 from edge_monitor.runtime.taps import Taps
 from edge_monitor.runtime.timekeeper import Timekeeper
-from edge_monitor.runtime.unfinished import Unfinished
 from edge_monitor.runtime.watchdog import Progress
 from edge_monitor.runtime.wording_worker import WordingWorker
 
@@ -120,7 +120,7 @@ class Parts:
 
     def _open_store(self, stack: ExitStack) -> None:
         self.store = stack.enter_context(self.node.store).open()
-        self._unfinished = Unfinished(self.store)
+        self._unfinished = InterruptedChanges(self.store)
 
     def _connect_plant(self, stack: ExitStack) -> None:
         settings = self.node.settings

@@ -22,7 +22,7 @@ from edge_monitor.deliver.requests import (
     request_id_of,
 )
 from edge_monitor.errors import ConfigError, ControlError, EdgeMonitorError
-from edge_monitor.node import generations, live
+from edge_monitor.node import generations, inhibition, live
 from edge_monitor.runtime.supervision import SupervisedThread
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ class PlantCommands:
     def _do(self, request: Request) -> tuple[Result, str]:
         match request:
             case InhibitRequest():
-                wanted = live.Inhibit(machine=request.machine, seconds=request.duration_s)
-                return "done", f"no new alarm until {live.inhibit(self.node, wanted).until}"
+                wanted = inhibition.Inhibit(machine=request.machine, seconds=request.duration_s)
+                return "done", f"no new alarm until {inhibition.inhibit(self.node, wanted).until}"
             case ResumeRequest():
-                live.inhibit(self.node, live.Inhibit(machine=request.machine, seconds=0.0))
+                inhibition.inhibit(self.node, inhibition.Inhibit(machine=request.machine, seconds=0.0))
                 return "done", "alarms are raised again"
             case LearnRequest():
                 return self._begin_to_learn(request)

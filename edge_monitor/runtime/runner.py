@@ -13,7 +13,7 @@ from edge_monitor.api.jobs import Jobs
 from edge_monitor.config.file import load_settings
 from edge_monitor.errors import ConfigError, EdgeMonitorError, ReloadError
 from edge_monitor.memory.generations import list_generations
-from edge_monitor.node.learning import require_bundle
+from edge_monitor.node.learnt import require_bundle
 from edge_monitor.node.preflight import require_named
 from edge_monitor.runtime.daemon import Daemon, holding
 from edge_monitor.runtime.reload import changed_keys

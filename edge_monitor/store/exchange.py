@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_monitor import clock
 from edge_monitor.durable import sync_folder
 from edge_monitor.errors import StorageError
-from edge_monitor.store.beside import COMPANIONS, KEPT, beside, kept, remove_database
+from edge_monitor.store.companion_files import COMPANIONS, KEPT, beside, kept, remove_database
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from edge_monitor import clock
 from edge_monitor.durable import sync_folder
 from edge_monitor.errors import DiskError
 from edge_monitor.store import database
-from edge_monitor.store.beside import beside, remove_database
+from edge_monitor.store.companion_files import beside, remove_database
 from edge_monitor.store.salvage import in_memory, readable, save
 
 if TYPE_CHECKING:

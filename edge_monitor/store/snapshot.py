@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from edge_monitor.errors import StorageError
 from edge_monitor.store import checkpoints
-from edge_monitor.store.beside import SNAPSHOT, beside, remove_database
+from edge_monitor.store.companion_files import SNAPSHOT, beside, remove_database
 from edge_monitor.store.database import is_interrupted
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor.errors import StateDirInUseError, StorageError
-from edge_monitor.store.beside import remove_unfinished
+from edge_monitor.store.companion_files import remove_unfinished
 from edge_monitor.store.database import FILE_NAME
 
 if TYPE_CHECKING:

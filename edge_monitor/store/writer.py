@@ -16,7 +16,7 @@ from edge_monitor.store import counters, database, recovery
 from edge_monitor.store.jobs import Job, Jobs, Priority
 from edge_monitor.store.log_file import PAGE_BYTES
 from edge_monitor.store.reserve import Reserve
-from edge_monitor.store.turn import Turn
+from edge_monitor.store.write_transaction import WriteTransaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class Writer:
                 if first is None:
                     self._look()
                 else:
-                    self._turn(first, None if first.priority is Priority.WORK else self._jobs.joining)
+                    self._carry_out(first, None if first.priority is Priority.WORK else self._jobs.joining)
             except Exception:  # what was told of a commit failed, not the commit: the next one must not wait for ever
                 log.exception("storage.callback_failed")
             finally:
@@ -116,29 +116,29 @@ class Writer:
         if self._connection is not None and (gone := self._not_at_its_place()):
             self._let_go(gone)
 
-    def _turn(self, first: Job, joining: Callable[[], Job | None] | None) -> None:
+    def _carry_out(self, first: Job, joining: Callable[[], Job | None] | None) -> None:
         """Commit a job with those that join it; if that fails, each by itself."""
-        turn = Turn(first, joining)
+        transaction = WriteTransaction(first, joining)
         try:
-            self._commit(turn)
+            self._commit(transaction)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits; the thread must go on
-            if len(turn.jobs) > 1:
-                for job in sorted(turn.jobs, key=lambda job: job.priority):
-                    self._turn(job, None)
+            if len(transaction.jobs) > 1:
+                for job in sorted(transaction.jobs, key=lambda job: job.priority):
+                    self._carry_out(job, None)
                 return
             first.future.set_exception(error)
             if isinstance(error, sqlite3.Error):
                 log.error("storage.commit_failed", error=str(error))
         else:
-            turn.tell()
+            transaction.tell()
 
     def _begin_log(self) -> None:
         """Have the log, all carried over, begin anew now: that takes an fsync, which no alarm is to wait for."""
         self.submit(counters.touch, Priority.WORK, durable=False)
 
-    def _commit(self, turn: Turn) -> None:
+    def _commit(self, transaction: WriteTransaction) -> None:
         try:
-            self._try(turn)
+            self._try(transaction)
         except DiskError as error:
             raise sqlite3.OperationalError(str(error)) from error
         except (DamagedError, sqlite3.DatabaseError) as error:
@@ -153,24 +153,24 @@ class Writer:
             self._reserved_s = clock.now().monotonic_s
             self._reserve.keep()
 
-    def _try(self, turn: Turn) -> None:
+    def _try(self, transaction: WriteTransaction) -> None:
         if self._connection is not None and (gone := self._not_at_its_place()):
             self._let_go(gone)
         connection = self._connection or self._open(create=self.openings == 0)
         self._checkpoints.keep_within_bound()
         try:
-            self._write(connection, turn)
+            self._write(connection, transaction)
         except sqlite3.Error as error:
-            if not (turn.urgent and database.is_full(error) and self._make_room()):
+            if not (transaction.urgent and database.is_full(error) and self._make_room()):
                 raise
-            self._write(connection, turn)
+            self._write(connection, transaction)
 
-    def _write(self, connection: sqlite3.Connection, turn: Turn) -> None:
-        durable = turn.jobs[0].durable or (self._unsynced_frames >= _UNSYNCED_FRAMES and self._jobs.only_work)
+    def _write(self, connection: sqlite3.Connection, transaction: WriteTransaction) -> None:
+        durable = transaction.jobs[0].durable or (self._unsynced_frames >= _UNSYNCED_FRAMES and self._jobs.only_work)
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         before = self._checkpoints.state.frames
         with database.transaction(connection):
-            turn.write(connection)
+            transaction.write(connection)
         written = max(0, self._checkpoints.state.frames - before)
         self._unsynced_frames = 0 if durable else self._unsynced_frames + written
 

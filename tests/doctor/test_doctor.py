@@ -18,7 +18,7 @@ from edge_monitor.config.settings import ExplainSettings, Settings
 from edge_monitor.doctor.computer import judge_clock, judge_memory, judge_unit
 from edge_monitor.doctor.finding import carefully
 from edge_monitor.doctor.libraries import judge_trial
-from edge_monitor.doctor.plant import look_at_llm
+from edge_monitor.doctor.servers import look_at_llm
 from edge_monitor.doctor.storage import look_at_database
 from edge_monitor.store import database, recovery
 from edge_monitor.store.state_dir import StateDir

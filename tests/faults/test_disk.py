@@ -14,7 +14,7 @@ import pytest
 
 from edge_monitor.config.file import load_settings
 from edge_monitor.doctor.finding import carefully
-from edge_monitor.doctor.machine import look_at_memory_of
+from edge_monitor.doctor.machine import look_at_normals_of
 from edge_monitor.doctor.running import judge_status
 from edge_monitor.doctor.storage import look_at_database, look_at_disk
 from edge_monitor.errors import StorageError
@@ -85,7 +85,7 @@ def told_by_doctor(plant: Plant) -> list[Finding]:
     return [
         *carefully("disk", lambda: look_at_disk(settings, state_dir)),
         *carefully("database", lambda: look_at_database(state_dir)),
-        *carefully("normals", lambda: look_at_memory_of(settings.machine[0], state_dir.database, None)),
+        *carefully("normals", lambda: look_at_normals_of(settings.machine[0], state_dir.database, None)),
         *carefully("daemon", lambda: judge_status(status, window_s=10.0)),
     ]
 

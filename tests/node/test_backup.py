@@ -24,7 +24,7 @@ from edge_monitor.node.backup_file import audio_name, open_backup
 from edge_monitor.node.files import MOST_FILES
 from edge_monitor.node.node import Node
 from edge_monitor.node.operation import Nothing
-from edge_monitor.store.beside import RESTORING, SNAPSHOT
+from edge_monitor.store.companion_files import RESTORING, SNAPSHOT
 from tests.broker import wait_until
 from tests.product import Product
 from tests.store.made import ALARM, add_alarm

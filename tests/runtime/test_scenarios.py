@@ -16,7 +16,7 @@ from edge_monitor.config.machine import MachineSettings, RecordingSource
 from edge_monitor.config.settings import Settings
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.node.generations import BuildGeneration, build_next
-from edge_monitor.node.learning import load_learnt
+from edge_monitor.node.learnt import load_learnt
 from edge_monitor.node.live import EnrollLive, enroll_live
 from edge_monitor.node.node import Node
 from edge_monitor.pipeline.machine_pipeline import MachinePipeline, WindowResult

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.store import database
-from edge_monitor.store.beside import KEPT, kept, remove_unfinished
+from edge_monitor.store.companion_files import KEPT, kept, remove_unfinished
 from edge_monitor.store.exchange import discard_kept, exchange, settle
 from tests.store.made import made
 

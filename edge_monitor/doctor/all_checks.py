@@ -79,7 +79,7 @@ def _examine_node(settings: Settings, config_path: Path, *, broken: bool) -> Ite
         yield skip("their sound and normals: a library they need cannot be used", check="machines")
     else:
         yield from _examine_machines(settings, state_dir, bundle, running=bool(statuses), open_to_us=open_to_us)
-    from edge_monitor.doctor.plant import look_at_broker, look_at_llm
+    from edge_monitor.doctor.servers import look_at_broker, look_at_llm
 
     yield from carefully("broker", partial(look_at_broker, settings))
     yield from carefully("llm", partial(look_at_llm, settings))
@@ -88,14 +88,14 @@ def _examine_node(settings: Settings, config_path: Path, *, broken: bool) -> Ite
 def _examine_machines(
     settings: Settings, state_dir: StateDir, bundle: Bundle | None, *, running: bool, open_to_us: bool
 ) -> Iterator[Finding]:
-    from edge_monitor.doctor.machine import look_at_memory_of, look_at_sound
+    from edge_monitor.doctor.machine import look_at_normals_of, look_at_sound
 
     bundle_hash = None if bundle is None else bundle.bundle_hash
     for machine in settings.machine:
         look = partial(look_at_sound, machine, state_dir.control_socket, running=running)
         yield from carefully("sound", look, machine=machine.name)
         if open_to_us or not state_dir.path.is_dir():
-            look = partial(look_at_memory_of, machine, state_dir.database, bundle_hash)
+            look = partial(look_at_normals_of, machine, state_dir.database, bundle_hash)
             yield from carefully("normals", partial(_as_owner, state_dir, look), machine=machine.name)
 
 

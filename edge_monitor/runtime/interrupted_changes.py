@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from edge_monitor.store.store import Store
 
 
-class Unfinished:
+class InterruptedChanges:
     """Looked up at the start, before this run begins to write any such thing itself."""
 
     def __init__(self, store: Store) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 
-class Traffic:
+class InFlight:
     """What the outbox and the submissions hold, over one connection after the other. For the publisher's thread alone.
 
     `on_cleared` is called with each machine whose state the broker has let go of.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _JOINING_S = 0.02  # for so long others may join: 50 ms are the limit of a transaction
 
 
-class Turn:
+class WriteTransaction:
     """What one job does wrong undoes that job alone; what is wrong with the database ends them all."""
 
     def __init__(self, first: Job, joining: Callable[[], Job | None] | None) -> None:
