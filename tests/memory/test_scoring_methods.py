@@ -186,13 +186,8 @@ def test_scores_are_finite(name: str, count: int, constant: int, distinct: int, 
         assert (found >= 0).all()
 
 
-@pytest.mark.parametrize("name", SCORING_METHODS)
-def test_a_generation_scores_by_the_scorer_it_was_frozen_with(
-    name: str, store: Memory, enrol: Enrol, tmp_path: Path
-) -> None:
-    """As `fit` does over its normals; the neighbours are those of the metric, whatever scores."""
-    enrol(store, 6)
-    spec = MetricSpec("standardized-euclidean", "none", 0.5, bands=4, scorer=name)
+def build(store: Memory, spec: MetricSpec) -> None:
+    """Build the pump's next generation."""
     build_generation(
         store.store,
         "pump-3",
@@ -202,6 +197,16 @@ def test_a_generation_scores_by_the_scorer_it_was_frozen_with(
         gate_dbfs=None,
         reason="enroll",
     )
+
+
+@pytest.mark.parametrize("name", SCORING_METHODS)
+def test_a_generation_scores_by_the_scorer_it_was_frozen_with(
+    name: str, store: Memory, enrol: Enrol, tmp_path: Path
+) -> None:
+    """As `fit` does over its normals; the neighbours are those of the metric, whatever scores."""
+    enrol(store, 6)
+    spec = MetricSpec("standardized-euclidean", "none", 0.5, bands=4, scorer=name)
+    build(store, spec)
     scorer = load_scorer(store.connection, "pump-3", tmp_path)
     assert scorer is not None
     assert scorer.generation.scorer == name
@@ -218,15 +223,7 @@ def test_a_generation_of_an_older_version_keeps_eq_1(store: Memory, enrol: Enrol
     """Where the database says nothing of a scorer, it was eq. 1 in the generation's metric."""
     enrol(store, 6)
     spec = MetricSpec("standardized-euclidean", "none", 0.5)
-    build_generation(
-        store.store,
-        "pump-3",
-        bundle_hash=BUNDLE,
-        spec=spec,
-        settings=CalibrationSettings(10.0),
-        gate_dbfs=None,
-        reason="enroll",
-    )
+    build(store, spec)
     run(store.store, "UPDATE generations SET scorer = NULL, bands = NULL")
     found = active_generation(store.connection, "pump-3")
     assert found is not None

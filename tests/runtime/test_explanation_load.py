@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from edge_monitor.records import Samples
     from edge_monitor.runtime.composition import Parts
-    from tests.product import Product
+    from tests.runtime import parts
+from tests.product import Product
 
     Make = Callable[..., Product]
 
@@ -43,25 +45,8 @@ TELLING_S = 120.0
 def alarm(at_ms: int) -> AlarmEvent:
     """Return the start of an alarm that is over, so that there may be many."""
     neighbours = tuple(Neighbour(number, 1.0, "healthy.wav", 0.0) for number in (1, 2, 3, 4))
-    return AlarmEvent(
-        machine="pump",
-        alarm_id=str(uuid.uuid4()),
-        seq=0,
-        kind=EventKind.START,
-        at_s=0.0,
-        at_ms=at_ms,
-        since_ms=at_ms,
-        score=2.0,
-        peak_score=2.0,
-        peak_ratio=2.0,
-        threshold=1.0,
-        generation=1,
-        level_dbfs=-30.0,
-        neighbours=neighbours,
-        window_start_s=0.0,
-        window_end_s=10.0,
-        reason="a test",
-    )
+    event = parts.alarm()
+    return replace(event, alarm_id=str(uuid.uuid4()), at_ms=at_ms, since_ms=at_ms, neighbours=neighbours)
 
 
 def store(connection: sqlite3.Connection, event: AlarmEvent, methods: tuple[str, ...] = ("measured",)) -> None:
