@@ -19,11 +19,12 @@ from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
 from edge_monitor.node.normal_acoustics import NormalAcoustics, load_normal_acoustics
 from edge_monitor.pipeline.machine_pipeline import AlarmAudio, WindowResult
-from edge_monitor.records import AlarmEvent, EventKind, Neighbour
+from edge_monitor.records import AlarmEvent, Neighbour
 from edge_monitor.runtime import measuring_worker
 from edge_monitor.runtime.audio_queue import AudioQueue
 from tests.broker import wait_until
 from tests.explained import inside, tapped
+from tests.runtime import parts
 from tests.sounds import pump
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.records import Samples
     from edge_monitor.runtime.composition import Parts
-    from tests.runtime import parts
-from tests.product import Product
+    from tests.product import Product
 
     Make = Callable[..., Product]
 
