@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 QUIET = '{ kind = "simulator", machine = "pump", take = 1, pace = "realtime" }'
 SECONDS = float(os.environ.get("EDGE_MONITOR_FUZZ_SECONDS", "60"))
+SEARCHED = 100  # requests in one search
 GONE_S = 15.0  # after which whatever was begun and left has ended: its lease of 10 s, and a little
 HOSTILE = ("../../etc/passwd", "/etc/passwd", "..", "pump/../pump", "pump\0", "", "pümp", "x" * 10_000, "' OR 1=1 --")
 OF_MACHINES = sorted(each.name for each in OPERATIONS if "machine" in each.request.model_fields)
@@ -99,14 +99,14 @@ def running(enrolled_state: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     assert "api.operation_failed" not in found.log.read_text()
 
 
-@pytest.mark.timeout(SECONDS + 180)
+@pytest.mark.timeout(SECONDS + 240)
 def test_no_request_makes_the_daemon_fail(running: Running) -> None:
     """For a minute, whatever fits the document or just does not: no answer of the 500s but 503, which says why."""
     end_s = time.monotonic() + SECONDS
     asked: set[str] = set()
 
     @settings(
-        max_examples=100_000,
+        max_examples=SEARCHED,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
@@ -114,8 +114,6 @@ def test_no_request_makes_the_daemon_fail(running: Running) -> None:
     )
     @given(case=CASES)
     def ask(case: Any) -> None:  # noqa: ANN401 - as above
-        if time.monotonic() > end_s:
-            pytest.skip("enough")  # ends the search at once
         wanted = case.as_transport_kwargs(base_url="http://x")
         wanted = {key: value for key, value in wanted.items() if key in {"method", "url", "params", "json", "headers"}}
         wanted["content"] = case.as_transport_kwargs(base_url="http://x").get("data")
@@ -131,7 +129,7 @@ def test_no_request_makes_the_daemon_fail(running: Running) -> None:
         assert answer.status_code < 500 or answer.status_code == 503, (request, answer.text)
         assert "Traceback" not in answer.text
 
-    with suppress(pytest.skip.Exception):
+    while time.monotonic() < end_s:  # each search begins with another seed
         ask()
     assert len(asked) > len(OPERATIONS) // 2
 
