@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_monitor.encode.bundle import Bundle
-    from edge_monitor.encode.origin import OriginFile, Role
+    from edge_monitor.encode.manifest import OriginFile, Role
 
     Say = Callable[[str], None]
 

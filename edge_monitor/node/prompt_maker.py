@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor.encode.ability import require_ability
+from edge_monitor.encode.bundle import require_ability
 from edge_monitor.errors import ExplainError
 from edge_monitor.explain import prompts
 from edge_monitor.explain.caption_cache import find_caption, keep_caption
