@@ -16,7 +16,7 @@ from edge_monitor.encode.manifest import Build, BundleFile
 from edge_monitor.encode.session import onnx_runtime
 from edge_monitor.encode.similarity import MOST_TEXT_TOKENS, require_text
 from edge_monitor.errors import BundleError, os_errors_as
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.export.comparison import check_audio, check_decoder, check_mapper, check_texts
 from edge_monitor.export.gpt2 import decoder_model, text_encoder_model
 from edge_monitor.export.htsat import audio_model
