@@ -55,7 +55,7 @@ def graphs(encoder: Any) -> tuple[bytes, bytes]:  # noqa: ANN401 - as above
 
 def session(content: bytes) -> Any:  # noqa: ANN401 - onnxruntime ships no types
     """Return an ONNX session as the daemon opens it."""
-    from edge_monitor.encode.runtime import onnx_runtime
+    from edge_monitor.encode.session import onnx_runtime
 
     onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()

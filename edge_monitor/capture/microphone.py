@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_monitor.capture.devices import list_devices, resolve
 from edge_monitor.capture.live_clock import LiveClock
-from edge_monitor.capture.packets import FAILED, Packet, PacketReader
+from edge_monitor.capture.microphone_child import FAILED, Packet, PacketReader
 from edge_monitor.errors import AudioError, ConfigError, PortAudioMissingError
 from edge_monitor.records import AudioBlock, AudioLoss
 

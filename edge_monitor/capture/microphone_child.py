@@ -1,5 +1,6 @@
 """The capture child: one audio interface in a process of its own, its sound written to stdout as packets.
 
+They are length-prefixed: sound, or one last line saying why not.
 PortAudio can hang and its device list is frozen, so the parent kills and restarts this process as a whole. The callback
 copies, queues and counts; a slow reader loses the oldest sound, counted. It ends with its parent.
 """
@@ -8,17 +9,63 @@ from __future__ import annotations
 
 import argparse
 import os
+import struct
 import threading
 import time
 from collections import deque
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from edge_monitor.capture.devices import load_portaudio, query_devices, resolve
-from edge_monitor.capture.packets import FAILED, SOUND, Packet
 from edge_monitor.errors import EdgeMonitorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _BLOCK_S = 0.025  # a window waits for the block its end lies in: this much of an alert's latency
 _QUEUE_S = 3.0  # of sound kept for a slow reader; older sound is dropped
+SOUND, FAILED = 1, 2
+# kind, channels, flags, rate (Hz), monotonic ns of the first frame, frames dropped just before it, payload bytes
+_HEADER = struct.Struct("<BBHIqQI")
+_OVERFLOW = 1  # the driver says that it lost sound just before this packet, not how much
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """Interleaved little-endian float32 frames, or a failure's one line in UTF-8."""
+
+    kind: int
+    payload: bytes
+    channels: int = 0
+    rate_hz: int = 0
+    first_ns: int = 0  # monotonic clock at the first frame
+    dropped_frames: int = 0  # lost just before this packet because nobody took them
+    overflow: bool = False  # the driver lost an unknown number of frames just before this packet
+
+    def pack(self) -> bytes:
+        """Return the packet as bytes."""
+        flags = _OVERFLOW if self.overflow else 0
+        head = (self.kind, self.channels, flags, self.rate_hz, self.first_ns, self.dropped_frames, len(self.payload))
+        return _HEADER.pack(*head) + self.payload
+
+
+class PacketReader:
+    """Takes bytes as they come and gives the packets that are complete."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Packet]:
+        """Yield every packet that these bytes complete."""
+        self._pending += data
+        while len(self._pending) >= _HEADER.size:
+            kind, channels, flags, rate_hz, first_ns, dropped, size = _HEADER.unpack_from(self._pending)
+            end = _HEADER.size + size
+            if len(self._pending) < end:
+                return
+            payload = bytes(self._pending[_HEADER.size : end])
+            del self._pending[:end]
+            yield Packet(kind, payload, channels, rate_hz, first_ns, dropped, overflow=bool(flags & _OVERFLOW))
 
 
 class _Status(Protocol):
@@ -59,9 +106,7 @@ class _Queue:
             overflow, self._overflow = self._overflow or packet.overflow, False
             if not self._packets:
                 self._filled.clear()
-        return Packet(
-            SOUND, packet.payload, packet.channels, packet.rate_hz, packet.first_ns, dropped, overflow=overflow
-        )
+        return replace(packet, dropped_frames=dropped, overflow=overflow)
 
 
 def _capture(text: str, channels: int, rate_hz: int | None, out: int) -> None:

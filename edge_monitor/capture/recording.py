@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from edge_monitor.capture.pacing import PlayedSource
+from edge_monitor.counting import counted
 from edge_monitor.errors import AudioError
 from edge_monitor.records import AudioBlock
 
@@ -70,7 +71,7 @@ class Recording(PlayedSource):
         self._settings = settings
         self._files = list_recordings(settings.path)
         for path in self._files:
-            _open(path, settings.channel).close()
+            require_sound(path, settings.channel)
 
     def _sound(self) -> Iterator[AudioBlock]:
         start_s = 0.0
@@ -117,20 +118,17 @@ def _open(path: Path, channel: int) -> soundfile.SoundFile:
         file = soundfile.SoundFile(where)
     except soundfile.LibsndfileError as error:
         raise AudioError("not a sound file that can be read", where=where, hint="use WAV or FLAC") from error
+    wrong: tuple[str, str | None]
     if file.samplerate not in _RATES_HZ:
-        rate_hz = file.samplerate
-        file.close()
-        raise AudioError(f"says it has {rate_hz} samples per second", where=where, hint="is its header damaged?")
-    if file.frames == 0:
-        file.close()
-        raise AudioError("the file holds no sound", where=where)
-    if channel > file.channels:
-        has = file.channels
-        file.close()
-        raise AudioError(
-            f"has {has} channel{'s' * (has > 1)}, not {channel}", where=where, hint="channels count from 1"
-        )
-    return file
+        wrong = f"says it has {file.samplerate} samples per second", "is its header damaged?"
+    elif file.frames == 0:
+        wrong = "the file holds no sound", None
+    elif channel > file.channels:
+        wrong = f"has {counted(file.channels, 'channel')}, not {channel}", "channels count from 1"
+    else:
+        return file
+    file.close()
+    raise AudioError(wrong[0], where=where, hint=wrong[1])
 
 
 def _blocks(file: soundfile.SoundFile, path: Path, channel: int, frames: int) -> Iterator[Samples]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from edge_monitor.capture.simulator_machine import Chunk
@@ -24,22 +26,10 @@ class Fault(Protocol):
 
 
 def make_fault(settings: SimulatorSource, rate_hz: int) -> Fault:
-    """Return the configured fault, drawn from the seed; the same seed gives the same defect."""
+    """Return the configured fault that adds sound, drawn from the seed; the same seed gives the same defect."""
     individual = np.random.default_rng((settings.seed & 0xFFFFFFFF, 3))
     random = np.random.Generator(np.random.SFC64((settings.seed & 0xFFFFFFFF, settings.take, 4)))
-    match settings.fault:
-        case "bearing":
-            return _Bearing(individual, random, rate_hz)
-        case "cavitation":
-            return _Cavitation(individual, random, rate_hz)
-        case "belt":
-            return _Belt(individual, random, rate_hz)
-        case "rattle":
-            return _Rattle(individual, random, rate_hz)
-        case "imbalance":
-            return _Imbalance(individual)
-        case _:
-            raise ValueError(f"no added sound for {settings.fault}")
+    return _FAULTS[str(settings.fault)](individual, random, rate_hz)
 
 
 class _Ringing:
@@ -172,7 +162,7 @@ class _Rattle:
 class _Imbalance:
     """Mass off the axis: the shaft's own tone and its first harmonics rise."""
 
-    def __init__(self, individual: np.random.Generator) -> None:
+    def __init__(self, individual: np.random.Generator, _random: np.random.Generator, _rate_hz: int) -> None:
         self.band_hz = (15.0, 160.0)
         self._phases = individual.uniform(0, 2 * np.pi, 3)
 
@@ -184,3 +174,12 @@ class _Imbalance:
         sound *= part.speed**2  # the force grows with the square of the speed
         out: Samples = sound.astype(np.float32)
         return out
+
+
+_FAULTS: dict[str, Callable[[np.random.Generator, np.random.Generator, int], Fault]] = {
+    "bearing": _Bearing,
+    "cavitation": _Cavitation,
+    "belt": _Belt,
+    "rattle": _Rattle,
+    "imbalance": _Imbalance,
+}

@@ -50,7 +50,6 @@ class Chunk:
     samples: Samples  # (frames,) float32
     turns: NDArray[np.float64]  # (frames,) shaft angle in turns
     speed: NDArray[np.float64]  # (frames,) part of full speed, 0 = stopped
-    load: float  # 0.7 to 1
 
 
 class HealthyMachine:
@@ -112,7 +111,7 @@ class HealthyMachine:
         flow *= swell * (load**1.5 * speed**2.5).astype(np.float32)
         samples = tones + flow + self._factory.next_chunk(1.0)
         self._events.add_to(samples)
-        return Chunk(samples, turns, speed, float(self._load))
+        return Chunk(samples, turns, speed)
 
 
 def _running(at_s: NDArray[np.float64], stops: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:

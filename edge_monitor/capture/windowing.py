@@ -93,23 +93,18 @@ class WindowCutter:
 
 
 def cut(
-    samples: Samples,
-    rate_hz: int,
-    window_s: float,
-    hop_s: float,
-    *,
-    machine: str = "",
-    recording: str | None = None,
+    samples: Samples, rate_hz: int, window_s: float, hop_s: float, *, recording: str | None = None
 ) -> Iterator[Window]:
     """Yield the windows of a whole clip (frames,) float32 by the rules of `WindowCutter`; none of an empty clip.
 
-    With hop = window they do not overlap, but for a right-aligned last one when more than a tenth of a window remains.
+    They name no machine. With hop = window they do not overlap, but for a right-aligned last one when more than a tenth
+    of a window remains.
     """
-    cutter = WindowCutter(machine, rate_hz, window_s, hop_s)
+    cutter = WindowCutter("", rate_hz, window_s, hop_s)
     size = round(window_s * rate_hz)
     for start in range(0, len(samples), size):
         block = AudioBlock(
-            machine=machine,
+            machine="",
             samples=samples[start : start + size],
             rate_hz=rate_hz,
             start_s=start / rate_hz,

@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 import edge_monitor
 from edge_monitor.clock import rfc3339
-from edge_monitor.deliver.payloads import (
-    STATUS_FIGURES,
-    AlertPayload,
-    ExplanationPayload,
-    Flag,
-    ReplyPayload,
-    ScorePayload,
-    StatePayload,
-    StatusPayload,
-)
+from edge_monitor.deliver import payloads
 from edge_monitor.records import EventKind, MachineState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
 
     from edge_monitor.config.machine import MachineSettings
     from edge_monitor.config.settings import NodeSettings
-    from edge_monitor.records import AlarmEvent, Explanation, Finding, Neighbour, Score
+    from edge_monitor.records import AlarmEvent, Explanation, Score
 
-_MAX_RATIO = 1e6  # beyond any meaning; keeps a quotient finite
-_MIN_DBFS = -200.0  # digital silence has no level in dB; 24-bit audio ends near -146
+_VALID_MS = 180_000  # three of the 60 s intervals at which states are re-published
+# Of the nearest normals and the largest findings, what is said of each; and of how many.
+_OF_NEIGHBOUR = {"normal_id": "id", "recording": "recording", "recording_start_s": "start_s", "distance": "distance"}
+_OF_FINDING = {name: name for name in ("name", "text", "value", "normal", "unit", "deviation")}
 _MAX_NEIGHBOURS = 4  # the paper's k
 _MAX_FINDINGS = 3
-_VALID_S = 180.0  # three of the 60 s intervals at which states are re-published
-
-
-class _Common(TypedDict):
-    site: str
-    node: str
-    at: str
-    at_ms: int
-    clock_synced: Flag
-
-
-class _Machine(_Common):
-    machine: str
-    display_name: str
-    kind: str
 
 
 def status_payload(
@@ -58,22 +37,24 @@ def status_payload(
     at_ms: int,
     clock_synced: bool | None,
     figures: Mapping[str, float | None] = MappingProxyType({}),
-) -> StatusPayload:
+) -> payloads.StatusPayload:
     """Say how the node is and what it has lost; times in milliseconds since 1970-01-01 UTC.
 
     `figures` are what the node counts and measures, by name: of STATUS_FIGURES each that is missing counts as 0.
     """
-    known: dict[str, Any] = {name: figures.get(name) or 0 for name in STATUS_FIGURES}
-    known["storage_fault"] = _flag(known["storage_fault"])
-    return StatusPayload(
-        **_common(node, at_ms, clock_synced),
-        state=state,
-        online=_flag(state == "online"),
-        reason=_clean(reason, 200),
-        version=edge_monitor.__version__,
-        bundle=_clean(bundle, 200),
-        started_ms=started_ms,
-        **known,
+    known = {name: figures.get(name) or 0 for name in payloads.STATUS_FIGURES}
+    return payloads.StatusPayload.model_validate(
+        {
+            **_common(node, at_ms, clock_synced),
+            **known,
+            "state": state,
+            "online": state == "online",
+            "reason": reason,
+            "version": edge_monitor.__version__,
+            "bundle": bundle,
+            "started_ms": started_ms,
+            "storage_fault": bool(known["storage_fault"]),
+        }
     )
 
 
@@ -89,8 +70,7 @@ def state_payload(
     score: Score | None = None,
     generation: int | None = None,
     detail: str = "",
-    valid_s: float = _VALID_S,
-) -> StatePayload:
+) -> payloads.StatePayload:
     """Say how a machine is.
 
     `alarm_id` is the active alarm's, also when the state is no longer `alarm` (sound lost, inhibited). `score` is the
@@ -101,21 +81,21 @@ def state_payload(
         label = f"alarm, {_ratio(score.value, score.threshold):.2f} x threshold"
     if alarm_id is not None and state is not MachineState.ALARM:
         label += ", alarm held"
-    return StatePayload(
-        **_machine(node, machine, at_ms, clock_synced),
-        state=state.label,  # type: ignore[arg-type]  # the labels are StateLabel's; a test compares them
-        state_code=int(state),
-        alarm=_flag(alarm_id is not None),
-        alarm_id=alarm_id,
-        priority=machine.alarm.priority,
-        since=rfc3339(since_ms),
-        since_ms=since_ms,
-        valid_until_ms=at_ms + round(valid_s * 1000),
-        score=None if score is None else score.value,
-        threshold=None if score is None else score.threshold,
-        ratio=None if score is None else _ratio(score.value, score.threshold),
-        generation=generation if score is None else score.generation,
-        text=_text(machine, f"{label}: {detail}" if detail else label),
+    text = f"{label}: {detail}" if detail else label
+    return payloads.StatePayload.model_validate(
+        {
+            **_machine(node, machine, at_ms, clock_synced),
+            **({"generation": generation} if score is None else _scored(score)),
+            "state": state.label,
+            "state_code": int(state),
+            "alarm": alarm_id is not None,
+            "alarm_id": alarm_id,
+            "priority": machine.alarm.priority,
+            "since": rfc3339(since_ms),
+            "since_ms": since_ms,
+            "valid_until_ms": at_ms + _VALID_MS,
+            "text": f"{machine.title}: {text}",
+        }
     )
 
 
@@ -127,16 +107,11 @@ def score_payload(
     lag_s: float,
     at_ms: int,
     clock_synced: bool | None,
-) -> ScorePayload:
+) -> payloads.ScorePayload:
     """Say one window's score; `lag_s` is the time since the end of its sound, seconds."""
-    return ScorePayload(
-        **_machine(node, machine, at_ms, clock_synced),
-        score=score.value,
-        threshold=score.threshold,
-        ratio=_ratio(score.value, score.threshold),
-        level_dbfs=_level(score.level_dbfs),
-        lag_s=max(lag_s, 0.0),
-        generation=score.generation,
+    said = {"level_dbfs": score.level_dbfs, "lag_s": max(lag_s, 0.0)}
+    return payloads.ScorePayload.model_validate(
+        {**_machine(node, machine, at_ms, clock_synced), **_scored(score), **said}
     )
 
 
@@ -149,38 +124,29 @@ def alert_payload(
     clock_synced: bool | None,
     evidence: str | None = None,
     persisted: bool = True,
-) -> AlertPayload:
+) -> payloads.AlertPayload:
     """Say a transition of an alarm; `persisted` is False only when the disk could not take it."""
-    ratio, peak_ratio = _ratio(event.score, event.threshold), min(event.peak_ratio, _MAX_RATIO)
+    ratio, peak_ratio = _ratio(event.score, event.threshold), min(event.peak_ratio, payloads.MAX_RATIO)
     what = {
         EventKind.START: f"sounds anomalous, {ratio:.2f} x threshold",
         EventKind.UPDATE: f"still sounds anomalous, {ratio:.2f} x threshold",
         EventKind.END: f"alarm ended, peak {peak_ratio:.2f} x threshold",
     }[event.kind]
-    return AlertPayload(
-        **_machine(node, machine, event.at_ms, clock_synced),
-        event=event.kind.value,
-        alarm=_flag(event.kind is not EventKind.END),
-        alarm_id=event.alarm_id,
-        seq=event.seq,
-        priority=machine.alarm.priority,
-        since=rfc3339(event.since_ms),
-        since_ms=event.since_ms,
-        score=event.score,
-        peak_score=event.peak_score,
-        threshold=event.threshold,
-        ratio=ratio,
-        peak_ratio=peak_ratio,
-        generation=event.generation,
-        bundle=_clean(bundle, 200),
-        level_dbfs=_level(event.level_dbfs),
-        window_start_s=event.window_start_s,
-        window_end_s=event.window_end_s,
-        reason=_clean(event.reason, 200),
-        text=_text(machine, what),
-        evidence=None if evidence is None else _clean(evidence, 200),
-        persisted=_flag(persisted),
-        **_neighbours(event.neighbours),
+    return payloads.AlertPayload.model_validate(
+        {
+            **_same(payloads.AlertPayload, event),
+            **_machine(node, machine, event.at_ms, clock_synced),
+            "event": event.kind.value,
+            "alarm": event.kind is not EventKind.END,
+            "priority": machine.alarm.priority,
+            "since": rfc3339(event.since_ms),
+            "ratio": ratio,
+            "bundle": bundle,
+            "text": f"{machine.title}: {what}",
+            "evidence": evidence,
+            "persisted": persisted,
+            **_numbered("neighbour", _OF_NEIGHBOUR, event.neighbours, _MAX_NEIGHBOURS),
+        }
     )
 
 
@@ -192,25 +158,17 @@ def explanation_payload(
     at_ms: int,
     clock_synced: bool | None,
     evidence: str | None = None,
-) -> ExplanationPayload:
+) -> payloads.ExplanationPayload:
     """Say how the sound differs, or why that is not known; `evidence` is where the picture will lie."""
-    text, version, model = explanation.text, explanation.prompt_version, explanation.model
-    return ExplanationPayload(
-        **_machine(node, machine, at_ms, clock_synced),
-        alarm_id=explanation.alarm_id,
-        seq=explanation.seq,
-        status="unavailable" if text is None else "ok",
-        method=_clean(explanation.method, 80),
-        text="" if text is None else _clean(text, 1000),
-        reason=_clean(explanation.reason, 200),
-        generation=explanation.generation,
-        latency_s=explanation.latency_s,
-        model=None if model is None else _clean(model, 80),
-        prompt_version=None if version is None else _clean(version, 80),
-        format_ok=None if explanation.format_ok is None else _flag(explanation.format_ok),
-        caption=None if explanation.caption is None else _clean(explanation.caption, 200),
-        evidence=None if evidence is None else _clean(evidence, 200),
-        **_findings(explanation.findings),
+    return payloads.ExplanationPayload.model_validate(
+        {
+            **_same(payloads.ExplanationPayload, explanation),
+            **_machine(node, machine, at_ms, clock_synced),
+            "status": "unavailable" if explanation.text is None else "ok",
+            "text": explanation.text or "",
+            "evidence": evidence,
+            **_numbered("finding", _OF_FINDING, explanation.findings, _MAX_FINDINGS),
+        }
     )
 
 
@@ -223,78 +181,47 @@ def reply_payload(
     text: str,
     at_ms: int,
     clock_synced: bool | None,
-) -> ReplyPayload:
+) -> payloads.ReplyPayload:
     """Say what became of a command."""
-    return ReplyPayload(
-        **_common(node, at_ms, clock_synced),
-        command=command,
-        request_id=request_id,
-        ok=_flag(result in {"started", "done"}),
-        result=result,
-        text=_clean(text, 200),
+    return payloads.ReplyPayload.model_validate(
+        {
+            **_common(node, at_ms, clock_synced),
+            "command": command,
+            "request_id": request_id,
+            "ok": result in {"started", "done"},
+            "result": result,
+            "text": text,
+        }
     )
 
 
-def _common(node: NodeSettings, at_ms: int, clock_synced: bool | None) -> _Common:
-    return {
-        "site": node.site,
-        "node": node.name,
-        "at": rfc3339(at_ms),
-        "at_ms": at_ms,
-        "clock_synced": _flag(clock_synced),
-    }
+def _common(node: NodeSettings, at_ms: int, clock_synced: bool | None) -> dict[str, Any]:
+    at = rfc3339(at_ms)
+    return {"site": node.site, "node": node.name, "at": at, "at_ms": at_ms, "clock_synced": bool(clock_synced)}
 
 
-def _machine(node: NodeSettings, machine: MachineSettings, at_ms: int, clock_synced: bool | None) -> _Machine:
-    return {
-        **_common(node, at_ms, clock_synced),
-        "machine": machine.name,
-        "display_name": _clean(machine.title, 80),
-        "kind": _clean(machine.kind, 80),
-    }
+def _machine(node: NodeSettings, machine: MachineSettings, at_ms: int, clock_synced: bool | None) -> dict[str, Any]:
+    names = {"machine": machine.name, "display_name": machine.title, "kind": machine.kind}
+    return {**_common(node, at_ms, clock_synced), **names}
 
 
-def _neighbours(neighbours: tuple[Neighbour, ...]) -> dict[str, Any]:
-    """Flatten the nearest ones: common collectors drop or mangle arrays."""
-    fields: dict[str, Any] = {"neighbours": min(len(neighbours), _MAX_NEIGHBOURS)}
-    for place, neighbour in enumerate(neighbours[:_MAX_NEIGHBOURS], start=1):
-        fields[f"neighbour_{place}_id"] = neighbour.normal_id
-        fields[f"neighbour_{place}_recording"] = _clean(neighbour.recording, 200)
-        fields[f"neighbour_{place}_start_s"] = neighbour.recording_start_s
-        fields[f"neighbour_{place}_distance"] = neighbour.distance
+def _scored(score: Score) -> dict[str, Any]:
+    ratio = _ratio(score.value, score.threshold)
+    return {"score": score.value, "threshold": score.threshold, "ratio": ratio, "generation": score.generation}
+
+
+def _same(model: type[BaseModel], record: object) -> dict[str, Any]:
+    """Return what a record calls by the payload's own names."""
+    return {name: getattr(record, name) for name in model.model_fields if hasattr(record, name)}
+
+
+def _numbered(kind: str, names: Mapping[str, str], records: Sequence[object], most: int) -> dict[str, Any]:
+    """Flatten the first records: common collectors drop or mangle arrays."""
+    fields: dict[str, Any] = {f"{kind}s": min(len(records), most)}
+    for place, record in enumerate(records[:most], start=1):
+        fields |= {f"{kind}_{place}_{name}": getattr(record, field) for field, name in names.items()}
     return fields
-
-
-def _findings(findings: tuple[Finding, ...]) -> dict[str, Any]:
-    """Flatten the largest ones, as neighbours."""
-    fields: dict[str, Any] = {"findings": min(len(findings), _MAX_FINDINGS)}
-    for place, finding in enumerate(findings[:_MAX_FINDINGS], start=1):
-        fields[f"finding_{place}_name"] = _clean(finding.name, 80)
-        fields[f"finding_{place}_text"] = _clean(finding.text, 200)
-        fields[f"finding_{place}_value"] = finding.value
-        fields[f"finding_{place}_normal"] = finding.normal
-        fields[f"finding_{place}_unit"] = _clean(finding.unit, 80)
-        fields[f"finding_{place}_deviation"] = min(finding.deviation, _MAX_RATIO)
-    return fields
-
-
-def _text(machine: MachineSettings, what: str) -> str:
-    return _clean(f"{machine.title}: {what}", 120)
-
-
-def _clean(text: str, limit: int) -> str:
-    """Make one printable line of at most `limit` characters (a file name may hold newlines or undecodable bytes)."""
-    line = "".join(character if character.isprintable() else " " for character in text)
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _ratio(score: float, threshold: float) -> float:
-    return min(score / threshold, _MAX_RATIO)
-
-
-def _level(dbfs: float) -> float:
-    return dbfs if math.isfinite(dbfs) and dbfs > _MIN_DBFS else _MIN_DBFS
-
-
-def _flag(value: bool | None) -> Flag:
-    return 1 if value else 0
+    return min(score / threshold, payloads.MAX_RATIO)

@@ -5,23 +5,55 @@ Within v1 fields are added, never renamed, retyped or removed. A field that has 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-Flag = Literal[0, 1]
+MAX_RATIO = 1e6  # beyond any meaning; keeps a quotient finite
+_MIN_DBFS = -200.0  # digital silence has no level in dB; 24-bit audio ends near -146
+
+
+def _on_one_line(most: int) -> BeforeValidator:
+    """Make text one printable line of at most `most` characters: a file name may hold newlines or undecodable bytes."""
+
+    def cleaned(text: object) -> object:
+        if not isinstance(text, str):
+            return text
+        line = "".join(character if character.isprintable() else " " for character in text)
+        return line if len(line) <= most else line[: most - 1] + "…"
+
+    return BeforeValidator(cleaned)
+
+
+def _number(flag: object) -> object:
+    return int(flag) if isinstance(flag, bool) else flag
+
+
+def _capped(ratio: object) -> object:
+    return min(ratio, MAX_RATIO) if isinstance(ratio, float) else ratio
+
+
+def _finite(dbfs: float) -> float:
+    return dbfs if math.isfinite(dbfs) and dbfs > _MIN_DBFS else _MIN_DBFS
+
+
+Flag = Annotated[Literal[0, 1], BeforeValidator(_number)]  # a bool becomes one
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 Milliseconds = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Distance = Annotated[float, Field(ge=0)]
+Ratio = Annotated[float, Field(ge=0), BeforeValidator(_capped)]
+Level = Annotated[float, BeforeValidator(_finite)]
 Positive = Annotated[float, Field(gt=0)]
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 AlarmId = Annotated[str, Field(min_length=1, max_length=64)]
-ShortText = Annotated[str, Field(max_length=80)]
-Line = Annotated[str, Field(max_length=200)]
-OperatorLine = Annotated[str, Field(max_length=120, description="one line for an operator")]
+ShortText = Annotated[str, Field(max_length=80), _on_one_line(80)]
+Line = Annotated[str, Field(max_length=200), _on_one_line(200)]
+LongText = Annotated[str, Field(max_length=1000), _on_one_line(1000)]
+OperatorLine = Annotated[str, Field(max_length=120, description="one line for an operator"), _on_one_line(120)]
 Priority = Annotated[int, Field(ge=1, le=4)]
 Absent = SkipJsonSchema[None]  # None here, no field in the JSON
 
@@ -140,7 +172,7 @@ class StatePayload(MachinePayload):
         description="last anomaly score: a distance, higher = more anomalous; absent when nothing is scored",
     )
     threshold: Positive | Absent = Field(default=None, description="anomalous when score > threshold")
-    ratio: Distance | Absent = Field(default=None, description="score / threshold, at most 1e6; the one to plot")
+    ratio: Ratio | Absent = Field(default=None, description="score / threshold, at most 1e6; the one to plot")
     generation: Count | Absent = Field(default=None, description="which learnt state of the machine scores it")
     text: OperatorLine
 
@@ -150,8 +182,8 @@ class ScorePayload(MachinePayload):
 
     score: Distance = Field(description="anomaly score: a distance, higher = more anomalous")
     threshold: Positive = Field(description="anomalous when score > threshold")
-    ratio: Distance = Field(description="score / threshold, at most 1e6; the one to plot")
-    level_dbfs: float = Field(description="RMS level of the window, dB re full scale, at least -200")
+    ratio: Ratio = Field(description="score / threshold, at most 1e6; the one to plot")
+    level_dbfs: Level = Field(description="RMS level of the window, dB re full scale, at least -200")
     lag_s: Distance = Field(description="from the end of the window's sound to this message, seconds")
     generation: Count = Field(description="which learnt state of the machine scored it")
 
@@ -171,13 +203,13 @@ class AlertPayload(MachinePayload):
     )
     peak_score: Distance = Field(description="the highest since the alarm's start")
     threshold: Positive = Field(description="anomalous when score > threshold")
-    ratio: Distance = Field(description="score / threshold, at most 1e6")
-    peak_ratio: Distance = Field(
+    ratio: Ratio = Field(description="score / threshold, at most 1e6")
+    peak_ratio: Ratio = Field(
         description="the highest score / threshold since the start, each with the threshold of its moment; at most 1e6"
     )
     generation: Count = Field(description="which learnt state of the machine scored it")
     bundle: Line = Field(description="the model bundle's name")
-    level_dbfs: float = Field(description="RMS level of the window, dB re full scale, at least -200")
+    level_dbfs: Level = Field(description="RMS level of the window, dB re full scale, at least -200")
     window_start_s: float = Field(description="the window that confirmed the start, stream time, seconds")
     window_end_s: float = Field(description="the same: its end")
     reason: Line = Field(description="why it was raised, updated or ended")
@@ -218,7 +250,7 @@ class ExplanationPayload(MachinePayload):
     method: ShortText = Field(
         description="measured; or worded by an LLM: text-decoder, zero-shot, combination, measured-worded"
     )
-    text: Annotated[str, Field(max_length=1000)] = Field(description="the difference in words; empty when unavailable")
+    text: LongText = Field(description="the difference in words; empty when unavailable")
     reason: Line = Field(description="why it is unavailable; empty when ok")
     generation: Count = Field(description="which learnt state of the machine it compares with")
     latency_s: Distance | Absent = Field(default=None, description="from the alarm's start to this, seconds")
@@ -235,7 +267,7 @@ class ExplanationPayload(MachinePayload):
     finding_1_value: float | Absent = Field(default=None, description="of the anomalous sound; absent: it has none")
     finding_1_normal: float | Absent = Field(default=None, description="median of the nearest normals; absent: none")
     finding_1_unit: ShortText | Absent = Field(default=None, description="unit of both: dB, Hz, 1/s; 1 for ratios")
-    finding_1_deviation: Distance | Absent = Field(
+    finding_1_deviation: Ratio | Absent = Field(
         default=None, description="over the spread of all normals; 1: just stands out"
     )
     finding_2_name: ShortText | Absent = Field(default=None, description="the second largest, as above")
@@ -243,13 +275,13 @@ class ExplanationPayload(MachinePayload):
     finding_2_value: float | Absent = None
     finding_2_normal: float | Absent = None
     finding_2_unit: ShortText | Absent = None
-    finding_2_deviation: Distance | Absent = None
+    finding_2_deviation: Ratio | Absent = None
     finding_3_name: ShortText | Absent = Field(default=None, description="the third largest, as above")
     finding_3_text: Line | Absent = None
     finding_3_value: float | Absent = None
     finding_3_normal: float | Absent = None
     finding_3_unit: ShortText | Absent = None
-    finding_3_deviation: Distance | Absent = None
+    finding_3_deviation: Ratio | Absent = None
 
 
 class ReplyPayload(Payload):

@@ -16,7 +16,6 @@ from edge_monitor.deliver.credentials import read_password, tls_context
 from edge_monitor.deliver.health import PublisherHealth, Timing, Vitals
 from edge_monitor.deliver.in_flight import InFlight
 from edge_monitor.deliver.submissions import Submissions
-from edge_monitor.deliver.waker import Waker
 from edge_monitor.errors import DeliveryError, StorageError
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ class Publisher:
         self._stop_at: float | None = None  # monotonic time at which draining ends
         self._stopping = threading.Event()
         self._vitals = Vitals()
-        self._waker = Waker()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._traffic = InFlight(outbox, self._submissions, self._vitals, on_cleared)
         self._traffic.set_value(topics.status, b"")  # the first of every connection; filled in when it is made
@@ -97,34 +95,28 @@ class Publisher:
     def wake(self) -> None:
         """Say that rows have been committed."""
         self._submissions.note_commit()
-        self._waker.wake()
 
     def set_state(self, machine: str, payload: bytes) -> None:
         """Replace a machine's state; only the newest is sent, and again after each reconnection."""
         self._submissions.put_value(self._topics.state(machine), payload)
-        self._waker.wake()
 
     def clear_state(self, machine: str) -> None:
         """Have the broker let go of the retained state of a machine that is no more."""
         topic = self._topics.state(machine)
         self._traffic.cleared[topic] = machine
         self._submissions.put_value(topic, b"")
-        self._waker.wake()
 
     def refresh_status(self) -> None:
         """Publish the status `online` anew, e.g. with new loss counts."""
         self._submissions.put_value(self._topics.status, self._status("online", "running"))
-        self._waker.wake()
 
     def publish_score(self, machine: str, payload: bytes) -> None:
         """Send a score at most once per machine and `score_interval_s`; dropped while there is no connection."""
-        if self._submissions.put_score(self._topics.score(machine), payload, open_=self._vitals.now.connected):
-            self._waker.wake()
+        self._submissions.put_score(self._topics.score(machine), payload, open_=self._vitals.now.connected)
 
     def publish_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
         """Send an alert that could not be committed, from bounded memory: better told than lost with the disk."""
         self._submissions.put_volatile(topic, payload, alarm_id=alarm_id, seq=seq, created_ms=created_ms)
-        self._waker.wake()
 
     def health(self) -> PublisherHealth:
         """Return a snapshot."""
@@ -165,7 +157,7 @@ class Publisher:
                 self._rest(retry_s)
         finally:
             self._vitals.note(connected=False)
-            self._waker.close()
+            self._submissions.waker.close()
 
     def _rest(self, seconds: float) -> None:
         end_s = time.monotonic() + seconds
@@ -227,8 +219,8 @@ class Publisher:
     def _wait(self, connection: Connection, seconds: float) -> None:
         if self._stop_at is not None:
             seconds = min(seconds, _STOPPING_S)
-        connection.wait(seconds, self._waker.socket)
-        self._waker.clear()
+        connection.wait(seconds, self._submissions.waker.socket)
+        self._submissions.waker.clear()
 
     def _drained(self, connection: Connection) -> bool:
         """Return True when a stop was asked for and nothing is left to send, or no time."""

@@ -8,28 +8,20 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.deliver.payloads import (
-    AlertPayload,
-    ExplanationPayload,
-    Payload,
-    ReplyPayload,
-    ScorePayload,
-    StatePayload,
-    StatusPayload,
-)
+from edge_monitor.deliver import payloads
 from edge_monitor.deliver.requests import REQUESTS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 # What the node says.
-PAYLOADS: dict[str, tuple[type[Payload], str]] = {
-    "status": (StatusPayload, "QoS 1, retained, Last Will"),
-    "state": (StatePayload, "QoS 1, retained"),
-    "score": (ScorePayload, "QoS 0"),
-    "alert": (AlertPayload, "QoS 1"),
-    "explanation": (ExplanationPayload, "QoS 1"),
-    "reply": (ReplyPayload, "QoS 1"),
+PAYLOADS: dict[str, tuple[type[payloads.Payload], str]] = {
+    "status": (payloads.StatusPayload, "QoS 1, retained, Last Will"),
+    "state": (payloads.StatePayload, "QoS 1, retained"),
+    "score": (payloads.ScorePayload, "QoS 0"),
+    "alert": (payloads.AlertPayload, "QoS 1"),
+    "explanation": (payloads.ExplanationPayload, "QoS 1"),
+    "reply": (payloads.ReplyPayload, "QoS 1"),
 }
 _TOPICS = {"status": "status", "reply": "command/reply"}  # the others are a machine's
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections import deque
@@ -21,12 +23,40 @@ class Submitted:
     volatile: tuple[OutboxRow, ...]  # messages that are not in the database; their ids are negative
 
 
+class Waker:
+    """A socket that becomes readable once somebody wakes it; `wake()` may be called from any thread, at any time."""
+
+    def __init__(self) -> None:
+        self.socket, self._sender = socket.socketpair()
+        self.socket.setblocking(False)
+        self._sender.setblocking(False)
+
+    def wake(self) -> None:
+        """Wake whoever waits; nothing happens when it is readable already, or was closed."""
+        with contextlib.suppress(OSError):
+            self._sender.send(b"!")
+
+    def clear(self) -> None:
+        """Have it readable no more."""
+        with contextlib.suppress(BlockingIOError):
+            self.socket.recv(4096)
+
+    def close(self) -> None:
+        """End it."""
+        self.socket.close()
+        self._sender.close()
+
+
 class Submissions:
-    """Thread-safe; every method returns at once. `score_interval_s`: at most one score per topic in this time."""
+    """Thread-safe; every method returns at once, and what is put wakes the publisher.
+
+    `score_interval_s`: at most one score per topic in this time.
+    """
 
     def __init__(self, score_interval_s: float) -> None:
         self.scores_skipped = 0
         self.volatile_dropped = 0
+        self.waker = Waker()
         self._score_interval_s = score_interval_s
         self._lock = threading.Lock()
         self._committed = False
@@ -40,23 +70,25 @@ class Submissions:
         """Note that rows have been committed."""
         with self._lock:
             self._committed = True
+        self.waker.wake()
 
     def put_value(self, topic: str, payload: bytes) -> None:
         """Replace a retained topic's payload."""
         with self._lock:
             self._values[topic] = payload
+        self.waker.wake()
 
-    def put_score(self, topic: str, payload: bytes, *, open_: bool) -> bool:
-        """Take a score unless the connection is not open or the topic's last one is too recent; say whether."""
+    def put_score(self, topic: str, payload: bytes, *, open_: bool) -> None:
+        """Take a score unless the connection is not open or the topic's last one is too recent."""
         now_s = time.monotonic()
         with self._lock:
             last_s = self._score_at_s.get(topic)
             if not open_ or (last_s is not None and now_s - last_s < self._score_interval_s):
                 self.scores_skipped += 1
-                return False
+                return
             self._score_at_s[topic] = now_s
             self._scores[topic] = payload
-            return True
+        self.waker.wake()
 
     def put_volatile(self, topic: str, payload: bytes, *, alarm_id: str, seq: int, created_ms: int) -> None:
         """Queue a message that is not in the database; at the bound the oldest is dropped, and counted if an alert.
@@ -68,6 +100,7 @@ class Submissions:
             if len(self._volatile) >= _MAX_VOLATILE:
                 self.volatile_dropped += bool(self._volatile.popleft().alarm_id)
             self._volatile.append(OutboxRow(self._volatile_id, topic, payload, alarm_id, seq, created_ms))
+        self.waker.wake()
 
     @property
     def empty(self) -> bool:

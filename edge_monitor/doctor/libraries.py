@@ -25,7 +25,7 @@ index.add_items(numpy.arange(2048, dtype="f4").reshape(64, 32))
 assert index.knn_query(numpy.zeros((1, 32), dtype="f4"), 4)[0][0][0] == 0
 """,
     "onnxruntime": """
-from edge_monitor.encode.runtime import onnx_runtime
+from edge_monitor.encode.session import onnx_runtime
 assert onnx_runtime().get_available_providers()
 """,
     "soxr and soundfile": """

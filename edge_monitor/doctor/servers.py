@@ -12,7 +12,7 @@ from edge_monitor.deliver.probe import send_probes
 from edge_monitor.deliver.topics import Topics
 from edge_monitor.doctor.finding import Finding, carefully, fail, ok, skip, warn
 from edge_monitor.errors import DeliveryError
-from edge_monitor.explain.models_page import look_up_models
+from edge_monitor.explain.llm import look_up_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

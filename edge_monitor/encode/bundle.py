@@ -1,4 +1,4 @@
-"""A model bundle on disk: where bundles are looked for, what state their files are in."""
+"""A model bundle on disk: where bundles are looked for, what state their files are in, what they can do."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingE
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from edge_monitor.encode.manifest import BundleFile, Manifest, Part
+    from edge_monitor.encode.manifest import Ability, BundleFile, Manifest, Part
     from edge_monitor.records import Embedding
 
 SYSTEM_MODELS = Path("/usr/share/edge-monitor/models")
 _PACKAGE = Path(__file__).resolve().parent.parent
+_CANNOT: dict[Ability, str] = {
+    "audio": "does not encode sound",
+    "captions": "does not write captions",
+    "text-similarity": "does not compare sound with texts",
+}
 
 
 class BundleStatus(Enum):
@@ -189,6 +194,25 @@ def find_bundle(name: str, state_dir: Path | None = None, base: Path | None = No
     known = sorted({listing.name for listing in list_bundles(state_dir)})
     hint = f"there are: {', '.join(known) or 'none'}; a path must contain a slash{closed}"
     raise BundleMissingError(f"no bundle named {name!r}", hint=hint)
+
+
+def require_ability(bundle: Bundle, ability: Ability, state_dir: Path | None = None) -> None:
+    """Check that a bundle has an ability. Raises BundleError that names the bundles that have it."""
+    if ability in bundle.manifest.abilities:
+        return
+    able = [
+        listing
+        for listing in list_bundles(state_dir)
+        if not listing.shadowed and listing.bundle is not None and ability in listing.bundle.manifest.abilities
+    ]
+    ready = [listing.name for listing in able if listing.status is BundleStatus.READY]
+    if ready:
+        hint = f"{', '.join(ready)} {'does' if len(ready) == 1 else 'do'}"
+    elif able and able[0].bundle and able[0].bundle.manifest.get:
+        hint = f"{able[0].name} does, once it is there: `{able[0].bundle.manifest.get}`"
+    else:
+        hint = "no bundle that is installed does"
+    raise BundleError(f"the bundle {_CANNOT[ability]}", where=bundle.name, hint=hint)
 
 
 def _is_bundle(folder: Path) -> bool:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor.encode.ability import require_ability
 from edge_monitor.encode.beam import MOST_TOKENS, search
+from edge_monitor.encode.bundle import require_ability
 from edge_monitor.encode.decoder import CaptionDecoding, Decoder
 from edge_monitor.encode.session import normalized, open_session, run, trim_memory
 from edge_monitor.encode.vocabulary import Vocabulary

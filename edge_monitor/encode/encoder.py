@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.encode.bundle import Bundle
-    from edge_monitor.encode.manifest import Metric, Normalize
     from edge_monitor.records import Samples, Window
 
     Waveforms = NDArray[np.float32]
@@ -36,53 +35,22 @@ class Encoder:
         if threads < 1:
             raise BundleError(f"threads must be at least 1, got {threads}", where=bundle.name)
         self.bundle = bundle
-        self._audio = bundle.manifest.audio
         # Hashing costs little beside loading, but a manifest is dumped to JSON for it: once.
-        self._bundle_hash = bundle.bundle_hash
+        self.bundle_hash = bundle.bundle_hash  # hex SHA-256 that stamps this encoder's vectors
+        self._audio = audio = bundle.manifest.audio
+        self.sample_rate_hz = audio.sample_rate_hz  # that the waveforms must have
+        self.window_s = audio.window_s
+        self.window_samples = audio.window_samples
+        self.dim = audio.dim  # of the embeddings
+        scoring = bundle.manifest.scoring
+        self.metric = scoring.metric  # the bundle's default one
+        self.scoring_normalize = scoring.normalize  # how raw vectors are normalized before they are scored
+        floor = scoring.floor_of_each
+        # (dim,) float32, added to each dimension's standard deviation; None for a plain Euclidean metric
+        self.standardization_floor = None if floor is None else np.full(audio.dim, floor, dtype=np.float32)
         bundle.verify("audio")
-        self._session = open_session(bundle, self._audio.file, threads, keep_buffers=True)
+        self._session = open_session(bundle, audio.file, threads, keep_buffers=True)
         self._check_interface()
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Return the rate the waveforms must have, Hz."""
-        return self._audio.sample_rate_hz
-
-    @property
-    def window_s(self) -> float:
-        """Return the window's length, seconds."""
-        return self._audio.window_s
-
-    @property
-    def window_samples(self) -> int:
-        """Return the window's length, samples."""
-        return self._audio.window_samples
-
-    @property
-    def dim(self) -> int:
-        """Return the embedding's dimension."""
-        return self._audio.dim
-
-    @property
-    def bundle_hash(self) -> str:
-        """Return the hex SHA-256 that stamps this encoder's vectors."""
-        return self._bundle_hash
-
-    @property
-    def metric(self) -> Metric:
-        """Return the bundle's default metric."""
-        return self.bundle.manifest.scoring.metric
-
-    @property
-    def scoring_normalize(self) -> Normalize:
-        """Return how raw vectors are normalized before they are scored."""
-        return self.bundle.manifest.scoring.normalize
-
-    @property
-    def standardization_floor(self) -> NDArray[np.float32] | None:
-        """Return what is added to each dimension's standard deviation, `(dim,)`; None for a plain Euclidean metric."""
-        floor = self.bundle.manifest.scoring.floor_of_each
-        return None if floor is None else np.full(self.dim, floor, dtype=np.float32)
 
     def embed(self, waveforms: Waveforms) -> Vectors:
         """Return the raw embeddings `(batch, dim)`, float32, of `waveforms` `(batch, samples)`.

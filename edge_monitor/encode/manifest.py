@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from edge_monitor.config.settings import ScorerName
-from edge_monitor.encode.origin import Origin
-from edge_monitor.encode.table import FileName, Sha256, Table, tuple_of
 from edge_monitor.errors import BundleError, BundleMissingError
 
 if TYPE_CHECKING:
@@ -25,6 +25,30 @@ Ability = Literal["audio", "captions", "text-similarity"]
 Metric = Literal["euclidean", "standardized-euclidean"]
 Normalize = Literal["none", "unit"]
 Part = Ability  # which ability a file serves
+Role = Literal["encoder", "captioner", "tokens", "merges"]
+
+
+def _inside_the_bundle(path: str) -> str:
+    """Refuse a file name that could point outside the bundle's folder."""
+    parts = PurePosixPath(path).parts
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", path) or ".." in parts:
+        raise ValueError("must be a relative file name inside the bundle, of letters, digits, '_', '-', '.' and '/'")
+    return path
+
+
+def tuple_of(value: object) -> object:
+    """Turn TOML's list into a tuple, which nobody can change."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+FileName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_inside_the_bundle)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Table(BaseModel):
+    """A table of the manifest: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class BundleFile(Table):
@@ -128,6 +152,45 @@ class Similarity(Table):
         if (self.text_encoder is None) != (self.vocabulary is None):
             raise ValueError("text_encoder and vocabulary go together")
         return self
+
+
+class OriginFile(Table):
+    """A published file that the bundle is built from, on a hub that speaks Hugging Face's protocol."""
+
+    role: Role
+    repository: str = Field(pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")  # a commit, so that nobody can exchange the file
+    path: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")  # in the repository
+    # In a recipe they may be missing: then the hub's own word at the revision is taken, and recorded.
+    size_bytes: int | None = Field(default=None, gt=0)
+    sha256: Sha256 | None = None
+
+
+class Check(Table):
+    """One comparison of a built graph with the model it was built from."""
+
+    part: str  # the file that was checked
+    sounds: str  # what was put in
+    max_abs: float = Field(ge=0.0)  # largest absolute difference, in the output's own unit
+    cosine: float = Field(ge=-1.0, le=1.0)  # smallest cosine between the two outputs, over all rows
+
+
+class Build(Table):
+    """How this copy was built. Written by the export, never by hand."""
+
+    made_with: str  # versions
+    # Whether the captioner's checkpoint brought the very audio encoder that is scored with.
+    caption_encoder: Literal["equal", "different", "absent"]
+    ignored: Annotated[tuple[str, ...], BeforeValidator(tuple_of)] = ()  # what of the checkpoints was not used
+    check: Annotated[tuple[Check, ...], BeforeValidator(tuple_of)] = ()
+
+
+class Origin(Table):
+    """The published files, and the build when there was one."""
+
+    weights: Literal["published", "random"] = "published"  # random ones are made by tests and mean nothing
+    file: Annotated[tuple[OriginFile, ...], Field(min_length=1), BeforeValidator(tuple_of)]
+    build: Build | None = None  # None in a recipe
 
 
 class Manifest(Table):

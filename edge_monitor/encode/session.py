@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_monitor.encode.runtime import onnx_runtime
 from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
     from edge_monitor.encode.bundle import Bundle
     from edge_monitor.encode.manifest import Normalize
+
+
+def onnx_runtime() -> Any:  # noqa: ANN401 - onnxruntime ships no types
+    """Return the onnxruntime module.
+
+    Since 1.29 its Linux builds report model names, hashes and timings to their maker unless this variable is set before
+    the import (microsoft/onnxruntime #27379). A plant's box reports to nobody.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # here, so that commands that do not encode start fast
+
+    return onnxruntime
 
 
 def open_session(bundle: Bundle, model: str, threads: int, *, keep_buffers: bool = False) -> Any:  # noqa: ANN401 - onnxruntime ships no types

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.encode.ability import require_ability
+from edge_monitor.encode.bundle import require_ability
 from edge_monitor.encode.session import normalized, open_session, run, trim_memory
 from edge_monitor.encode.vocabulary import END_OF_TEXT, Vocabulary
 from edge_monitor.errors import BundleError

@@ -10,10 +10,10 @@ from edge_monitor.encode.captioner import Captioner
 from edge_monitor.encode.similarity import TextSimilarity
 from edge_monitor.errors import BudgetSpentError, LlmError
 from edge_monitor.explain import prompts
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.explain.captions import redact
+from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.explain.jobs import MEASURED
 from edge_monitor.explain.llm import LlmClient
-from edge_monitor.explain.redaction import redact
 from edge_monitor.explain.wording import word
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ BEGINNING = "This sound is"  # the paper, section IV-A
 MOST_WORDS = 40  # the paper, section IV-A
 MOST_CHARACTERS = 400  # 40 English words are about 250; a topic's subscribers get no essays
 _QUOTES = {'"': '"', "'": "'", "“": "”", "«": "»"}
-_ELLIPSIS = "…"
+_PARTING = {"Cc", "Zl", "Zp", "Zs"}  # categories of characters that part words
+_UNSEEN = {"Cf", "Cn", "Co", "Cs"}  # and of those that show nothing or anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ def one_line(text: str) -> str:
 
     Line and paragraph separators count as spaces; lone surrogates, which have no UTF-8, are dropped.
     """
-    # Cc, Zl, Zp and Zs part words; Cf, Co, Cn and Cs show nothing or anything.
-    kept = (" " if _parts(character) else character for character in text if not _unseen(character))
+    kinds = ((character, unicodedata.category(character)) for character in text)
+    kept = (" " if kind in _PARTING else character for character, kind in kinds if kind not in _UNSEEN)
     return " ".join("".join(kept).split())
 
 
@@ -42,18 +43,10 @@ def tidy(raw: str) -> str:
     while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
         text = text[1:-1].strip()
     if len(text) > MOST_CHARACTERS:
-        text = text[: MOST_CHARACTERS - 1].rstrip() + _ELLIPSIS
+        text = text[: MOST_CHARACTERS - 1].rstrip() + "…"
     return text
 
 
 def format_ok(text: str) -> bool:
     """Tell whether a tidy answer goes on after "This sound is" and has at most 40 words."""
     return text.startswith(f"{BEGINNING} ") and len(text.split()) <= MOST_WORDS
-
-
-def _parts(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Zl", "Zp", "Zs"}
-
-
-def _unseen(character: str) -> bool:
-    return unicodedata.category(character) in {"Cf", "Cn", "Co", "Cs"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from edge_monitor.errors import StorageError
 from edge_monitor.records import Explanation, Finding
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEASURED = "measured"
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
 _ROWS = (
     "SELECT e.*, a.machine, a.generation,"
     " (SELECT sum(requests) FROM explanations WHERE alarm_id = e.alarm_id) AS spent"
@@ -175,12 +178,6 @@ def _job(row: sqlite3.Row) -> Job:
 def _explanation(row: sqlite3.Row) -> Explanation:
     stored = {field.name: row[field.name] for field in fields(Explanation)}
     stored["reason"] = row["reason"] or ""
-    stored["findings"] = tuple(_finding(finding) for finding in json.loads(row["findings"] or "[]"))
+    stored["findings"] = _FINDINGS.validate_json(row["findings"] or "[]")
     stored["format_ok"] = None if row["format_ok"] is None else bool(row["format_ok"])
     return Explanation(**stored)
-
-
-def _finding(stored: dict[str, Any]) -> Finding:
-    band = stored.pop("band_hz")
-    times = tuple((start, end) for start, end in stored.pop("times_s"))
-    return Finding(**stored, band_hz=None if band is None else tuple(band), times_s=times)

@@ -1,4 +1,4 @@
-"""The LLM at its server: one request, bounded in time and size, whose failures are told without key or address."""
+"""The LLM's server: requests bounded in time and size, whose failures are told without key or address."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -34,6 +35,7 @@ _MOST_DIGITS = 9  # of a Retry-After in seconds: thirty years
 _MOST_ERROR_BYTES = 4096
 _MOST_ERROR_CHARACTERS = 160
 _TOO_LATE = "the LLM's server did not answer in time"
+_REFUSING = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _AGAIN = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}  # and all that is the server's own fault, 500 on
 _HINTS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "check the key",
@@ -50,6 +52,15 @@ class Message:
 
     role: Literal["user", "assistant"]
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsPage:
+    """What the server said."""
+
+    host: str  # without path, user or query: those may be secret
+    models: tuple[str, ...] | None  # None: it has no such list
+    with_key: bool
 
 
 class LlmClient:
@@ -126,6 +137,42 @@ class LlmClient:
         # Servers in plants: Ollama, LM Studio and older llama.cpp know the old name alone and ignore the new one, which
         # would be no limit; strict ones refuse what they do not know (`store`).
         return request | {"max_tokens": MOST_TOKENS}
+
+
+def look_up_models(settings: ExplainSettings) -> ModelsPage:
+    """Ask for `{base_url}/models`, with the key if one is configured. It costs nothing.
+
+    Raises LlmError, which never shows the key, when the server cannot be reached, fails, or refuses the key.
+    """
+    import httpx2
+
+    key = _read_key(settings)
+    base = (settings.base_url or OPENAI_URL).rstrip("/")
+    host = urlsplit(base).hostname or "the LLM's server"
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    try:
+        with httpx2.Client(timeout=CONNECT_S, follow_redirects=False) as connection:
+            answer = connection.get(f"{base}/models", headers=headers)
+    except httpx2.TransportError as error:
+        refused = _unreachable(error)
+        refused.where, refused.hint = host, "check explain.base_url, the network and proxies"
+        raise refused from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        raise LlmError(f"cannot be asked: {type(error).__name__}", retryable=False, where=host) from None
+    if answer.status_code in _REFUSING:
+        raise LlmError(
+            f"the server refuses the key ({answer.status_code})",
+            retryable=False,
+            where=host,
+            hint="check explain.api_key_file, api_key_credential or api_key_env",
+        )
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise LlmError(f"the server fails ({answer.status_code})", retryable=True, where=host, hint="its log says why")
+    try:
+        page = _Page.model_validate_json(answer.content) if answer.is_success else None
+    except ValidationError:
+        page = None
+    return ModelsPage(host, None if page is None else tuple(each.id for each in page.data), key is not None)
 
 
 def retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
@@ -260,6 +307,14 @@ class _Mistake(BaseModel):
 
 class _Refusal(BaseModel):
     error: _Mistake
+
+
+class _Model(BaseModel):
+    id: str
+
+
+class _Page(BaseModel):
+    data: list[_Model]
 
 
 def _content(body: bytes) -> str:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_monitor import __version__
-from edge_monitor.encode.manifest import BundleFile
-from edge_monitor.encode.origin import Build
-from edge_monitor.encode.runtime import onnx_runtime
+from edge_monitor.encode.manifest import Build, BundleFile
+from edge_monitor.encode.session import onnx_runtime
 from edge_monitor.encode.similarity import MOST_TEXT_TOKENS, require_text
 from edge_monitor.errors import BundleError, os_errors_as
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.export.comparison import check_audio, check_decoder, check_mapper, check_texts
 from edge_monitor.export.gpt2 import decoder_model, text_encoder_model
 from edge_monitor.export.htsat import audio_model
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_monitor.encode.manifest import Manifest, Part
-    from edge_monitor.encode.origin import Check, OriginFile
+    from edge_monitor.encode.manifest import Check, Manifest, OriginFile, Part
     from edge_monitor.export.reference import Reference
 
     Tokens = NDArray[np.int64]

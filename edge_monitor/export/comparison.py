@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_monitor.encode.beam import Continuation
 from edge_monitor.encode.decoder import CaptionDecoding, Decoder
-from edge_monitor.encode.origin import Check
+from edge_monitor.encode.manifest import Check
 from edge_monitor.errors import BundleMismatchError
 from edge_monitor.export.front_end import SAMPLES
 

@@ -21,7 +21,7 @@ SIZE_BYTES = 2_000_000_000  # of the environment with torch for CPUs; 1.6 GB whe
 _NEEDED = ("torch", "msclap", "transformers", "torchlibrosa", "huggingface_hub", "onnx", "onnxruntime")
 _LAST_TRANSFORMERS = 4  # major version whose GPT-2 msclap's classes were written for
 _TRIAL = "import torch, torchlibrosa, onnx, onnxruntime, huggingface_hub; from transformers import AutoModel, GPT2Model"
-_NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # of ONNX Runtime; see encode/runtime.py
+_NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}  # of ONNX Runtime; see encode/session.py
 # This package comes last on the path: beside it, where it is installed, lie other versions of what the lock file names.
 _EXPORT = "import sys; sys.path.append(sys.argv.pop(1)); from edge_monitor.export.__main__ import main; main()"
 _DONE = "edge-monitor-lock.txt"  # a copy of the lock file, written when the environment is whole

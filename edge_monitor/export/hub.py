@@ -13,7 +13,7 @@ from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_monitor.encode.origin import OriginFile
+    from edge_monitor.encode.manifest import OriginFile
 
 _TRIES = 5  # in a row without a single new byte
 _TIMEOUT_S = 30.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.similarity import TextSimilarity
 from edge_monitor.errors import BundleError, BundleMismatchError
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.export.hub import Hub, measure, verify
 from edge_monitor.export.place import alone, building, put_in_place, require_free, require_space, work_folder
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_monitor.encode.bundle import Bundle
-    from edge_monitor.encode.origin import OriginFile, Role
+    from edge_monitor.encode.manifest import OriginFile, Role
 
     Say = Callable[[str], None]
 

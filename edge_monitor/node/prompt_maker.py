@@ -8,12 +8,11 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor.encode.ability import require_ability
+from edge_monitor.encode.bundle import require_ability
 from edge_monitor.errors import ExplainError
 from edge_monitor.explain import prompts
-from edge_monitor.explain.caption_cache import find_caption, keep_caption
+from edge_monitor.explain.captions import find_caption, keep_caption, redact
 from edge_monitor.explain.prompts import NEEDS
-from edge_monitor.explain.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

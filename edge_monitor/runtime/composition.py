@@ -11,7 +11,7 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.capture.source import open_sources
-from edge_monitor.deliver.outbox_cursor import OutboxCursor
+from edge_monitor.deliver.outbox import OutboxCursor
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
 from edge_monitor.explain.evidence import EvidenceStore

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from edge_monitor.deliver.in_flight import TopicQueues
 from edge_monitor.deliver.outbox import OutboxRow
-from edge_monitor.deliver.topic_queues import TopicQueues
 
 
 def _row(number: int, topic: str) -> OutboxRow:

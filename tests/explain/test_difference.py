@@ -10,8 +10,7 @@ import pytest
 
 from edge_monitor.errors import ExplainError
 from edge_monitor.explain.acoustics import measure
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS
-from edge_monitor.explain.difference import compare, spread_of
+from edge_monitor.explain.difference import REFERENCE_TEXTS, compare, spread_of
 from tests.explain.test_acoustics import AT_S, RATE_HZ, clicks
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge_monitor.explain.acoustics import Acoustics
+    from edge_monitor.explain.comparison import Spread
     from edge_monitor.explain.difference import Difference
-    from edge_monitor.explain.spread import Spread
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 
 from edge_monitor.errors import StorageError
 from edge_monitor.explain import jobs
-from edge_monitor.explain.caption_cache import find_caption, keep_caption
+from edge_monitor.explain.captions import find_caption, keep_caption
 from edge_monitor.records import Explanation, Finding
 from edge_monitor.store import database
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_monitor.explain import prompts
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.records import Finding
 
 MACHINE = "Coolant pump 3"

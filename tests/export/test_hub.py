@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor.encode.origin import OriginFile
+from edge_monitor.encode.manifest import OriginFile
 from edge_monitor.errors import BundleError, BundleMismatchError, BundleMissingError
 from edge_monitor.export.hub import Hub
 from tests.export.hub_server import HubServer

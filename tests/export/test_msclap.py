@@ -14,7 +14,7 @@ from edge_monitor.cli.models import models
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError
-from edge_monitor.explain.counterparts import REFERENCE_TEXTS
+from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.export.assembly import VocabularyFiles
 from edge_monitor.export.comparison import unit
 from edge_monitor.export.pull import is_built

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from edge_monitor.config.settings import MqttSettings
-from edge_monitor.deliver.outbox_cursor import OutboxCursor
+from edge_monitor.deliver.outbox import OutboxCursor
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.store.database import FILE_NAME
 from edge_monitor.store.store import Store

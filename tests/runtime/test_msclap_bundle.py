@@ -15,7 +15,7 @@ import psutil
 import pytest
 import soundfile
 
-from edge_monitor.explain.redaction import redact
+from edge_monitor.explain.captions import redact
 from tests.broker import Broker, Subscriber
 from tests.enrolled import IDLE
 from tests.explained import explain, explanations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_monitor.explain.redaction import WITHHELD, redact
+from edge_monitor.explain.captions import WITHHELD, redact
 
 
 @pytest.mark.parametrize(
