@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from edge_monitor.api.daemon_client import daemon_at, is_daemon_at
@@ -15,7 +15,7 @@ from edge_monitor.node.operation import Message
 from edge_monitor.store.state_dir import PRIVATE_UMASK, StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import IO
 
     from edge_monitor.config.settings import Settings
@@ -47,15 +47,20 @@ class NodeClient(Protocol):
         """Let a file go that is not needed any more."""
 
 
-def finish(client: NodeClient, operation: LongOperation[Q, P, A], request: Q) -> A:
-    """Return the answer of a long operation whose progress is of no interest. Raises EdgeMonitorError."""
-    steps = client.follow(operation, request)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            answer: A = end.value
-            return answer
+def finish(
+    client: NodeClient,
+    operation: LongOperation[Q, P, A],
+    request: Q,
+    tell: Callable[[P], object] = lambda _progress: None,
+) -> A:
+    """Return the answer of a long operation; its progress is told as it comes. Raises EdgeMonitorError."""
+    with closing(client.follow(operation, request)) as steps:
+        while True:
+            try:
+                tell(next(steps))
+            except StopIteration as end:
+                answer: A = end.value
+                return answer
 
 
 @contextmanager

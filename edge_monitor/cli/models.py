@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.models_pull import export_command, node_state_dir, pull_command, quantize_command
+from edge_monitor.cli.models_pull import (
+    STATE_DIR_OPTION,
+    export_command,
+    node_state_dir,
+    pull_command,
+    quantize_command,
+)
+from edge_monitor.cli.options import json_option
+from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
-    from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.encode.bundle import Bundle, BundleListing
 
 
 @click.group()
@@ -24,42 +32,20 @@ def models() -> None:
 for _command in (pull_command, export_command, quantize_command):
     models.add_command(_command)
 
-
-_STATE_DIR = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The node's state directory; default: the configuration's.",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+_ABOUT = {"version", "abilities", "licence"}
+_AUDIO = {"sample_rate_hz", "window_s", "dim"}
 
 
 @models.command("list")
-@_STATE_DIR
-@_JSON
+@STATE_DIR_OPTION
+@json_option
 def list_command(state_dir: Path | None, *, as_json: bool) -> None:
     """List the bundles that are installed, in search order, and say what is missing."""
     from edge_monitor.encode.bundle import list_bundles
 
     listings = list_bundles(node_state_dir(state_dir))
     if as_json:
-        rows = [
-            {
-                "name": listing.name,
-                "version": listing.bundle.manifest.version if listing.bundle else None,
-                "status": listing.status.value,
-                "detail": listing.detail,
-                "shadowed": listing.shadowed,
-                "folder": str(listing.folder),
-                "abilities": list(listing.bundle.manifest.abilities) if listing.bundle else [],
-                "sample_rate_hz": listing.bundle.manifest.audio.sample_rate_hz if listing.bundle else None,
-                "window_s": listing.bundle.manifest.audio.window_s if listing.bundle else None,
-                "dim": listing.bundle.manifest.audio.dim if listing.bundle else None,
-                "licence": listing.bundle.manifest.licence if listing.bundle else None,
-                "bundle_hash": listing.bundle.bundle_hash if listing.bundle else None,
-            }
-            for listing in listings
-        ]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([_facts(listing) for listing in listings], indent=2))
         return
     if not listings:
         click.echo("no bundles found")
@@ -76,10 +62,26 @@ def list_command(state_dir: Path | None, *, as_json: bool) -> None:
             click.echo(f"    {listing.detail}")
 
 
+def _facts(listing: BundleListing) -> dict[str, object]:
+    """Return what `models list` tells a program; where the bundle cannot be read, its facts are null."""
+    facts: dict[str, object] = {
+        "name": listing.name,
+        "status": listing.status.value,
+        "detail": listing.detail,
+        "shadowed": listing.shadowed,
+        "folder": str(listing.folder),
+    }
+    if listing.bundle is None:
+        return facts | dict.fromkeys((*_ABOUT, *_AUDIO, "bundle_hash")) | {"abilities": []}
+    facts |= listing.bundle.manifest.model_dump(include=_ABOUT)
+    facts |= listing.bundle.manifest.audio.model_dump(include=_AUDIO)
+    return facts | {"bundle_hash": listing.bundle.bundle_hash}
+
+
 @models.command("verify")
 @click.argument("name", required=False)
-@_STATE_DIR
-@_JSON
+@STATE_DIR_OPTION
+@json_option
 def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -> None:
     """Check sizes and SHA-256 of a bundle's files (NAME or a path with a slash), or of every bundle that is built."""
     from edge_monitor.encode.bundle import find_bundle, list_bundles
@@ -102,8 +104,6 @@ def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -
 
 def _fault(bundle: Bundle) -> str:
     """Return what is wrong with a bundle's files; empty when nothing is."""
-    from edge_monitor.errors import BundleError
-
     try:
         bundle.verify()
     except BundleError as error:

@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_monitor.cli.answers import say
+from edge_monitor.cli.options import json_option, optional_settings
+from edge_monitor.errors import BundleError
+
 if TYPE_CHECKING:
     from edge_monitor.encode.bundle import Bundle
 
 _PATH = click.Path(path_type=Path)
-_STATE_DIR = click.option("--state-dir", type=_PATH, help="The node's state directory; default: the configuration's.")
+STATE_DIR_OPTION = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The node's state directory; default: the configuration's.",
+)
 _OUT = click.option("--out", type=_PATH, help="Folder to write the bundle into; default: {state_dir}/models/NAME.")
 
 
@@ -33,7 +41,7 @@ _TEXT = click.option(
 
 @click.command("pull")
 @click.argument("name")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_OUT
 @click.option("--from-file", nargs=2, type=_PATH, metavar="CLAP.pth CLAPCAP.pth", help="Local copies; no network.")
 @_TEXT
@@ -66,7 +74,7 @@ def pull_command(
         if there and not keep_downloads:
             tidy_up(target)
     if there:
-        _say("it is there already and whole; remove the folder to have it built anew")
+        say("it is there already and whole; remove the folder to have it built anew")
     elif environment.this_one_fits():
         _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
     else:
@@ -74,7 +82,7 @@ def pull_command(
             downloads = 0 if from_file else sum(file.size_bytes or 0 for file in origin_files(recipe))
             require_space(target, environment.SIZE_BYTES + BUNDLE_BYTES + downloads)
             with alone(target):
-                environment.make(folder, _say)
+                environment.make(folder, say)
         code = environment.run_export(folder, _arguments(recipe, target, from_file, texts, keep_downloads))
     if remove_environment:
         with alone(target):
@@ -87,7 +95,7 @@ def pull_command(
 @click.command("export")
 @click.argument("name")
 @click.argument("checkpoints", nargs=2, type=_PATH, metavar="CLAP.pth CLAPCAP.pth")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_OUT
 @_TEXT
 def export_command(
@@ -97,7 +105,6 @@ def export_command(
 
     GPT-2's vocab.json and merges.txt lie beside the first.
     """
-    from edge_monitor.errors import BundleError
     from edge_monitor.export import environment
 
     recipe, target = _recipe_and_target(name, state_dir, out)
@@ -110,9 +117,9 @@ def export_command(
 
 @click.command("quantize")
 @click.argument("name")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_OUT
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@json_option
 def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_json: bool) -> None:
     """Write NAME-int8, an 8-bit variant of bundle NAME, measure both on this box and say which to take."""
     from dataclasses import asdict
@@ -122,7 +129,7 @@ def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_
 
     bundle = find_bundle(name, node_state_dir(state_dir))
     target = out or bundle.folder.with_name(bundle.folder.name + SUFFIX)
-    variant = quantize_bundle(bundle, target.absolute(), _say)
+    variant = quantize_bundle(bundle, target.absolute(), say)
     found = compare(bundle, variant)
     if as_json:
         click.echo(json.dumps({**asdict(found), "folder": str(target), "advice": found.advice}, indent=2))
@@ -137,7 +144,6 @@ def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_
 def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> tuple[Bundle, Path]:
     """Return the bundle to build, and where."""
     from edge_monitor.encode.bundle import find_bundle
-    from edge_monitor.errors import BundleError
     from edge_monitor.export.pull import origin_files
 
     node = node_state_dir(state_dir)
@@ -153,7 +159,6 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
 
 def _make_state_dir(given: Path | None, out: Path | None) -> None:
     """Make the state directory that a bundle is built into, closed to others, if it is missing."""
-    from edge_monitor.errors import BundleError
     from edge_monitor.store.state_dir import make_state_dir
 
     node = node_state_dir(given)
@@ -167,17 +172,8 @@ def _make_state_dir(given: Path | None, out: Path | None) -> None:
 
 def node_state_dir(given: Path | None) -> Path | None:
     """Return the given state directory, the configuration's, or None when there is no configuration."""
-    from edge_monitor.cli.options import find_config
-    from edge_monitor.config.file import load_settings
-    from edge_monitor.errors import ConfigError
-
-    if given is not None:
-        return given
-    try:
-        path = find_config(None)
-    except ConfigError:
-        return None
-    return load_settings(path).node.state_dir
+    settings = None if given else optional_settings(None)
+    return settings.node.state_dir if settings else given
 
 
 def _pull_here(
@@ -185,7 +181,7 @@ def _pull_here(
 ) -> None:
     from edge_monitor.export.pull import pull
 
-    pull(recipe, target, from_file=from_file or None, texts=texts, keep_downloads=keep_downloads, say=_say)
+    pull(recipe, target, from_file=from_file or None, texts=texts, keep_downloads=keep_downloads, say=say)
 
 
 def _arguments(
@@ -206,7 +202,3 @@ def _conclude(target: Path) -> None:
     bundle = open_bundle(target)
     click.echo(f"{target}: {bundle.name} {bundle.manifest.version}, bundle hash {bundle.bundle_hash[:12]}…")
     click.echo(f"smaller and faster on most boxes: edge-monitor models quantize {target}/")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

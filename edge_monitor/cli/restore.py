@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_monitor.cli.answers import tell
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
 from edge_monitor.counting import counted
+from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +43,7 @@ def command(
     answer: dict[str, Any] = {} if file is None else _answer(file, config_path, force=force, dry_run=dry_run)
     if discard_old and not dry_run:
         answer["discarded"] = _discard_old(config_path)
-    if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        _show(answer)
+    tell(answer, _lines(answer), as_json=as_json)
 
 
 def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dict[str, Any]:
@@ -82,7 +80,6 @@ def _restored(settings: Settings, backup: Backup, *, force: bool) -> dict[str, A
 
 
 def _restore(node: Node, backup: Backup, *, force: bool) -> Restored:
-    from edge_monitor.errors import StorageError
     from edge_monitor.node.restoring import Restoring
 
     with closing(Restoring(node, backup)) as restoring:
@@ -125,8 +122,6 @@ def _configuration(path: Path, content: bytes, *, dry_run: bool) -> Iterator[Pat
 
 def _write_configuration(path: Path, content: bytes) -> None:
     """Write it for its owner and the folder's group, which is the service's where it was installed."""
-    from edge_monitor.errors import StorageError
-
     try:
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
@@ -138,17 +133,16 @@ def _write_configuration(path: Path, content: bytes) -> None:
         raise StorageError(f"cannot be written: {error.strerror}", where=str(path)) from error
 
 
-def _show(answer: dict[str, Any]) -> None:
-    if "file" in answer:
-        for line in _lines(answer):
-            click.echo(line)
-    for name in answer.get("discarded", ()):
-        click.echo(f"deleted: {name}")
-    if answer.get("discarded") == []:
-        click.echo("nothing that a restore replaced is left")
-
-
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
+    if "file" in answer:
+        yield from _restored_lines(answer)
+    for name in answer.get("discarded", ()):
+        yield f"deleted: {name}"
+    if answer.get("discarded") == []:
+        yield "nothing that a restore replaced is left"
+
+
+def _restored_lines(answer: dict[str, Any]) -> Iterator[str]:
     what = {
         "kept": "the configuration that is there differs, and stays (`tar -xf FILE edge-monitor.toml` gets the other)",
         "same": "the configuration is the same",
