@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from edge_monitor.api.daemon_client import daemon_at, is_daemon_at
-from edge_monitor.api.local_client import LocalClient
 from edge_monitor.errors import StateDirInUseError, StorageError
+from edge_monitor.node.files import PIECE_BYTES
 from edge_monitor.node.node import Node
-from edge_monitor.node.operation import Message
 from edge_monitor.store.state_dir import PRIVATE_UMASK, StateDir
 
 if TYPE_CHECKING:
@@ -19,11 +18,8 @@ if TYPE_CHECKING:
     from typing import IO
 
     from edge_monitor.config.settings import Settings
-    from edge_monitor.node.operation import LongOperation, Operation
+    from edge_monitor.node.operation import A, LongOperation, Operation, P, Q
 
-Q = TypeVar("Q", bound=Message)
-P = TypeVar("P", bound=Message)
-A = TypeVar("A", bound=Message)
 _RELOADING_S = 5.0  # a daemon that takes up another configuration holds the directory, and listens again soon
 _AGAIN_S = 0.2  # a daemon that is being reloaded is asked once more after this time
 
@@ -45,6 +41,43 @@ class NodeClient(Protocol):
 
     def forget(self, file_id: str) -> None:
         """Let a file go that is not needed any more."""
+
+
+class LocalClient:
+    """Does what is asked in this process, which holds the state directory's lock."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def call(self, operation: Operation[Q, A], request: Q) -> A:
+        """Do it."""
+        with self._node.state_dir.as_owner():
+            return operation.run(self._node, request)
+
+    def follow(self, operation: LongOperation[Q, P, A], request: Q) -> Generator[P, None, A]:
+        """Do it step by step."""
+        with self._node.state_dir.as_owner():
+            return (yield from operation.run(self._node, request, lambda: False))
+
+    def send(self, content: IO[bytes]) -> str:
+        """Take it over as it is."""
+        with self._node.state_dir.as_owner():
+            file_id, offset = self._node.files.create(), 0
+            while piece := content.read(PIECE_BYTES):
+                self._node.files.append(file_id, offset, piece)
+                offset += len(piece)
+            return file_id
+
+    def fetch(self, file_id: str) -> Iterator[bytes]:
+        """Yield the pieces."""
+        offset = 0
+        while piece := self._node.files.piece(file_id, offset):
+            yield piece
+            offset += len(piece)
+
+    def forget(self, file_id: str) -> None:
+        """Let it go."""
+        self._node.files.forget(file_id)
 
 
 def finish(

@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,13 +19,9 @@ if TYPE_CHECKING:
 
     from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
-    from edge_monitor.node.operation import LongOperation, Message, Operation
+    from edge_monitor.node.operation import A, LongOperation, Operation, P, Q
     from edge_monitor.node.scoring import WindowScore
     from edge_monitor.records import Vector
-
-Q = TypeVar("Q", bound="Message")
-P = TypeVar("P", bound="Message")
-A = TypeVar("A", bound="Message")
 
 
 def answered(settings: Settings, operation: Operation[Q, A] | LongOperation[Q, P, A], request: Q) -> A:

@@ -42,12 +42,12 @@ def command(*, given: Path | None, as_json: bool) -> None:
 
 def _findings(given: Path | None) -> Iterator[Finding]:
     from edge_monitor.doctor.all_checks import examine
-    from edge_monitor.doctor.finding import Finding
+    from edge_monitor.doctor.finding import fail
 
     try:
         path = find_config(given)
     except ConfigError as error:
-        yield Finding("config", "fail", f"{error.where}: {error.message}", error.hint)
+        yield fail(f"{error.where}: {error.message}", error.hint, check="config")
         return
     yield from examine(path)
 

@@ -15,9 +15,8 @@ import pytest
 import structlog
 
 from edge_monitor.config.settings import ExplainSettings, Settings
-from edge_monitor.doctor.computer import judge_clock, judge_memory, judge_unit
+from edge_monitor.doctor.computer import judge_clock, judge_memory, judge_trial, judge_unit
 from edge_monitor.doctor.finding import carefully
-from edge_monitor.doctor.libraries import judge_trial
 from edge_monitor.doctor.servers import look_at_llm
 from edge_monitor.doctor.storage import look_at_database
 from edge_monitor.store import database, recovery
@@ -284,7 +283,7 @@ def test_a_key_that_the_llm_refuses_is_told(tmp_path: Path) -> None:
         path.write_text(KEY)
         assert [each.result for each in look_at_llm(settings)] == ["ok"]
         path.write_text("sk-wrong")
-        assert [each.result for each in carefully("llm", lambda: look_at_llm(settings))] == ["fail"]
+        assert [each.result for each in carefully("llm", look_at_llm(settings))] == ["fail"]
         path.write_text(KEY)
         other = settings.model_copy(update={"explain": explain.model_copy(update={"model": "gpt-9"})})
         [finding] = look_at_llm(other)
