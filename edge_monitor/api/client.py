@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from edge_monitor.api.daemon_client import daemon_at, is_daemon_at
+from edge_monitor.api.daemon_client import DaemonClient, daemon_at, is_daemon_at
 from edge_monitor.errors import StateDirInUseError, StorageError
 from edge_monitor.node.files import PIECE_BYTES
 from edge_monitor.node.node import Node
@@ -24,25 +24,6 @@ _RELOADING_S = 5.0  # a daemon that takes up another configuration holds the dir
 _AGAIN_S = 0.2  # a daemon that is being reloaded is asked once more after this time
 
 
-class NodeClient(Protocol):
-    """Asks a node. Everything raises EdgeMonitorError."""
-
-    def call(self, operation: Operation[Q, A], request: Q) -> A:
-        """Return the answer to an operation that answers at once."""
-
-    def follow(self, operation: LongOperation[Q, P, A], request: Q) -> Generator[P, None, A]:
-        """Yield the progress of a long operation and return its answer; closed before, the operation is cancelled."""
-
-    def send(self, content: IO[bytes]) -> str:
-        """Send a large part of a request; return the file id that stands for it."""
-
-    def fetch(self, file_id: str) -> Iterator[bytes]:
-        """Yield the pieces of a file that an answer named."""
-
-    def forget(self, file_id: str) -> None:
-        """Let a file go that is not needed any more."""
-
-
 class LocalClient:
     """Does what is asked in this process, which holds the state directory's lock."""
 
@@ -50,17 +31,17 @@ class LocalClient:
         self._node = node
 
     def call(self, operation: Operation[Q, A], request: Q) -> A:
-        """Do it."""
+        """Return the answer to an operation that answers at once."""
         with self._node.state_dir.as_owner():
             return operation.run(self._node, request)
 
     def follow(self, operation: LongOperation[Q, P, A], request: Q) -> Generator[P, None, A]:
-        """Do it step by step."""
+        """Yield the progress of a long operation and return its answer; closed before, the operation is cancelled."""
         with self._node.state_dir.as_owner():
             return (yield from operation.run(self._node, request, lambda: False))
 
     def send(self, content: IO[bytes]) -> str:
-        """Take it over as it is."""
+        """Take over a large part of a request; return the file id that stands for it."""
         with self._node.state_dir.as_owner():
             file_id, offset = self._node.files.create(), 0
             while piece := content.read(PIECE_BYTES):
@@ -69,15 +50,18 @@ class LocalClient:
             return file_id
 
     def fetch(self, file_id: str) -> Iterator[bytes]:
-        """Yield the pieces."""
+        """Yield the pieces of a file that an answer named."""
         offset = 0
         while piece := self._node.files.piece(file_id, offset):
             yield piece
             offset += len(piece)
 
     def forget(self, file_id: str) -> None:
-        """Let it go."""
+        """Let a file go that is not needed any more."""
         self._node.files.forget(file_id)
+
+
+NodeClient = DaemonClient | LocalClient  # both ask a node the same way; everything raises EdgeMonitorError
 
 
 def finish(

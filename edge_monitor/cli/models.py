@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from edge_monitor.encode.bundle import Bundle, BundleListing
 
 
-@click.group()
-def models() -> None:
+@click.group("models")
+def command() -> None:
     """List, verify, get and build model bundles."""
     os.umask(0o022)  # a bundle holds no secret, and root may have built it for the daemon's user
 
 
 for _command in (pull_command, export_command, quantize_command):
-    models.add_command(_command)
+    command.add_command(_command)
 
 _ABOUT = {"version", "abilities", "licence"}
 _AUDIO = {"sample_rate_hz", "window_s", "dim"}
 
 
-@models.command("list")
+@command.command("list")
 @STATE_DIR_OPTION
 @json_option
 def list_command(state_dir: Path | None, *, as_json: bool) -> None:
@@ -78,7 +78,7 @@ def _facts(listing: BundleListing) -> dict[str, object]:
     return facts | {"bundle_hash": listing.bundle.bundle_hash}
 
 
-@models.command("verify")
+@command.command("verify")
 @click.argument("name", required=False)
 @STATE_DIR_OPTION
 @json_option
@@ -111,7 +111,7 @@ def _fault(bundle: Bundle) -> str:
     return ""
 
 
-@models.group("build")
+@command.group("build")
 def build_group() -> None:
     """Build a bundle that this project makes itself."""
 

@@ -60,7 +60,7 @@ def pull_command(
     """Build bundle NAME from its published weights: download, check, convert, compare, install."""
     from edge_monitor.export import environment
     from edge_monitor.export.place import alone, require_free, require_space
-    from edge_monitor.export.pull import BUNDLE_BYTES, is_built, located, origin_files, tidy_up
+    from edge_monitor.export.pull import BUNDLE_BYTES, is_built, located, origin_files, pull, tidy_up
 
     recipe, target = _recipe_and_target(name, state_dir, out)
     # What would fail at once is said before minutes are spent on an environment.
@@ -76,7 +76,7 @@ def pull_command(
     if there:
         say("it is there already and whole; remove the folder to have it built anew")
     elif environment.this_one_fits():
-        _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
+        pull(recipe, target, from_file=from_file or None, texts=texts, keep_downloads=keep_downloads, say=say)
     else:
         if not environment.is_made(folder):
             downloads = 0 if from_file else sum(file.size_bytes or 0 for file in origin_files(recipe))
@@ -106,12 +106,13 @@ def export_command(
     GPT-2's vocab.json and merges.txt lie beside the first.
     """
     from edge_monitor.export import environment
+    from edge_monitor.export.pull import pull
 
     recipe, target = _recipe_and_target(name, state_dir, out)
     if not environment.this_one_fits():
         raise BundleError("torch and msclap are missing here", hint=f"`edge-monitor models pull {name} --from-file …`")
     _make_state_dir(state_dir, out)
-    _pull_here(recipe, target, checkpoints, texts, keep_downloads=True)
+    pull(recipe, target, from_file=checkpoints, texts=texts, keep_downloads=True, say=say)
     _conclude(target)
 
 
@@ -174,14 +175,6 @@ def node_state_dir(given: Path | None) -> Path | None:
     """Return the given state directory, the configuration's, or None when there is no configuration."""
     settings = None if given else optional_settings(None)
     return settings.node.state_dir if settings else given
-
-
-def _pull_here(
-    recipe: Bundle, target: Path, from_file: tuple[Path, Path] | None, texts: tuple[str, ...], *, keep_downloads: bool
-) -> None:
-    from edge_monitor.export.pull import pull
-
-    pull(recipe, target, from_file=from_file or None, texts=texts, keep_downloads=keep_downloads, say=say)
 
 
 def _arguments(
