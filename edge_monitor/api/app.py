@@ -128,10 +128,7 @@ def _add_files(app: FastAPI, node: Node) -> None:
         return Nothing()
 
     @app.get(
-        "/v1/files/{file}",
-        operation_id="files.piece",
-        response_class=Response,
-        responses={200: {"content": binary}},
+        "/v1/files/{file}", operation_id="files.piece", response_class=Response, responses={200: {"content": binary}}
     )
     def piece(file: str, offset: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
         """Return the next piece of a file, at most 1 MiB; empty at the end."""

@@ -136,12 +136,9 @@ def _alone(state_dir: StateDir, settings: Settings) -> Iterator[Node]:
         with state_dir.as_owner():
             stack.enter_context(state_dir.lock())
         node = Node(settings)
-        stack.callback(_close, node, state_dir)
-        yield node
-
-
-def _close(node: Node, state_dir: StateDir) -> None:
-    """Close the database as whoever owns it."""
-    with state_dir.as_owner():
-        node.store.close()
-        node.files.close()
+        try:
+            yield node
+        finally:
+            with state_dir.as_owner():  # the database is closed as whoever owns it
+                node.store.close()
+                node.files.close()

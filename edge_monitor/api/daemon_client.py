@@ -41,9 +41,7 @@ class DaemonClient:
         self._restart_s = restart_s
         self._connected = False
         self._http = httpx2.Client(
-            transport=httpx2.HTTPTransport(uds=str(path)),
-            base_url="http://edge-monitor",
-            timeout=patience_s,
+            transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://edge-monitor", timeout=patience_s
         )
 
     def close(self) -> None:

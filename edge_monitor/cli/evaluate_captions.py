@@ -51,20 +51,6 @@ def command(
         return
     if len(paths) > 1:
         raise click.UsageError("One DATASET at a time; --tally counts CSV files.")
-    _make(paths[0], out, settings, bundle_name, machines, channel=channel, seed=seed, as_json=as_json)
-
-
-def _make(
-    folder: Path,
-    out: Path,
-    settings: Settings | None,
-    bundle_name: str | None,
-    machines: tuple[str, ...],
-    *,
-    channel: int,
-    seed: int,
-    as_json: bool,
-) -> None:
     from edge_monitor.config.settings import ExplainSettings, ModelSettings
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.encode.encoder import Encoder
@@ -78,11 +64,8 @@ def _make(
     explain = settings.explain if settings else ExplainSettings()
     state_dir = settings.node.state_dir if settings else None
     bundle = find_bundle(bundle_name or model.bundle, state_dir)
-    dataset = read_dataset(folder, machines)
-    progress = Progress(
-        tell=say,
-        complain=warn,
-    )
+    dataset = read_dataset(paths[0], machines)
+    progress = Progress(tell=say, complain=warn)
     for line in dataset.warnings:
         progress.complain(line)
     captions = Captions(bundle, model, explain, state_dir)

@@ -18,10 +18,8 @@ from edge_monitor.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_monitor.config.settings import Settings
-    from edge_monitor.node.backup_file import Backup
     from edge_monitor.node.node import Node
-    from edge_monitor.node.restoring import Restored
+    from edge_monitor.node.restoring import Change
 
 
 @click.command("restore")
@@ -47,8 +45,10 @@ def command(
 
 
 def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dict[str, Any]:
+    from edge_monitor.api.client import look_at_node, open_stopped
     from edge_monitor.config.file import load_settings
     from edge_monitor.node.backup_file import CONFIG, open_backup
+    from edge_monitor.node.restoring import Restoring
 
     with open_backup(file) as backup:
         configuration = b"".join(backup.read(CONFIG))
@@ -58,41 +58,28 @@ def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dic
             answer["configuration"] = "same"
         with _configuration(config_path, configuration, dry_run=dry_run) as path:
             settings = load_settings(path)
-            return answer | (_planned(settings, backup) if dry_run else _restored(settings, backup, force=force))
-
-
-def _planned(settings: Settings, backup: Backup) -> dict[str, Any]:
-    """Say what would be done; a daemon may run."""
-    from edge_monitor.api.client import look_at_node
-    from edge_monitor.node.restoring import Restoring
-
-    with look_at_node(settings) as node, closing(Restoring(node, backup)) as restoring:
-        return asdict(restoring.change())
-
-
-def _restored(settings: Settings, backup: Backup, *, force: bool) -> dict[str, Any]:
-    from edge_monitor.api.client import open_stopped
-
-    with open_stopped(settings) as node:
-        done = _restore(node, backup, force=force)
+            # What would be done can be said while a daemon runs.
+            opened = look_at_node(settings) if dry_run else open_stopped(settings)
+            with opened as node, closing(Restoring(node, backup)) as restoring:
+                change = restoring.change()
+                if dry_run:
+                    return answer | asdict(change)
+                if change.needs_force and not force:
+                    raise _would_replace(change, node)
+                done = restoring.apply(change)
     carried = None if done.carried is None else asdict(done.carried)
-    return asdict(done.change) | {"carried_over": carried, "kept_as": done.kept_as, "sounds": done.sounds}
+    restored = {"carried_over": carried, "kept_as": done.kept_as, "sounds": done.sounds}
+    return answer | asdict(done.change) | restored
 
 
-def _restore(node: Node, backup: Backup, *, force: bool) -> Restored:
-    from edge_monitor.node.restoring import Restoring
-
-    with closing(Restoring(node, backup)) as restoring:
-        change = restoring.change()
-        if change.needs_force and not force:
-            normals = sum(each.now.normals for each in change.machines)
-            known = f"{counted(normals, 'normal')} and {counted(change.alarms_now, 'alarm')}"
-            raise StorageError(
-                f"holds {known} already" if change.readable else "cannot be read",
-                where=str(node.state_dir.database),
-                hint="--force replaces it and keeps it beside, --dry-run shows what would be done",
-            )
-        return restoring.apply(change)
+def _would_replace(change: Change, node: Node) -> StorageError:
+    normals = sum(each.now.normals for each in change.machines)
+    known = f"{counted(normals, 'normal')} and {counted(change.alarms_now, 'alarm')}"
+    return StorageError(
+        f"holds {known} already" if change.readable else "cannot be read",
+        where=str(node.state_dir.database),
+        hint="--force replaces it and keeps it beside, --dry-run shows what would be done",
+    )
 
 
 def _discard_old(config_path: Path) -> list[str]:
