@@ -88,9 +88,9 @@ def window_scores(
     return scores
 
 
-def tell(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
-    """Print an answer: one line of JSON for a program, or `lines` for a person."""
-    for line in [to_json(answer)] if as_json else lines:
+def tell(answer: object, lines: Iterable[str], *, as_json: bool, indent: int | None = None) -> None:
+    """Print an answer: JSON for a program, on one line unless indented, or `lines` for a person."""
+    for line in [to_json(answer, indent)] if as_json else lines:
         click.echo(line)
 
 
@@ -104,9 +104,9 @@ def warn(text: str) -> None:
     say(f"edge-monitor: {text}")
 
 
-def to_json(answer: object) -> str:
-    """Return an answer as one line of JSON; messages and records in it are objects of the fields that they have."""
-    return json.dumps(answer, default=_fields)
+def to_json(answer: object, indent: int | None = None) -> str:
+    """Return an answer as JSON; messages and records in it are objects of the fields that they have."""
+    return json.dumps(answer, default=_fields, indent=indent)
 
 
 def _fields(record: Any) -> object:  # noqa: ANN401 - whatever JSON does not know

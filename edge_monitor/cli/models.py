@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edge_monitor.cli.answers import tell, to_json
 from edge_monitor.cli.models_pull import (
     STATE_DIR_OPTION,
     export_command,
@@ -20,6 +20,8 @@ from edge_monitor.cli.options import json_option
 from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from edge_monitor.encode.bundle import Bundle, BundleListing
 
 
@@ -44,22 +46,21 @@ def list_command(state_dir: Path | None, *, as_json: bool) -> None:
     from edge_monitor.encode.bundle import list_bundles
 
     listings = list_bundles(node_state_dir(state_dir))
-    if as_json:
-        click.echo(json.dumps([_facts(listing) for listing in listings], indent=2))
-        return
+    tell([_facts(each) for each in listings], _lines(listings), as_json=as_json, indent=2)
+
+
+def _lines(listings: Sequence[BundleListing]) -> Iterator[str]:
     if not listings:
-        click.echo("no bundles found")
+        yield "no bundles found"
     for listing in listings:
         status = f"{listing.status.value}{', shadowed' if listing.shadowed else ''}"
-        click.echo(f"{listing.name:<20} {status:<18} {listing.folder}")
+        yield f"{listing.name:<20} {status:<18} {listing.folder}"
         if listing.bundle:
-            manifest = listing.bundle.manifest
-            click.echo(
-                f"    {manifest.version}, {manifest.audio.sample_rate_hz} Hz, {manifest.audio.window_s:g} s, "
-                f"{manifest.audio.dim} dimensions, {', '.join(manifest.abilities)}, {manifest.licence}"
-            )
+            manifest, audio = listing.bundle.manifest, listing.bundle.manifest.audio
+            sound = f"{audio.sample_rate_hz} Hz, {audio.window_s:g} s, {audio.dim} dimensions"
+            yield f"    {manifest.version}, {sound}, {', '.join(manifest.abilities)}, {manifest.licence}"
         if listing.detail:
-            click.echo(f"    {listing.detail}")
+            yield f"    {listing.detail}"
 
 
 def _facts(listing: BundleListing) -> dict[str, object]:
@@ -94,7 +95,7 @@ def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -
         faults = [(name, named.folder, _fault(named))]
     rows = [{"name": name, "folder": str(folder), "ok": not fault, "detail": fault} for name, folder, fault in faults]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(to_json(rows, indent=2))
     else:
         for row in rows:
             click.echo(f"{row['name']}: ok" if row["ok"] else f"{row['name']}: {row['detail']}", err=not row["ok"])

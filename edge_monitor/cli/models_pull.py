@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.answers import say
+from edge_monitor.cli.answers import say, tell
 from edge_monitor.cli.options import json_option, optional_settings
 from edge_monitor.errors import BundleError
 
@@ -132,14 +131,15 @@ def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_
     target = out or bundle.folder.with_name(bundle.folder.name + SUFFIX)
     variant = quantize_bundle(bundle, target.absolute(), say)
     found = compare(bundle, variant)
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "folder": str(target), "advice": found.advice}, indent=2))
-        return
-    click.echo(f"{bundle.name:<24} {found.float_ms:7.1f} ms a window, {found.float_bytes / 1e6:6.0f} MB")
-    click.echo(f"{variant.name:<24} {found.int8_ms:7.1f} ms a window, {found.int8_bytes / 1e6:6.0f} MB")
-    click.echo(f"smallest cosine between their vectors {found.cosine:.5f}; one thread, this box")
-    click.echo(found.advice)
-    click.echo(f'{variant.folder}: bundle = "{variant.name}" in [model] takes it where bundles are looked for')
+    lines = [
+        f"{bundle.name:<24} {found.float_ms:7.1f} ms a window, {found.float_bytes / 1e6:6.0f} MB",
+        f"{variant.name:<24} {found.int8_ms:7.1f} ms a window, {found.int8_bytes / 1e6:6.0f} MB",
+        f"smallest cosine between their vectors {found.cosine:.5f}; one thread, this box",
+        found.advice,
+        f'{variant.folder}: bundle = "{variant.name}" in [model] takes it where bundles are looked for',
+    ]
+    answer = {**asdict(found), "folder": str(target), "advice": found.advice}
+    tell(answer, lines, as_json=as_json, indent=2)
 
 
 def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> tuple[Bundle, Path]:
