@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NotRequired, TextIO, TypedDict, Unpack
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -23,13 +23,6 @@ _FEWEST_CELLS = 10  # of a bar; below, words are left out
 _MOST_CELLS = 40
 _KEPT_COLUMNS = 3  # right of the bar: for the ^C that a terminal echoes, and the last one, which may begin a new line
 _USUAL_COLUMNS = 80  # where a terminal does not say how wide it is: a serial line
-
-
-class Style(TypedDict):
-    """How a line looks, where colour is wanted."""
-
-    fg: NotRequired[str]
-    bold: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +77,9 @@ class Console:
             return _Terminal(stream, colour=not os.environ.get("NO_COLOR"))
         return cls(stream)
 
-    def say(self, text: str, **style: Unpack[Style]) -> None:
-        """Tell a line (or several)."""
-        del style
+    def say(self, text: str, *, fg: str | None = None, bold: bool | None = None) -> None:
+        """Tell a line (or several), so coloured where colour is wanted."""
+        del fg, bold
         with self._lock:
             self._write(f"{text}\n")
 
@@ -126,8 +119,8 @@ class _Terminal(Console):
         self._whole = False  # all is done, and the bar left behind
         self._begun_s = self._drawn_s = 0.0  # monotonic
 
-    def say(self, text: str, **style: Unpack[Style]) -> None:
-        styled = click.style(text, **style) if self._colour and style else text
+    def say(self, text: str, *, fg: str | None = None, bold: bool | None = None) -> None:
+        styled = click.style(text, fg=fg, bold=bold) if self._colour and (fg or bold) else text
         with self._lock:
             if self._bar:
                 self._write(f"\r\x1b[K{styled}\n{self._bar}")

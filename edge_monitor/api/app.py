@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from edge_monitor import __version__
-from edge_monitor.api.messages import FileCreated, JobStarted, JobState, Problem
+from edge_monitor.api.messages import FileCreated, JobStarted, JobState, Problem, path_of
 from edge_monitor.errors import ControlError, DiskError, EdgeMonitorError
 from edge_monitor.node.files import PIECE_BYTES
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, Operation
@@ -39,55 +39,46 @@ def make_app(node: Node, jobs: Jobs, closing: Callable[[], bool] = lambda: False
     app = FastAPI(
         title="edge-monitor", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, responses=_RESPONSES
     )
-    app.add_exception_handler(EdgeMonitorError, _refused)
-    app.add_exception_handler(sqlite3.Error, _failed)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    for problem in (EdgeMonitorError, sqlite3.Error, RequestValidationError):
+        app.add_exception_handler(problem, _refused)
     for operation in OPERATIONS:
-        path = f"/v1/{operation.name.replace('.', '/')}"
-        if isinstance(operation, LongOperation):
-            app.add_api_route(
-                path,
-                _starting(node, jobs, operation),
-                methods=["POST"],
-                status_code=202,
-                response_model=JobStarted,
-                operation_id=operation.name,
-                description=operation.run.__doc__,
-            )
-        else:
-            app.add_api_route(
-                path,
-                _answering(node, operation),
-                methods=["GET" if operation.kind is Kind.READ else "POST"],
-                response_model=operation.answer,
-                response_model_exclude_unset=True,
-                operation_id=operation.name,
-                description=operation.run.__doc__,
-            )
+        is_long = operation.kind is Kind.LONG
+        app.add_api_route(
+            path_of(operation.name),
+            _endpoint(node, jobs, operation),
+            methods=["GET" if operation.kind is Kind.READ else "POST"],
+            status_code=202 if is_long else 200,
+            response_model=JobStarted if is_long else operation.answer,
+            response_model_exclude_unset=True,
+            operation_id=operation.name,
+            description=operation.run.__doc__,
+        )
     _add_jobs(app, jobs, closing)
     _add_files(app, node)
     return app
 
 
-def _answering(node: Node, operation: Operation[Any, Any]) -> Callable[..., Any]:
-    def answer(request: Any) -> Any:  # noqa: ANN401 - the operation's own models
+def _endpoint(
+    node: Node, jobs: Jobs, operation: Operation[Any, Any] | LongOperation[Any, Any, Any]
+) -> Callable[..., Any]:
+    """Return what answers a request, annotated as FastAPI reads it."""
+    if isinstance(operation, LongOperation):
+
+        def start(request: Any, detached_s: Any = None) -> JobStarted:  # noqa: ANN401 - the operation's own models
+            return JobStarted(job=jobs.start(node, operation, request, detached_s))
+
+        start.__annotations__ = {
+            "request": Annotated[operation.request, Body()],
+            "detached_s": Annotated[float | None, Query(gt=0, allow_inf_nan=False)],
+        }
+        return start
+
+    def answer(request: Any) -> Any:  # noqa: ANN401 - as above
         return operation.run(node, request)
 
     place = Query() if operation.kind is Kind.READ else Body()
-    answer.__annotations__ = {"request": Annotated[operation.request, place], "return": operation.answer}
+    answer.__annotations__ = {"request": Annotated[operation.request, place]}
     return answer
-
-
-def _starting(node: Node, jobs: Jobs, operation: LongOperation[Any, Any, Any]) -> Callable[..., Any]:
-    def start(request: Any, detached_s: Any = None) -> JobStarted:  # noqa: ANN401 - as above
-        return JobStarted(job=jobs.start(node, operation, request, detached_s))
-
-    start.__annotations__ = {
-        "request": Annotated[operation.request, Body()],
-        "detached_s": Annotated[float | None, Query(gt=0, allow_inf_nan=False)],
-        "return": JobStarted,
-    }
-    return start
 
 
 def _add_jobs(app: FastAPI, jobs: Jobs, closing: Callable[[], bool]) -> None:
@@ -137,10 +128,7 @@ def _add_files(app: FastAPI, node: Node) -> None:
         return Nothing()
 
     @app.get(
-        "/v1/files/{file}",
-        operation_id="files.piece",
-        response_class=Response,
-        responses={200: {"content": binary}},
+        "/v1/files/{file}", operation_id="files.piece", response_class=Response, responses={200: {"content": binary}}
     )
     def piece(file: str, offset: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
         """Return the next piece of a file, at most 1 MiB; empty at the end."""
@@ -154,18 +142,12 @@ def _add_files(app: FastAPI, node: Node) -> None:
 
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, EdgeMonitorError)  # noqa: S101 - registered for it
-    status = _NO_STORAGE if isinstance(error, DiskError) else _REFUSED
-    return JSONResponse(Problem.of(error).model_dump(), status)
-
-
-async def _failed(_request: Request, error: Exception) -> JSONResponse:
-    problem = Problem(message=f"the database failed: {error}", hint="the daemon's log says more")
-    return JSONResponse(problem.model_dump(), _NO_STORAGE)
-
-
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])[:200]
-    return JSONResponse(Problem(message=str(first["msg"]), where=where).model_dump(), _INVALID)
+    if isinstance(error, EdgeMonitorError):
+        problem, status = Problem.of(error), _NO_STORAGE if isinstance(error, DiskError) else _REFUSED
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:200]
+        problem, status = Problem(message=str(first["msg"]), where=where), _INVALID
+    else:
+        problem, status = Problem.of_database(error), _NO_STORAGE
+    return JSONResponse(problem.model_dump(), status)

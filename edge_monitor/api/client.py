@@ -4,58 +4,80 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
 
-from edge_monitor.api.daemon_client import daemon_at, is_daemon_at
-from edge_monitor.api.local_client import LocalClient
+from edge_monitor.api.daemon_client import DaemonClient, daemon_at, is_daemon_at
 from edge_monitor.errors import StateDirInUseError, StorageError
+from edge_monitor.node.files import PIECE_BYTES
 from edge_monitor.node.node import Node
-from edge_monitor.node.operation import Message
 from edge_monitor.store.state_dir import PRIVATE_UMASK, StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import IO
 
     from edge_monitor.config.settings import Settings
-    from edge_monitor.node.operation import LongOperation, Operation
+    from edge_monitor.node.operation import A, LongOperation, Operation, P, Q
 
-Q = TypeVar("Q", bound=Message)
-P = TypeVar("P", bound=Message)
-A = TypeVar("A", bound=Message)
 _RELOADING_S = 5.0  # a daemon that takes up another configuration holds the directory, and listens again soon
 _AGAIN_S = 0.2  # a daemon that is being reloaded is asked once more after this time
 
 
-class NodeClient(Protocol):
-    """Asks a node. Everything raises EdgeMonitorError."""
+class LocalClient:
+    """Does what is asked in this process, which holds the state directory's lock."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
 
     def call(self, operation: Operation[Q, A], request: Q) -> A:
         """Return the answer to an operation that answers at once."""
+        with self._node.state_dir.as_owner():
+            return operation.run(self._node, request)
 
     def follow(self, operation: LongOperation[Q, P, A], request: Q) -> Generator[P, None, A]:
         """Yield the progress of a long operation and return its answer; closed before, the operation is cancelled."""
+        with self._node.state_dir.as_owner():
+            return (yield from operation.run(self._node, request, lambda: False))
 
     def send(self, content: IO[bytes]) -> str:
-        """Send a large part of a request; return the file id that stands for it."""
+        """Take over a large part of a request; return the file id that stands for it."""
+        with self._node.state_dir.as_owner():
+            file_id, offset = self._node.files.create(), 0
+            while piece := content.read(PIECE_BYTES):
+                self._node.files.append(file_id, offset, piece)
+                offset += len(piece)
+            return file_id
 
     def fetch(self, file_id: str) -> Iterator[bytes]:
         """Yield the pieces of a file that an answer named."""
+        offset = 0
+        while piece := self._node.files.piece(file_id, offset):
+            yield piece
+            offset += len(piece)
 
     def forget(self, file_id: str) -> None:
         """Let a file go that is not needed any more."""
+        self._node.files.forget(file_id)
 
 
-def finish(client: NodeClient, operation: LongOperation[Q, P, A], request: Q) -> A:
-    """Return the answer of a long operation whose progress is of no interest. Raises EdgeMonitorError."""
-    steps = client.follow(operation, request)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            answer: A = end.value
-            return answer
+NodeClient = DaemonClient | LocalClient  # both ask a node the same way; everything raises EdgeMonitorError
+
+
+def finish(
+    client: NodeClient,
+    operation: LongOperation[Q, P, A],
+    request: Q,
+    tell: Callable[[P], object] = lambda _progress: None,
+) -> A:
+    """Return the answer of a long operation; its progress is told as it comes. Raises EdgeMonitorError."""
+    with closing(client.follow(operation, request)) as steps:
+        while True:
+            try:
+                tell(next(steps))
+            except StopIteration as end:
+                answer: A = end.value
+                return answer
 
 
 @contextmanager
@@ -114,12 +136,9 @@ def _alone(state_dir: StateDir, settings: Settings) -> Iterator[Node]:
         with state_dir.as_owner():
             stack.enter_context(state_dir.lock())
         node = Node(settings)
-        stack.callback(_close, node, state_dir)
-        yield node
-
-
-def _close(node: Node, state_dir: StateDir) -> None:
-    """Close the database as whoever owns it."""
-    with state_dir.as_owner():
-        node.store.close()
-        node.files.close()
+        try:
+            yield node
+        finally:
+            with state_dir.as_owner():  # the database is closed as whoever owns it
+                node.store.close()
+                node.files.close()

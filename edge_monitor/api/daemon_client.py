@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from edge_monitor import __version__
+from edge_monitor.api.messages import VERSION_HEADER, path_of
 from edge_monitor.errors import ControlError, EdgeMonitorError
 from edge_monitor.node.files import PIECE_BYTES
-from edge_monitor.node.operation import Kind, Message
+from edge_monitor.node.operation import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from edge_monitor.node.operation import LongOperation, Operation
+    from edge_monitor.node.operation import A, LongOperation, Operation, P, Q
 
-Q = TypeVar("Q", bound=Message)
-P = TypeVar("P", bound=Message)
-A = TypeVar("A", bound=Message)
 PATIENCE_S = 15.0  # with an answer; a long operation's progress comes in polls
 _AGAIN_S = 0.2  # a daemon that is being reloaded is asked once more after this time
 
@@ -43,9 +41,7 @@ class DaemonClient:
         self._restart_s = restart_s
         self._connected = False
         self._http = httpx2.Client(
-            transport=httpx2.HTTPTransport(uds=str(path)),
-            base_url="http://edge-monitor",
-            timeout=patience_s,
+            transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://edge-monitor", timeout=patience_s
         )
 
     def close(self) -> None:
@@ -55,14 +51,15 @@ class DaemonClient:
     def call(self, operation: Operation[Q, A], request: Q) -> A:
         """Return the answer."""
         if operation.kind is Kind.READ:
-            answer = self._ask("GET", _path(operation.name), params=request.model_dump(mode="json", exclude_none=True))
+            asked = request.model_dump(mode="json", exclude_none=True)
+            answer = self._ask("GET", path_of(operation.name), params=asked)
         else:
-            answer = self._ask("POST", _path(operation.name), json=request.model_dump(mode="json"))
+            answer = self._ask("POST", path_of(operation.name), json=request.model_dump(mode="json"))
         return operation.answer.model_validate_json(answer.content)
 
     def follow(self, operation: LongOperation[Q, P, A], request: Q) -> Generator[P, None, A]:
         """Yield the progress, return the answer."""
-        job = self._ask("POST", _path(operation.name), json=request.model_dump(mode="json")).json()["job"]
+        job = self._ask("POST", path_of(operation.name), json=request.model_dump(mode="json")).json()["job"]
         after, ended = 0, False
         try:
             while True:
@@ -125,8 +122,9 @@ class DaemonClient:
         end_s: float | None = None
         while True:
             try:
-                if not self._connected:
-                    _require_daemon_at(self._path)
+                if not self._connected and not is_daemon_at(self._path):
+                    # What the client does when nobody listens; it leaves its socket to the garbage collector.
+                    raise httpx2.ConnectError("nobody listens")  # noqa: TRY301 - handled as its own
                 response = self._http.request(method, path, **parts)
             except (httpx2.RemoteProtocolError, httpx2.ConnectError, httpx2.ReadError) as error:
                 self._connected = False
@@ -140,8 +138,6 @@ class DaemonClient:
                 return response
 
     def _checked(self, response: httpx2.Response) -> httpx2.Response:
-        from edge_monitor.api.messages import VERSION_HEADER
-
         version = response.headers.get(VERSION_HEADER)
         if response.is_success and version == __version__:
             return response
@@ -156,10 +152,6 @@ class DaemonClient:
         except (ValueError, KeyError, TypeError) as error:
             text = "has too much to do" if response.status_code == 503 else f"answered {response.status_code}"  # noqa: PLR2004 - Service Unavailable
             raise ControlError(f"the daemon {text}", where=str(self._path), hint="try again") from error
-
-
-def _path(name: str) -> str:
-    return f"/v1/{name.replace('.', '/')}"
 
 
 def _remote(problem: dict[str, Any]) -> EdgeMonitorError:
@@ -184,14 +176,6 @@ def is_daemon_at(path: Path) -> bool:
     return True
 
 
-def _require_daemon_at(path: Path) -> None:
-    """Raise what the HTTP client does when nobody listens; that one leaves its socket to the garbage collector."""
-    import httpx2
-
-    if not is_daemon_at(path):
-        raise httpx2.ConnectError("nobody listens")
-
-
 def gone() -> ControlError:
     """Return the error for a daemon that has ended meanwhile."""
     return ControlError("the daemon has ended", hint="try again")
@@ -208,8 +192,5 @@ def daemon_at(
     if not is_daemon_at(path):
         yield None
         return
-    client = DaemonClient(path, patience_s=patience_s, restart_s=restart_s)
-    try:
+    with closing(DaemonClient(path, patience_s=patience_s, restart_s=restart_s)) as client:
         yield client
-    finally:
-        client.close()

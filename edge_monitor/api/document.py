@@ -15,16 +15,14 @@ from edge_monitor.node.node import Node
 from edge_monitor.node.operation import Role
 from edge_monitor.node.operations import OPERATIONS
 
-_EXAMPLE = {"node": {"site": "plant", "name": "box"}, "machine": [{"name": "pump", "source": {"kind": "simulator"}}]}
-
 
 def document() -> dict[str, Any]:
     """Return the document; it depends on no node. Each operation has its role as `x-role`."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {**_EXAMPLE, "node": {**_EXAMPLE["node"], "state_dir": folder}}  # type: ignore[dict-item]  # it is a dict
+        node = {"site": "plant", "name": "box", "state_dir": folder}
+        settings = {"node": node, "machine": [{"name": "pump", "source": {"kind": "simulator"}}]}
         found = make_app(Node(Settings.model_validate(settings)), Jobs()).openapi()
-    del found["info"]["version"]  # the document changes with the operations, not with each release
-    found["info"]["version"] = "v1"
+    found["info"]["version"] = "v1"  # the document changes with the operations, not with each release
     roles = {each.name: each.role for each in OPERATIONS}
     for path in found["paths"].values():
         for route in path.values():

@@ -67,12 +67,10 @@ class Job:
         except EdgeMonitorError as error:
             self._end(error=Problem.of(error))
         except sqlite3.Error as error:
-            self._end(
-                error=Problem.of(ControlError(f"the database failed: {error}", hint="the daemon's log says more"))
-            )
+            self._end(error=Problem.of_database(error))
         except Exception as error:  # it costs its asker an answer, not the daemon its life
             log.exception("api.operation_failed", operation=self.operation.name)
-            self._end(error=Problem.of(ControlError(f"the daemon failed: {error!r}", hint="its log says more")))
+            self._end(error=Problem(message=f"the daemon failed: {error!r}", hint="its log says more"))
         finally:
             steps.close()
 
@@ -99,23 +97,20 @@ class Job:
 
         return undo
 
-    def answer_polls(self) -> None:
-        """Have whoever waits for news be answered without: the server closes."""
-        self._tell()
-
     def _add(self, progress: Message) -> None:
         with self._changed:
             self._progress.append(progress.model_dump(mode="json", exclude_unset=True))
             self._count += 1
-        self._tell()
+        self.answer_polls()
 
     def _end(self, *, answer: dict[str, Any] | None = None, error: Problem | None = None) -> None:
         with self._changed:
             self._answer, self._error = answer, error
             self.ended_s = clock.now().monotonic_s
-        self._tell()
+        self.answer_polls()
 
-    def _tell(self) -> None:
+    def answer_polls(self) -> None:
+        """Have whoever waits for news be answered, also without any: the server closes."""
         with self._changed:
             listeners, self._listeners = self._listeners, []
         for each in listeners:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 VERSION_HEADER = "edge-monitor-version"
 
 
+def path_of(operation: str) -> str:
+    """Return where an operation of that name is asked for."""
+    return f"/v1/{operation.replace('.', '/')}"
+
+
 class Problem(Message):
     """Why there is no answer: the fields of EdgeMonitorError."""
 
@@ -26,6 +31,11 @@ class Problem(Message):
     def of(cls, error: EdgeMonitorError) -> Self:
         """Return an error as it travels."""
         return cls(message=error.message, where=error.where, hint=error.hint, exit_code=error.exit_code)
+
+    @classmethod
+    def of_database(cls, error: Exception) -> Self:
+        """Return an error of SQLite's as it travels."""
+        return cls(message=f"the database failed: {error}", hint="the daemon's log says more")
 
 
 class JobStarted(Message):

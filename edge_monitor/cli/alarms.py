@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_monitor.cli.answers import answered, echo_json, list_as_json
-from edge_monitor.cli.options import complete_machines, config_option, dry_run_option, json_option
+from edge_monitor.cli.answers import answered, tell, to_json, warn
+from edge_monitor.cli.explanation import neighbour_lines, stored_line
+from edge_monitor.cli.options import complete_machines, dry_run_option, json_option, settings_option
 from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from edge_monitor.node.alarms import Alarm, Alarms, ListAlarms
+    from edge_monitor.config.settings import Settings
+    from edge_monitor.node.alarms import Alarm, Alarms, ExplainedAlarm, ListAlarms, Rejected
 
 _MUCH_HIGHER = 1.5  # threshold after a rejection over the one before
 _COLUMNS = (
@@ -41,45 +43,36 @@ def command() -> None:
 
 
 @command.command("list")
-@config_option
+@settings_option
 @click.option("--machine", shell_complete=complete_machines, help="Of this machine only.")
 @click.option("--active", "active_only", is_flag=True, help="Only those that have not ended.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many.")
 @json_option
-def list_(*, config_path: Path, machine: str | None, active_only: bool, limit: int, as_json: bool) -> None:
+def list_(*, settings: Settings, machine: str | None, active_only: bool, limit: int, as_json: bool) -> None:
     """List alarms, newest first."""
     from edge_monitor.node.alarms import ListAlarms
 
-    answer, alarms = _alarms(config_path, ListAlarms(machine=machine, active_only=active_only), limit)
+    answer, alarms = _alarms(settings, ListAlarms(machine=machine, active_only=active_only), limit)
     if answer.in_memory:
-        click.echo(
-            f"edge-monitor: {answer.in_memory} more wait in memory: the disk does not take them"
-            " (`edge-monitor status` says why)",
-            err=True,
-        )
-    if as_json:
-        click.echo(list_as_json(alarms))
-        return
-    if not alarms:
-        click.echo("no alarm")
-    for alarm in alarms:
-        end = "ACTIVE" if alarm.active else f"to {alarm.ended}"
-        rejected = "  rejected" if alarm.rejected else ""
-        click.echo(
-            f"{alarm.alarm_id}  {alarm.machine}  {alarm.started} {end}"
-            f"  peak {alarm.ratio:.2f} of the threshold{rejected}"
-        )
+        waiting = f"{answer.in_memory} more wait in memory: the disk does not take them"
+        warn(f"{waiting} (`edge-monitor status` says why)")
+    tell(alarms, map(_line, alarms) if alarms else ["no alarm"], as_json=as_json)
 
 
-def _alarms(config_path: Path, request: ListAlarms, limit: int) -> tuple[Alarms, list[Alarm]]:
+def _line(alarm: Alarm) -> str:
+    span = f"{alarm.started} {'ACTIVE' if alarm.active else f'to {alarm.ended}'}"
+    peak = f"peak {alarm.ratio:.2f} of the threshold{'  rejected' if alarm.rejected else ''}"
+    return f"{alarm.alarm_id}  {alarm.machine}  {span}  {peak}"
+
+
+def _alarms(settings: Settings, request: ListAlarms, limit: int) -> tuple[Alarms, list[Alarm]]:
     """Return the last answer, and up to `limit` alarms, asked for a thousand at a time."""
     from edge_monitor.api.client import open_node
-    from edge_monitor.config.file import load_settings
     from edge_monitor.node.alarms import MOST
     from edge_monitor.node.operations import LIST_ALARMS
 
     found: list[Alarm] = []
-    with open_node(load_settings(config_path)) as client:
+    with open_node(settings) as client:
         while True:
             piece = request.model_copy(update={"offset": len(found), "limit": min(limit - len(found), MOST)})
             answer = client.call(LIST_ALARMS, piece)
@@ -90,51 +83,45 @@ def _alarms(config_path: Path, request: ListAlarms, limit: int) -> tuple[Alarms,
 
 @command.command("show")
 @click.argument("alarm_id")
-@config_option
+@settings_option
 @json_option
-def show(*, alarm_id: str, config_path: Path, as_json: bool) -> None:
+def show(*, alarm_id: str, settings: Settings, as_json: bool) -> None:
     """Show one alarm and what explains it; the first characters of its id are enough."""
-    from edge_monitor.cli.explanation import print_explanation
-    from edge_monitor.node.alarms import ShowAlarm
     from edge_monitor.node.operations import SHOW_ALARM
 
-    alarm = answered(config_path, SHOW_ALARM, ShowAlarm(alarm_id=alarm_id))
-    if as_json:
-        echo_json(alarm)
-        return
-    click.echo(f"alarm {alarm.alarm_id} of {alarm.machine}")
-    click.echo(f"  from {alarm.started} to {alarm.ended or 'now: it is active'}")
-    click.echo(f"  peak score {alarm.peak_score:.4g}, {alarm.ratio:.2f} of the threshold {alarm.threshold:.4g}")
-    click.echo(f"  generation {alarm.generation}, level {alarm.level_dbfs:.1f} dBFS, {alarm.events} events")
-    for neighbour in alarm.neighbours:
-        click.echo(
-            f"  nearest normal: {neighbour.recording} at {neighbour.recording_start_s:.0f} s,"
-            f" distance {neighbour.distance:.4g}"
-        )
-    for explanation in alarm.explanations:
-        print_explanation(explanation)
+    alarm = answered(settings, SHOW_ALARM, SHOW_ALARM.request(alarm_id=alarm_id))
+    tell(alarm, _lines(alarm), as_json=as_json)
+
+
+def _lines(alarm: ExplainedAlarm) -> Iterator[str]:
+    yield f"alarm {alarm.alarm_id} of {alarm.machine}"
+    yield f"  from {alarm.started} to {alarm.ended or 'now: it is active'}"
+    yield f"  peak score {alarm.peak_score:.4g}, {alarm.ratio:.2f} of the threshold {alarm.threshold:.4g}"
+    yield f"  generation {alarm.generation}, level {alarm.level_dbfs:.1f} dBFS, {alarm.events} events"
+    yield from neighbour_lines(alarm.neighbours)
+    yield from map(stored_line, alarm.explanations)
     for kind, path in alarm.evidence.items():
-        click.echo(f"  {kind}: {path}")
+        yield f"  {kind}: {path}"
     if alarm.rejected:
-        click.echo(f"  rejected {alarm.rejected}")
+        yield f"  rejected {alarm.rejected}"
 
 
 @command.command("export")
-@config_option
+@settings_option
 @click.option("--machine", shell_complete=complete_machines, help="Of this machine only.")
 @click.option("--since", type=click.DateTime(), help="UTC; default: all.")
 @json_option
-def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool) -> None:  # noqa: ANN401 - a datetime
+def export(*, settings: Settings, machine: str | None, since: Any, as_json: bool) -> None:  # noqa: ANN401 - a datetime
     """Write all alarms to standard output as CSV (with --json: JSON lines), newest first."""
     from datetime import UTC
 
     from edge_monitor.node.alarms import ListAlarms
 
     since_ms = int(since.replace(tzinfo=UTC).timestamp() * 1000) if since else 0
-    _, alarms = _alarms(config_path, ListAlarms(machine=machine, since_ms=since_ms), _FOREVER)
+    _, alarms = _alarms(settings, ListAlarms(machine=machine, since_ms=since_ms), _FOREVER)
     if as_json:
         for alarm in alarms:
-            echo_json(alarm)
+            click.echo(to_json(alarm))
         return
     writer = csv.DictWriter(sys.stdout, _COLUMNS, extrasaction="ignore")
     writer.writeheader()
@@ -143,35 +130,35 @@ def export(*, config_path: Path, machine: str | None, since: Any, as_json: bool)
 
 @command.command("reject")
 @click.argument("alarm_id")
-@config_option
+@settings_option
 @click.option("--add-normal", is_flag=True, help="Its sound is normal from now on: builds a generation.")
 @click.option("--undo", is_flag=True, help="Take the rejection back, and the normals it added.")
 @dry_run_option
 @json_option
-def reject(*, alarm_id: str, config_path: Path, add_normal: bool, undo: bool, dry_run: bool, as_json: bool) -> None:
+def reject(*, alarm_id: str, settings: Settings, add_normal: bool, undo: bool, dry_run: bool, as_json: bool) -> None:
     """Say that an alarm was a false one; the first characters of its id are enough."""
     if add_normal and undo:
         raise click.UsageError("--undo takes back whatever the rejection did; leave --add-normal out")
-    from edge_monitor.node.alarms import RejectAlarm
     from edge_monitor.node.operations import REJECT_ALARM
 
-    request = RejectAlarm(alarm_id=alarm_id, add_normal=add_normal, undo=undo, dry_run=dry_run)
-    answer = answered(config_path, REJECT_ALARM, request)
+    request = REJECT_ALARM.request(alarm_id=alarm_id, add_normal=add_normal, undo=undo, dry_run=dry_run)
+    answer = answered(settings, REJECT_ALARM, request)
+    tell(answer, _rejected_lines(answer, undo=undo), as_json=as_json)
+
+
+def _rejected_lines(answer: Rejected, *, undo: bool) -> Iterator[str]:
     normals = f"{counted(answer.normals, 'normal', '+d')} ({answer.seconds:.0f} s"
-    if as_json:
-        echo_json(answer)
-    elif dry_run:
-        click.echo(f"alarm {answer.alarm_id}: would change {normals})")
-    else:
-        already = "" if answer.was_rejected is undo else "was already "
-        click.echo(f"alarm {answer.alarm_id}: {already}{'not rejected' if undo else 'rejected'}")
-        if answer.generation is not None and answer.threshold is not None:
-            click.echo(
-                f"  {normals} of its sound); generation {answer.generation} of {answer.machine} is active,"
-                f" threshold {answer.threshold_before:.4g} -> {answer.threshold:.4g}"
+    if answer.dry_run:
+        yield f"alarm {answer.alarm_id}: would change {normals})"
+        return
+    already = "" if answer.was_rejected is undo else "was already "
+    yield f"alarm {answer.alarm_id}: {already}{'not rejected' if undo else 'rejected'}"
+    if answer.generation is not None and answer.threshold is not None:
+        active = f"generation {answer.generation} of {answer.machine} is active"
+        threshold = f"threshold {answer.threshold_before:.4g} -> {answer.threshold:.4g}"
+        yield f"  {normals} of its sound); {active}, {threshold}"
+        if answer.threshold > _MUCH_HIGHER * answer.threshold_before:
+            yield (
+                "  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
+                " normal, --undo takes it back; hours of normal sound make the threshold lower."
             )
-            if answer.threshold > _MUCH_HIGHER * answer.threshold_before:
-                click.echo(
-                    "  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
-                    " normal, --undo takes it back; hours of normal sound make the threshold lower."
-                )

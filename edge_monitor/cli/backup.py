@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import config_option, json_option
+from edge_monitor.cli.answers import tell
+from edge_monitor.cli.options import config_option, force_option, json_option
 from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @config_option
 @click.option("--audio", "with_audio", is_flag=True, help="Also the sound kept with `enroll --keep-audio`.")
-@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@force_option
 @json_option
 def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_json: bool) -> None:
     """Write the whole database and the configuration into FILE, and verify it.
@@ -50,31 +50,29 @@ def command(*, file: Path, config_path: Path, with_audio: bool, force: bool, as_
     manifest, unfit = snapshot.manifest, snapshot.unfit
     if unfit:
         click.echo(f"warning: a restore would refuse this backup: {unfit}", err=True)
-    machines = {name: about.model_dump() for name, about in manifest.machines.items()}
     size = file.stat().st_size
-    if as_json:
-        counts = {"alarms": manifest.alarms, "messages": manifest.messages, "sounds": sounds}
-        click.echo(json.dumps({"file": str(file), "bytes": size, "machines": machines, **counts, "unfit": unfit}))
-        return
-    click.echo(f"{file}: {size / 1e6:.1f} MB, verified")
+    counts = {"alarms": manifest.alarms, "messages": manifest.messages, "sounds": sounds}
+    lines = [f"{file}: {size / 1e6:.1f} MB, verified"]
     for name, about in manifest.machines.items():
         active = "not enrolled" if about.active is None else f"generation {about.active} of {about.generations}"
-        click.echo(f"  {name}: {counted(about.normals, 'normal')}, {active}")
-    click.echo(f"  {counted(manifest.alarms, 'alarm')}, {counted(manifest.messages, 'message')} for the plant")
+        lines.append(f"  {name}: {counted(about.normals, 'normal')}, {active}")
+    lines.append(f"  {counted(manifest.alarms, 'alarm')}, {counted(manifest.messages, 'message')} for the plant")
     if with_audio:
-        click.echo(f"  kept sound: {counted(sounds, 'recording')}")
+        lines.append(f"  kept sound: {counted(sounds, 'recording')}")
+    machines = {name: about.model_dump() for name, about in manifest.machines.items()}
+    answer = {"file": str(file), "bytes": size, "machines": machines, **counts, "unfit": unfit}
+    tell(answer, lines, as_json=as_json)
 
 
 def _add_sounds(client: NodeClient, backup: BackupWriter) -> int:
     """Add the kept sound; return of how many recordings."""
-    from edge_monitor.node.backup import OpenKeptSound
     from edge_monitor.node.backup_file import audio_name
     from edge_monitor.node.operation import Nothing
     from edge_monitor.node.operations import LIST_KEPT_SOUNDS, OPEN_KEPT_SOUND
 
     kept = client.call(LIST_KEPT_SOUNDS, Nothing()).sounds
     for each in kept:
-        opened = client.call(OPEN_KEPT_SOUND, OpenKeptSound(machine=each.machine, sha256=each.sha256))
+        opened = client.call(OPEN_KEPT_SOUND, OPEN_KEPT_SOUND.request(machine=each.machine, sha256=each.sha256))
         backup.add(audio_name(each.machine, each.sha256), each.size, _fetched(client, opened.content))
     return len(kept)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_monitor.cli.options import FiniteRange, config_option, dry_run_option, json_option, machine_option
+from edge_monitor.cli.answers import tell, warn, window_scores
+from edge_monitor.cli.options import FiniteRange, dry_run_option, json_option, machine_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 @click.command("calibrate")
-@config_option
 @machine_option
 @click.option(
     "--false-alarms-per-day",
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     *,
-    config_path: Path,
+    settings: Settings,
     machine: str,
     false_alarms_per_day: float | None,
     dataset: Path | None,
@@ -64,16 +63,13 @@ def command(
     to the ROC curve's corner is shown beside it, and taken with --use labelled only.
     """
     from edge_monitor.api.client import finish, open_node
-    from edge_monitor.config.file import load_settings
-    from edge_monitor.node.calibrating import Calibrate
     from edge_monitor.node.operations import CALIBRATE
 
     if dataset is None and (use == "labelled" or wanted is not None):
         raise click.UsageError("--use labelled and --id need --labelled DATASET.")
-    settings = load_settings(config_path)
     labelled = None
     with open_node(settings) as client:
-        request = Calibrate(machine=machine, false_alarms_per_day=false_alarms_per_day, dry_run=dry_run)
+        request = CALIBRATE.request(machine=machine, false_alarms_per_day=false_alarms_per_day, dry_run=dry_run)
         # with labels it is only planned at first, so that a data set that cannot be used changes nothing
         first = request if dataset is None else request.model_copy(update={"dry_run": True})
         answer = finish(client, CALIBRATE, first)
@@ -81,18 +77,16 @@ def command(
             labelled = _labelled(settings, client, machine, (dataset, wanted, channel), answer.threshold)
             chosen = labelled["threshold"] if use == "labelled" else None
             answer = finish(client, CALIBRATE, request.model_copy(update={"threshold": chosen}))
-    if as_json:
-        printed = answer.model_dump(mode="json", exclude_unset=True)
-        click.echo(json.dumps(printed if labelled is None else {**printed, "labelled": labelled}))
-    else:
-        _show(answer, labelled)
+    printed = answer.model_dump(mode="json", exclude_unset=True)
+    if labelled is not None:
+        printed["labelled"] = labelled
+    tell(printed, _lines(answer, labelled), as_json=as_json)
 
 
 def _labelled(
     settings: Settings, client: NodeClient, machine: str, source: tuple[Path, str | None, int], threshold: float
 ) -> dict[str, Any]:
     """Return what the labels say of their own best threshold and of the one from normal sound."""
-    from edge_monitor.cli.window_scores import window_scores
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import NormalsError
     from edge_monitor.evaluate.labelled import compare, find_individual, score
@@ -112,30 +106,25 @@ def _labelled(
 
     normal, anomalous, unheard = score(individual, clip_encoder, score_windows)
     for line in (*warnings, *unheard):
-        click.echo(f"edge-monitor: {line}", err=True)
+        warn(line)
     return compare(individual, normal, anomalous, threshold)
 
 
-def _show(answer: Calibrated, labelled: dict[str, Any] | None) -> None:
+def _lines(answer: Calibrated, labelled: dict[str, Any] | None) -> Iterator[str]:
     done = "nothing was changed" if answer.dry_run else f"generation {answer.generation} is active"
-    click.echo(f"{answer.machine}: threshold {answer.old_threshold:.4g} -> {answer.threshold:.4g}, {done}.")
+    yield f"{answer.machine}: threshold {answer.old_threshold:.4g} -> {answer.threshold:.4g}, {done}."
     if labelled is not None:
-        click.echo(
-            f"{labelled['id']}: {labelled['normal_clips']} normal and {labelled['anomalous_clips']} anomalous"
-            f" clips, AUC {labelled['auc']:.1f} %"
-        )
+        clips = f"{labelled['normal_clips']} normal and {labelled['anomalous_clips']} anomalous clips"
+        yield f"{labelled['id']}: {clips}, AUC {labelled['auc']:.1f} %"
         for name, point in (("labels", labelled), ("normal sound", labelled["normal_only"])):
-            click.echo(
-                f"  threshold from {name} {point['threshold']:.4g}: {point['false_alarm_percent']:.0f} % false"
-                f" alarms, {point['miss_percent']:.0f} % missed"
-            )
-        click.echo("  The labels' threshold was chosen on these very clips: on others it does worse.")
-    click.echo(answer.calibration)
-    for line in (None if answer.enough else answer.coverage, answer.caution):
-        if line:
-            click.echo(line)
+            rates = f"{point['false_alarm_percent']:.0f} % false alarms, {point['miss_percent']:.0f} % missed"
+            yield f"  threshold from {name} {point['threshold']:.4g}: {rates}"
+        yield "  The labels' threshold was chosen on these very clips: on others it does worse."
+    yield answer.calibration
+    if not answer.enough:
+        yield answer.coverage
+    if answer.caution:
+        yield answer.caution
     if answer.wanted_per_day != answer.configured_per_day:
-        click.echo(
-            f"Later generations aim at {answer.configured_per_day:g} per day again unless [machine.alarm] has"
-            f" false_alarms_per_day = {answer.wanted_per_day:g}."
-        )
+        again = f"Later generations aim at {answer.configured_per_day:g} per day again"
+        yield f"{again} unless [machine.alarm] has false_alarms_per_day = {answer.wanted_per_day:g}."

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.hearing import trial_options
+from edge_monitor.cli.answers import tell
+from edge_monitor.cli.hearing import choose, hear, trial_options
 from edge_monitor.cli.options import json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_monitor.config.settings import Settings
 
 
 @click.command("caption")
@@ -26,7 +29,7 @@ def command(
     *,
     files: tuple[Path, ...],
     bundle_name: str | None,
-    config_path: Path | None,
+    settings: Settings | None,
     pattern: str,
     channel: int,
     begin: str,
@@ -36,17 +39,14 @@ def command(
 
     With --json: one JSON object a line, a line a window.
     """
-    from edge_monitor.cli.hearing import choose, hear
     from edge_monitor.encode.captioner import TOGETHER, Captioner
 
-    trial = choose(bundle_name, config_path)
+    trial = choose(bundle_name, settings)
     captioner = Captioner(
         trial.bundle, threads=trial.model.threads, idle_s=trial.model.caption_idle_s, state_dir=trial.state_dir
     )
     for windows in hear(trial, files, pattern, channel, together=TOGETHER):
         captions = captioner.captions([window.embedding for window in windows], begin=begin)
         for window, caption in zip(windows, captions, strict=True):
-            if as_json:
-                click.echo(window.to_json(caption=caption.text, log_prob=caption.log_prob))
-            else:
-                click.echo(f"{window.where}: {caption.text}")
+            found = window.with_place(caption=caption.text, log_prob=caption.log_prob)
+            tell(found, [f"{window.where}: {caption.text}"], as_json=as_json)

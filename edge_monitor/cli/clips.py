@@ -9,8 +9,10 @@ from edge_monitor.capture.recording import list_recordings
 from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from edge_monitor.node.clips import Clip
 
 # The DCASE and MIMII file layouts name the individual machine: `normal_id_02_00000013.wav`, `id_02/normal/…`.
 _MACHINE_ID = re.compile(r"(?:^|[_/])(id_\d+|section_\d+)(?=[_/])")
@@ -30,6 +32,18 @@ def find_files(paths: Sequence[Path], pattern: str) -> list[Path]:
                 raise AudioError(f"no recording in this folder matches {pattern!r}", where=str(path))
         found.extend(files)
     return list(dict.fromkeys(found))
+
+
+def require_windows(clip: Clip, refusal: str) -> None:
+    """Raise AudioError, with what is refused and why, when no window of a clip is the sound of a machine."""
+    if not clip.windows:
+        raise AudioError(f"{refusal}: {clip.faults[0].detail}", where=str(clip.path))
+
+
+def left_out(clip: Clip) -> Iterator[str]:
+    """Yield a line for each window of a clip that is not the sound of a machine."""
+    for fault in clip.faults:
+        yield f"{clip.path}, {fault.start_s:.0f} s to {fault.end_s:.0f} s: left out: {fault.detail}"
 
 
 def machine_ids(files: Iterable[Path]) -> set[str]:

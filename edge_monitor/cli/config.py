@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import config_option, json_option
+from edge_monitor.cli.options import config_option, json_option, settings_option
 from edge_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,24 +73,18 @@ def _summary(settings: Settings) -> str:
 
 
 @command.command()
-@config_option
+@settings_option
 @json_option
-def show(config_path: Path, as_json: bool) -> None:
+def show(settings: Settings, as_json: bool) -> None:
     """Show the settings in effect, defaults included and secrets masked."""
-    from edge_monitor.config.file import load_settings
-
-    settings = load_settings(config_path)
     if as_json:
         click.echo(settings.model_dump_json(by_alias=True, indent=2))
         return
-    for line in _lines(settings.model_dump(mode="json", by_alias=True)):
-        click.echo(line)
+    click.echo("\n".join(_lines(settings.model_dump(mode="json", by_alias=True))))
 
 
 def _lines(value: object, key: str = "") -> list[str]:
     """Return `key = value`, one line per setting; what is not set is left out."""
-    import json
-
     if isinstance(value, dict):
         return [line for name, part in value.items() for line in _lines(part, f"{key}.{name}".lstrip("."))]
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -100,8 +95,6 @@ def _lines(value: object, key: str = "") -> list[str]:
 @command.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
-    import json
-
     from edge_monitor.config.settings import Settings
 
     click.echo(json.dumps(Settings.model_json_schema(), indent=2))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edge_monitor.cli.answers import tell
 from edge_monitor.cli.options import find_config, json_option
 from edge_monitor.counting import counted
 from edge_monitor.errors import ConfigError
@@ -34,23 +33,21 @@ def command(*, given: Path | None, as_json: bool) -> None:
         if not as_json:
             _show(finding)
     failed = sum(finding.result == "fail" for finding in findings)
-    if as_json:
-        click.echo(json.dumps({"healthy": failed == 0, "findings": [asdict(finding) for finding in findings]}))
-    else:
-        warned = sum(finding.result == "warn" for finding in findings)
-        click.echo(f"{counted(len(findings), 'finding')}: {failed} failed, {warned} to look at")
+    warned = sum(finding.result == "warn" for finding in findings)
+    summary = f"{counted(len(findings), 'finding')}: {failed} failed, {warned} to look at"
+    tell({"healthy": failed == 0, "findings": findings}, [summary], as_json=as_json)
     if failed:
         raise SystemExit(1)
 
 
 def _findings(given: Path | None) -> Iterator[Finding]:
     from edge_monitor.doctor.all_checks import examine
-    from edge_monitor.doctor.finding import Finding
+    from edge_monitor.doctor.finding import fail
 
     try:
         path = find_config(given)
     except ConfigError as error:
-        yield Finding("config", "fail", f"{error.where}: {error.message}", error.hint)
+        yield fail(f"{error.where}: {error.message}", error.hint, check="config")
         return
     yield from examine(path)
 

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import FiniteRange, config_option, json_option, machine_option
-from edge_monitor.cli.sent import sent
+from edge_monitor.cli.answers import sent, tell, warn
+from edge_monitor.cli.options import FiniteRange, channel_option, json_option, machine_option
+from edge_monitor.console import Console, JsonConsole, Progress, QuietConsole
+from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge_monitor.api.client import NodeClient
-    from edge_monitor.console import Console
+    from edge_monitor.config.settings import Settings
+    from edge_monitor.node.bundle_change import HeardAgain
     from edge_monitor.node.clips import Clip
     from edge_monitor.node.generations import GenerationSummary
+    from edge_monitor.node.live import EnrollLive, EnrolmentProgress
     from edge_monitor.node.node import Node
 
 
 @click.command("enroll")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@config_option
 @machine_option
 @click.option("--pattern", default="*", show_default=True, help="Which files of a folder, e.g. 'normal_id_02_*'.")
 @click.option(
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     metavar="MINUTES",
     help="Enrol this much of the machine's live sound instead of files.",
 )
-@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
+@channel_option
 @click.option(
     "--keep-audio",
     is_flag=True,
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
 def command(
     *,
     files: tuple[Path, ...],
-    config_path: Path,
+    settings: Settings,
     machine: str,
     pattern: str,
     live_minutes: float | None,
@@ -69,20 +72,18 @@ def command(
     the blocks are independent: ten minutes give 450 s of sound.
     """
     from edge_monitor.api.client import finish, open_node
-    from edge_monitor.config.file import load_settings
-    from edge_monitor.node.bundle_change import OfBundle
     from edge_monitor.node.node import Node
-    from edge_monitor.node.operations import LEAVE_BEHIND
+    from edge_monitor.node.operations import ENROLL_LIVE, LEAVE_BEHIND
 
     if bool(files) + bool(live_minutes) + re_embed != 1:
         raise click.UsageError("name recordings or folders of them, or give --live MINUTES, or --re-embed; one of them")
     if re_embed and (keep_audio or anew):
         raise click.UsageError("--re-embed goes with neither --keep-audio nor --anew")
     console = _console(as_json=as_json, progress_json=progress_json)
-    settings = load_settings(config_path)
     node = Node(settings)
     node.machine(machine)
     node.bundle.check("audio")
+    bundle_hash = node.bundle.bundle_hash
     added = failed = 0
     with open_node(settings) as client:
         if re_embed:
@@ -90,30 +91,22 @@ def command(
         else:
             chosen = _chosen(files, pattern) if files else []
             if anew:
-                finish(client, LEAVE_BEHIND, OfBundle(machine=machine, bundle_hash=node.bundle.bundle_hash))
+                finish(client, LEAVE_BEHIND, LEAVE_BEHIND.request(machine=machine, bundle_hash=bundle_hash))
             if live_minutes:
-                added = _enroll_live(
-                    client,
-                    machine,
-                    live_minutes,
-                    bundle_hash=node.bundle.bundle_hash,
-                    keep_audio=keep_audio,
-                    console=console,
+                request = ENROLL_LIVE.request(
+                    machine=machine, minutes=live_minutes, keep_audio=keep_audio, bundle_hash=bundle_hash
                 )
+                added = _enroll_live(client, request, console)
             else:
                 added, failed = _enroll_files(
                     client, node, machine, chosen, channel, keep_audio=keep_audio, console=console
                 )
         active, changed = _active(client, node, machine, added, anew=anew, built=re_embed)
-    if as_json:
-        answer = active.model_dump(mode="json", exclude_unset=True)
-        click.echo(json.dumps({**answer, "added": added, "files_failed": failed}))
-    elif changed:
-        _show(active)
-    else:
-        click.echo(f"{machine}: nothing new; generation {active.generation} stays active.")
+    nothing_new = [f"{machine}: nothing new; generation {active.generation} stays active."]
+    answer = {**active.model_dump(mode="json", exclude_unset=True), "added": added, "files_failed": failed}
+    tell(answer, _lines(active) if changed else nothing_new, as_json=as_json)
     if failed:
-        click.echo(f"edge-monitor: {failed} of the files could not be enrolled, see above", err=True)
+        warn(f"{failed} of the files could not be enrolled, see above")
         raise SystemExit(1)
 
 
@@ -125,7 +118,6 @@ def _active(
     With `built` there is one already.
     """
     from edge_monitor.api.client import finish
-    from edge_monitor.node.generations import BuildGeneration
     from edge_monitor.node.operation import OfMachine
     from edge_monitor.node.operations import BUILD_GENERATION, LIST_GENERATIONS, LIST_NORMALS
 
@@ -136,13 +128,11 @@ def _active(
     changed = bool(added) or stale or bool(node.another_scorer(machine, active[0].scorer))
     if built or not changed:
         return active[0], changed
-    return finish(client, BUILD_GENERATION, BuildGeneration(machine=machine, reason="enroll")), changed
+    return finish(client, BUILD_GENERATION, BUILD_GENERATION.request(machine=machine, reason="enroll")), changed
 
 
 def _console(*, as_json: bool, progress_json: bool) -> Console:
     """Return what tells the progress: on standard error, so that the answer on standard output stays alone."""
-    from edge_monitor.console import Console, JsonConsole, QuietConsole
-
     if progress_json:
         return JsonConsole(sys.stderr)
     return QuietConsole(sys.stderr) if as_json else Console.on(sys.stderr)
@@ -150,7 +140,6 @@ def _console(*, as_json: bool, progress_json: bool) -> Console:
 
 def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
     from edge_monitor.cli.clips import find_files, machine_ids
-    from edge_monitor.errors import AudioError
 
     found = find_files(files, pattern)
     ids = sorted(machine_ids(found))
@@ -176,11 +165,9 @@ def _enroll_files(
 
     Return how many normals are new and how many files failed.
     """
-    from edge_monitor.console import Progress
+    from edge_monitor.cli.clips import left_out, require_windows
     from edge_monitor.encode.encoder import Encoder
-    from edge_monitor.errors import AudioError
     from edge_monitor.node.clips import encode_clip, sha256_of
-    from edge_monitor.node.normals import AskKnown
     from edge_monitor.node.operations import KNOWN_RECORDINGS
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
@@ -190,12 +177,14 @@ def _enroll_files(
             show(Progress("Enrolling", done, len(files)))
             try:
                 sha256 = sha256_of(path)
-                asked = AskKnown(machine=machine, sha256=(sha256,), bundle_hash=encoder.bundle_hash)
+                asked = KNOWN_RECORDINGS.request(machine=machine, sha256=(sha256,), bundle_hash=encoder.bundle_hash)
                 known = client.call(KNOWN_RECORDINGS, asked)
                 clip = None
                 if not known.known:
                     clip = encode_clip(path, encoder, channel, encoder.window_s, measured=True)
-                    _refuse_faulty(clip, console)
+                    require_windows(clip, "not the sound of a machine")
+                    for line in left_out(clip):
+                        console.say(f"edge-monitor: {line}")
                 if keep_audio and not known.kept:
                     _keep(client, machine, path, channel, sha256)
             except AudioError as error:
@@ -213,95 +202,75 @@ def _add(client: NodeClient, machine: str, clip: Clip, bundle_hash: str) -> int:
     from edge_monitor.api.client import finish
     from edge_monitor.memory.portable import write_recordings
     from edge_monitor.node.clips import recording_of
-    from edge_monitor.node.normals import AddRecording
     from edge_monitor.node.operations import ADD_RECORDING
 
     content = io.BytesIO()
     write_recordings(content, machine, [recording_of(clip)], bundle_hash=bundle_hash)
     content.seek(0)
     with sent(client, content) as file:
-        return finish(client, ADD_RECORDING, AddRecording(machine=machine, file=file, bundle_hash=bundle_hash)).count
+        request = ADD_RECORDING.request(machine=machine, file=file, bundle_hash=bundle_hash)
+        return finish(client, ADD_RECORDING, request).count
 
 
 def _keep(client: NodeClient, machine: str, path: Path, channel: int, sha256: str) -> None:
     """Hand a recording's channel over to be kept."""
     from edge_monitor.api.client import finish
     from edge_monitor.capture.recording import read_clip
-    from edge_monitor.node.bundle_change import KeepSound
     from edge_monitor.node.kept_audio import as_flac
     from edge_monitor.node.operations import KEEP_SOUND
 
     with sent(client, io.BytesIO(as_flac(*read_clip(path, channel)))) as file:
-        finish(client, KEEP_SOUND, KeepSound(machine=machine, sha256=sha256, file=file))
+        finish(client, KEEP_SOUND, KEEP_SOUND.request(machine=machine, sha256=sha256, file=file))
 
 
 def _re_embed(client: NodeClient, node: Node, machine: str, console: Console) -> int:
     """Have the kept sound heard again, and return how many normals the generation that came of it has."""
-    from edge_monitor.console import Progress
-    from edge_monitor.node.bundle_change import OfBundle
+    from edge_monitor.api.client import finish
     from edge_monitor.node.operations import REEMBED
 
-    steps = client.follow(REEMBED, OfBundle(machine=machine, bundle_hash=node.bundle.bundle_hash))
-    with console.progress() as show, closing(steps):
-        while True:
-            try:
-                heard = next(steps)
-            except StopIteration as end:
-                built: GenerationSummary = end.value
-                return built.normals
+    with console.progress() as show:
+
+        def tell_heard(heard: HeardAgain) -> None:
             show(Progress("Hearing again", heard.done, heard.of))
             if heard.left_out:
                 console.say(f"edge-monitor: {heard.recording}: left out: {heard.left_out}")
 
-
-def _refuse_faulty(clip: Clip, console: Console) -> None:
-    from edge_monitor.errors import AudioError
-
-    if not clip.windows:
-        fault = clip.faults[0]
-        raise AudioError(f"not the sound of a machine: {fault.detail}", where=str(clip.path))
-    for fault in clip.faults:
-        where = f"{clip.path}, {fault.start_s:.0f} s to {fault.end_s:.0f} s"
-        console.say(f"edge-monitor: {where}: left out: {fault.detail}")
+        request = REEMBED.request(machine=machine, bundle_hash=node.bundle.bundle_hash)
+        return finish(client, REEMBED, request, tell_heard).normals
 
 
-def _enroll_live(
-    client: NodeClient, machine: str, minutes: float, *, bundle_hash: str, keep_audio: bool, console: Console
-) -> int:
+def _enroll_live(client: NodeClient, request: EnrollLive, console: Console) -> int:
     """Enrol live sound and return how many windows were taken in."""
-    from edge_monitor.console import Progress
-    from edge_monitor.node.live import EnrollLive, EnrolmentProgress
+    from edge_monitor.api.client import finish
     from edge_monitor.node.operations import ENROLL_LIVE
 
-    wanted = EnrollLive(machine=machine, minutes=minutes, keep_audio=keep_audio, bundle_hash=bundle_hash)
-    steps = client.follow(ENROLL_LIVE, wanted)
-    item: EnrolmentProgress | None = None
+    session = ""
     try:
-        with console.progress() as show, closing(steps):
-            show(Progress("Listening", 0.0, minutes * 60))
-            while True:
-                try:
-                    item = next(steps)
-                except StopIteration as end:
-                    item = end.value
-                    break
-                show(Progress("Listening", item.seconds, minutes * 60, item.text))
-            show(Progress("Listening", item.seconds, minutes * 60, item.text))
+        with console.progress() as show:
+
+            def tell_heard(heard: EnrolmentProgress) -> None:
+                nonlocal session
+                session = heard.session
+                show(Progress("Listening", heard.seconds, request.minutes * 60, heard.text))
+
+            show(Progress("Listening", 0.0, request.minutes * 60))
+            enrolled = finish(client, ENROLL_LIVE, request, tell_heard)
+            tell_heard(enrolled)
     except KeyboardInterrupt:
-        if item:
+        if session:
             console.say(
                 f"edge-monitor: interrupted; what was heard is not used. `edge-monitor normals restore`"
-                f" '{item.session}'` takes it in after all."
+                f" '{session}'` takes it in after all."
             )
         raise
-    return item.windows
+    return enrolled.windows
 
 
-def _show(built: GenerationSummary) -> None:
-    click.echo(f"{built.machine}: generation {built.generation} of {built.normals} normal windows is active.")
-    click.echo(built.coverage)
-    click.echo(built.calibration)
+def _lines(built: GenerationSummary) -> Iterator[str]:
+    yield f"{built.machine}: generation {built.generation} of {built.normals} normal windows is active."
+    yield built.coverage
+    yield built.calibration
     if built.gate_dbfs is not None:
-        click.echo(f"Below {built.gate_dbfs:.1f} dBFS the machine counts as not running.")
+        yield f"Below {built.gate_dbfs:.1f} dBFS the machine counts as not running."
     if built.caution:
-        click.echo(built.caution)
+        yield built.caution

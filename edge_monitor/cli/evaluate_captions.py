@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import json_option, optional_settings
+from edge_monitor.cli.answers import say, tell, warn
+from edge_monitor.cli.options import bundle_option, channel_option, json_option, optional_settings_option
 from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge_monitor.config.settings import Settings
     from edge_monitor.evaluate.opinion import Opinion, Tally
 
@@ -21,20 +23,10 @@ if TYPE_CHECKING:
 @click.argument("paths", metavar="DATASET | --tally CSV...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The sheet's folder.")
 @click.option("--tally", "is_tally", is_flag=True, help="Count filled CSVs of the sheet in --out.")
-@click.option(
-    "--bundle",
-    "bundle_name",
-    metavar="NAME",
-    help="A bundle's name, or a path with a slash; default: the configuration's.",
-)
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    help="The configuration, if any; its [explain] says which LLM words captions.",
-)
+@bundle_option
+@optional_settings_option
 @click.option("--machine", "machines", multiple=True, help="Only this machine of the data set; may be repeated.")
-@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
+@channel_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the captions' blind order.")
 @json_option
 def command(
@@ -43,7 +35,7 @@ def command(
     out: Path,
     is_tally: bool,
     bundle_name: str | None,
-    config_path: Path | None,
+    settings: Settings | None,
     machines: tuple[str, ...],
     channel: int,
     seed: int,
@@ -59,21 +51,6 @@ def command(
         return
     if len(paths) > 1:
         raise click.UsageError("One DATASET at a time; --tally counts CSV files.")
-    settings = optional_settings(config_path)
-    _make(paths[0], out, settings, bundle_name, machines, channel=channel, seed=seed, as_json=as_json)
-
-
-def _make(
-    folder: Path,
-    out: Path,
-    settings: Settings | None,
-    bundle_name: str | None,
-    machines: tuple[str, ...],
-    *,
-    channel: int,
-    seed: int,
-    as_json: bool,
-) -> None:
     from edge_monitor.config.settings import ExplainSettings, ModelSettings
     from edge_monitor.encode.bundle import find_bundle
     from edge_monitor.encode.encoder import Encoder
@@ -87,11 +64,8 @@ def _make(
     explain = settings.explain if settings else ExplainSettings()
     state_dir = settings.node.state_dir if settings else None
     bundle = find_bundle(bundle_name or model.bundle, state_dir)
-    dataset = read_dataset(folder, machines)
-    progress = Progress(
-        tell=lambda line: click.echo(line, err=True),
-        complain=lambda line: click.echo(f"edge-monitor: {line}", err=True),
-    )
+    dataset = read_dataset(paths[0], machines)
+    progress = Progress(tell=say, complain=warn)
     for line in dataset.warnings:
         progress.complain(line)
     captions = Captions(bundle, model, explain, state_dir)
@@ -112,18 +86,13 @@ def _make(
         progress=progress,
     )
     count = sum(len(item.captions) for item in sheet.items)
-    if as_json:
-        facts = {
-            "page": str(out / PAGE),
-            "key": str(key_of(out)),
-            "sheet": sheet.name,
-            "items": len(sheet.items),
-            "captions": count,
-        }
-        click.echo(json.dumps({**facts, "missing": sheet.missing}))
-    else:
-        click.echo(f"{out / PAGE}: {len(sheet.items)} items with {count} captions to rate")
-        click.echo(f"{key_of(out)}: whose caption is whose; no rater may see it")
+    page, key = str(out / PAGE), str(key_of(out))
+    made = {"page": page, "key": key, "sheet": sheet.name, "items": len(sheet.items), "captions": count}
+    lines = [
+        f"{page}: {len(sheet.items)} items with {count} captions to rate",
+        f"{key}: whose caption is whose; no rater may see it",
+    ]
+    tell({**made, "missing": sheet.missing}, lines, as_json=as_json)
 
 
 def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
@@ -134,36 +103,33 @@ def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
 
     answers = read_answers(paths, read_key(key_of(out)))
     for line in answers.complaints:
-        click.echo(f"edge-monitor: {line}", err=True)
+        warn(line)
     if not answers.ratings:
         raise DatasetError("nothing to count: no rating belongs to this sheet", where=str(out))
     found = tally(answers.ratings)
-    if as_json:
-        rows = [_flat(row.opinion, machine=row.machine, id=row.machine_id, method=row.method) for row in found.rows]
-        methods = [
-            _flat(row.opinion, method=row.method, ids=row.ids, ids_above_3=row.ids_above) for row in found.methods
-        ]
-        click.echo(json.dumps({"methods": methods, "rows": rows}))
-    else:
-        _show(found)
+    rows = [
+        {"machine": row.machine, "id": row.machine_id, "method": row.method, **asdict(row.opinion)}
+        for row in found.rows
+    ]
+    methods = [
+        {"method": row.method, "ids": row.ids, "ids_above_3": row.ids_above, **asdict(row.opinion)}
+        for row in found.methods
+    ]
+    tell({"methods": methods, "rows": rows}, _lines(found), as_json=as_json)
 
 
-def _flat(opinion: Opinion, **facts: str | int) -> dict[str, object]:
-    return {**facts, **asdict(opinion)}
-
-
-def _show(found: Tally) -> None:
+def _lines(found: Tally) -> Iterator[str]:
     from edge_monitor.evaluate.opinion import PAPER_ABOVE, PAPER_IDS
 
     wide = max(len(f"{row.machine} {row.machine_id}") for row in found.rows)
-    click.echo(f"{'machine id':{wide}}  {'method':15}  mean opinion score, 95 % interval")
+    yield f"{'machine id':{wide}}  {'method':15}  mean opinion score, 95 % interval"
     for row in found.rows:
-        click.echo(f"{f'{row.machine} {row.machine_id}':{wide}}  {row.method:15}  {_figures(row.opinion)}")
-    click.echo()
+        yield f"{f'{row.machine} {row.machine_id}':{wide}}  {row.method:15}  {_figures(row.opinion)}"
+    yield ""
     for method in found.methods:
-        click.echo(f"{method.method}: {_figures(method.opinion)}")
+        yield f"{method.method}: {_figures(method.opinion)}"
         paper = f" (the paper: {PAPER_ABOVE[method.method]} of {PAPER_IDS})" if method.method in PAPER_ABOVE else ""
-        click.echo(f"  above 3: {method.ids_above} of {method.ids} ids{paper}")
+        yield f"  above 3: {method.ids_above} of {method.ids} ids{paper}"
 
 
 def _figures(opinion: Opinion) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import json_option, optional_settings
+from edge_monitor.cli.answers import say, tell, warn
+from edge_monitor.cli.options import channel_option, json_option, optional_settings_option
+
+if TYPE_CHECKING:
+    from edge_monitor.config.settings import Settings
 
 
 @click.command("detection")
@@ -43,7 +47,7 @@ from edge_monitor.cli.options import json_option, optional_settings
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write a report into this folder.")
 @click.option("--machine", "machines", multiple=True, help="Only this machine of the data set; may be repeated.")
-@click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1.")
+@channel_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random splits.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Clips heard at once; default: one for each core.")
 @click.option(
@@ -52,7 +56,7 @@ from edge_monitor.cli.options import json_option, optional_settings
     type=click.Path(path_type=Path, file_okay=False),
     help="Where embeddings are kept; default: the user's cache folder.",
 )
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="The configuration, if any.")
+@optional_settings_option
 @json_option
 def command(
     *,
@@ -67,7 +71,7 @@ def command(
     seed: int,
     jobs: int | None,
     cache_dir: Path | None,
-    config_path: Path | None,
+    settings: Settings | None,
     as_json: bool,
 ) -> None:
     """Measure how well bundles tell anomalous sounds from normal ones.
@@ -84,21 +88,17 @@ def command(
     from edge_monitor.evaluate.progress import SplitProgress
     from edge_monitor.evaluate.report import for_programs, make_folder, summary, write_report
 
-    settings = optional_settings(config_path)
     model = settings.model if settings else ModelSettings()
     dataset = read_dataset(folder, machines)
     left_out: list[str] = []
 
-    def tell(line: str) -> None:
-        click.echo(line, err=True)
-
     def complain(line: str) -> None:
         left_out.append(line)
-        click.echo(f"edge-monitor: {line}", err=True)
+        warn(line)
 
     for line in dataset.warnings:
         complain(line)
-    cache, progress = FeatureCache(cache_dir or default_cache()), SplitProgress(tell)
+    cache, progress = FeatureCache(cache_dir or default_cache()), SplitProgress(say)
     columns = choose(
         bundles,
         scorers,
@@ -112,13 +112,13 @@ def command(
     )
     if out:
         make_folder(out)
-    extractor = FeatureExtractor(cache, tell, complain, channel=channel, jobs=jobs or len(os.sched_getaffinity(0)))
+    extractor = FeatureExtractor(cache, say, complain, channel=channel, jobs=jobs or len(os.sched_getaffinity(0)))
     try:
         figures = measure(
             dataset, columns.detectors, extractor, complain, resplits=resplits, seed=seed, progress=progress
         )
     except KeyboardInterrupt:
-        tell("stopped; what was heard is kept, and the same command goes on from there")
+        say("stopped; what was heard is kept, and the same command goes on from there")
         raise
     account = Account(
         dataset=folder.resolve().name,
@@ -130,4 +130,4 @@ def command(
     )
     if out:
         write_report(account, out)
-    click.echo(json.dumps(for_programs(account)) if as_json else summary(account), nl=as_json)
+    tell(for_programs(account), [summary(account).removesuffix("\n")], as_json=as_json)

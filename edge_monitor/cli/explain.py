@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import complete_machines, config_option, json_option
+from edge_monitor.cli.answers import say, sent, tell, warn, window_scores
+from edge_monitor.cli.explanation import difference_lines, neighbour_lines, stored_line
+from edge_monitor.cli.options import complete_machines, json_option, settings_option
+from edge_monitor.errors import AudioError, ExplainError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Iterator
 
     from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.explain.acoustics import Acoustics
-    from edge_monitor.node.explain_messages import AlarmExplained, Explained, ExplainProgress, Method, SoundExplained
-
-T = TypeVar("T")
+    from edge_monitor.node.explain_messages import AlarmExplained, ExplainProgress, Method, SoundExplained
 
 METHODS = ("measured", "text-decoder", "zero-shot", "combination", "measured-worded", "auto")
 _SOUNDS = (".flac", ".wav")
@@ -38,7 +38,7 @@ class _ExplainedWindow:
 
 @click.command("explain")
 @click.argument("what", metavar="ALARM_ID|FILE")
-@config_option
+@settings_option
 @click.option(
     "--machine", shell_complete=complete_machines, help="Of a FILE; default: the only one of the configuration."
 )
@@ -49,7 +49,7 @@ class _ExplainedWindow:
 def command(
     *,
     what: str,
-    config_path: Path,
+    settings: Settings,
     machine: str | None,
     channel: int,
     method: Method | None,
@@ -62,34 +62,25 @@ def command(
     FILE: its window with the highest score is explained, by an LLM too if one is configured. Nothing is published.
     Methods: measured asks no LLM; the others have the captions, the similarities, both, or the figures put into words.
     """
-    from edge_monitor.api.client import open_node
-    from edge_monitor.config.file import load_settings
-    from edge_monitor.errors import ExplainError
-    from edge_monitor.node.explain_messages import ExplainAlarm
+    from edge_monitor.api.client import finish, open_node
     from edge_monitor.node.operations import EXPLAIN_ALARM
 
     if dry_run and method == "measured":
         raise click.UsageError("measured asks no LLM; leave --dry-run out")
     if not what.strip():
         raise ExplainError("neither an alarm nor a file is named")
-    settings = load_settings(config_path)
     path = Path(what)
     result: AlarmExplained | _ExplainedWindow
     with open_node(settings) as client:
         if machine is not None or path.exists() or path.suffix.lower() in _SOUNDS:
             result = _explain_file(client, settings, path, machine, channel, method=method, dry_run=dry_run)
         else:
-            request = ExplainAlarm(alarm_id=what, method=method, dry_run=dry_run)
-            result = _told(client.follow(EXPLAIN_ALARM, request))
+            request = EXPLAIN_ALARM.request(alarm_id=what, method=method, dry_run=dry_run)
+            result = finish(client, EXPLAIN_ALARM, request, _tell_progress)
     explained = result.explained if isinstance(result, _ExplainedWindow) else result
-    if as_json:
-        click.echo(_as_json(result))
-    elif dry_run:
-        click.echo(explained.prompt)
-    else:
-        _show(result)
+    tell(_answer(result), [explained.prompt or ""] if dry_run else _lines(result), as_json=as_json)
     if explained.failure:
-        click.echo(f"edge-monitor: {explained.failure}", err=True)
+        warn(explained.failure)
         raise SystemExit(1)
 
 
@@ -104,12 +95,10 @@ def _explain_file(
     dry_run: bool,
 ) -> _ExplainedWindow:
     """Encode a file here, have each window scored, and ask for the highest one's explanation."""
-    from edge_monitor.cli.sent import sent
-    from edge_monitor.cli.window_scores import window_scores
+    from edge_monitor.api.client import finish
+    from edge_monitor.cli.clips import require_windows
     from edge_monitor.encode.encoder import Encoder
-    from edge_monitor.errors import AudioError, ExplainError
     from edge_monitor.node.clips import encode_clip
-    from edge_monitor.node.explain_messages import ExplainSound
     from edge_monitor.node.node import Node
     from edge_monitor.node.operations import EXPLAIN_SOUND
     from edge_monitor.node.vectors import as_npy
@@ -121,8 +110,7 @@ def _explain_file(
         raise AudioError("is a folder; explain one file of it", where=str(path))
     encoder = Encoder(node.bundle, settings.model.threads)
     clip = encode_clip(path, encoder, channel, settings.model.hop_s)
-    if not clip.windows:
-        raise AudioError(f"cannot be explained: {clip.faults[0].detail}", where=str(path))
+    require_windows(clip, "cannot be explained")
     scored = window_scores(client, machine, [window.vector for window in clip.windows], encoder.bundle_hash)
     scores = [each.score for each in scored]
     window = clip.windows[scores.index(max(scores))]
@@ -133,9 +121,9 @@ def _explain_file(
         error.where = str(path)
         if method in {"measured", "measured-worded"}:
             raise
-        click.echo(f"edge-monitor: {error}", err=True)
+        warn(str(error))
     with sent(client, as_npy([window.vector])) as vector:
-        request = ExplainSound(
+        request = EXPLAIN_SOUND.request(
             machine=machine,
             vector=vector,
             acoustics=acoustics,
@@ -143,7 +131,7 @@ def _explain_file(
             method=method,
             dry_run=dry_run,
         )
-        explained = _told(client.follow(EXPLAIN_SOUND, request))
+        explained = finish(client, EXPLAIN_SOUND, request, _tell_progress)
     return _ExplainedWindow(path, window.start_s, window.level_dbfs, explained)
 
 
@@ -167,55 +155,28 @@ def _only_machine(settings: Settings) -> str:
     return names[0]
 
 
-def _told(steps: Generator[ExplainProgress, None, T]) -> T:
-    """Return the answer; what is said on the way to it goes to standard error."""
-    while True:
-        try:
-            click.echo(next(steps).text, err=True)
-        except StopIteration as end:
-            answer: T = end.value
-            return answer
+def _tell_progress(progress: ExplainProgress) -> None:
+    say(progress.text)
 
 
-def _as_json(result: AlarmExplained | _ExplainedWindow) -> str:
-    from edge_monitor.cli.answers import as_json
-
+def _answer(result: AlarmExplained | _ExplainedWindow) -> object:
     if not isinstance(result, _ExplainedWindow):
-        return as_json(result)
+        return result
     about = {"file": str(result.path), "start_s": result.start_s, "level_dbfs": result.level_dbfs}
-    return json.dumps(about | result.explained.model_dump(mode="json", exclude_unset=True))
+    return about | result.explained.model_dump(mode="json", exclude_unset=True)
 
 
-def _show(result: AlarmExplained | _ExplainedWindow) -> None:
-    from edge_monitor.cli.explanation import print_explanation, print_findings, print_texts, print_worded
-
-    known: set[str | None] = set()
-    explained: Explained
+def _lines(result: AlarmExplained | _ExplainedWindow) -> Iterator[str]:
     if isinstance(result, _ExplainedWindow):
-        explained = sound = result.explained
+        sound = result.explained
         verdict = "ANOMALOUS" if sound.score > sound.threshold else "normal"
-        click.echo(
-            f"{result.path} at {result.start_s:.0f} s: {verdict}"
-            f"  score {sound.score:.3g} = {sound.ratio:.2f} of the threshold"
-        )
-        for neighbour in sound.neighbours:
-            click.echo(
-                f"  nearest normal: {neighbour.recording} at {neighbour.recording_start_s:.0f} s,"
-                f" distance {neighbour.distance:.4g}"
-            )
-    else:
-        explained = result
-        click.echo(f"alarm {result.alarm_id} of {result.machine}")
-        for each in result.explanations:
-            print_explanation(each)
-            known.add(each.text)
-        if not result.explanations:
-            click.echo("  it has no explanation")
-    if explained.text is None:
-        click.echo(f"\nno measured difference: {explained.reason}")
-    elif explained.text not in known:
-        click.echo(f"\n{explained.text}")
-    print_findings(explained.findings)
-    print_texts(explained)
-    if explained.worded:
-        print_worded(explained.worded)
+        score = f"score {sound.score:.3g} = {sound.ratio:.2f} of the threshold"
+        yield f"{result.path} at {result.start_s:.0f} s: {verdict}  {score}"
+        yield from neighbour_lines(sound.neighbours)
+        yield from difference_lines(sound)
+        return
+    yield f"alarm {result.alarm_id} of {result.machine}"
+    yield from map(stored_line, result.explanations)
+    if not result.explanations:
+        yield "  it has no explanation"
+    yield from difference_lines(result, {each.text for each in result.explanations})

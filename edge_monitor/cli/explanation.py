@@ -1,71 +1,74 @@
-"""How explanations are printed, by `explain` and by `alarms show`."""
+"""Lines that say how a sound differs, for `explain` and `alarms show`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
-    from edge_monitor.node.explain_messages import Explained, Worded
+    from edge_monitor.node.explain_messages import Explained
     from edge_monitor.node.stored_explanations import StoredExplanation
-    from edge_monitor.records import Finding
+    from edge_monitor.records import Finding, Neighbour
 
 
-def print_explanation(explanation: StoredExplanation) -> None:
-    """Print a stored explanation, or that it is not there, and when that was."""
+def neighbour_lines(neighbours: Iterable[Neighbour]) -> Iterator[str]:
+    """Yield each of the nearest normals."""
+    for each in neighbours:
+        place = f"{each.recording} at {each.recording_start_s:.0f} s"
+        yield f"  nearest normal: {place}, distance {each.distance:.4g}"
+
+
+def stored_line(explanation: StoredExplanation) -> str:
+    """Return a stored explanation, or that it is not there, and when that was."""
     method = explanation.method
     if explanation.status == "waiting":
-        click.echo(f"  {method}: not yet")
-    elif explanation.status == "unavailable":
-        click.echo(f"  {method} ({explanation.at}): unavailable: {explanation.reason}")
-    else:
-        form = "" if explanation.format_ok in (None, True) else ", not in the form it was asked for"
-        by = (f", {explanation.model}" if explanation.model else "") + form
-        click.echo(f"  {method} ({explanation.at}{by}): {explanation.text}")
+        return f"  {method}: not yet"
+    if explanation.status == "unavailable":
+        return f"  {method} ({explanation.at}): unavailable: {explanation.reason}"
+    form = "" if explanation.format_ok in (None, True) else ", not in the form it was asked for"
+    by = (f", {explanation.model}" if explanation.model else "") + form
+    return f"  {method} ({explanation.at}{by}): {explanation.text}"
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Print what was measured as a table, largest first."""
-    if not findings:
-        return
-    click.echo(f"\n{'finding':<24}{'value':>11}{'normal':>11}  {'unit':<5}{'deviation':>10}  where")
-    for each in findings:
-        click.echo(
-            f"{each.name:<24}{_figure(each.value):>11}{_figure(each.normal):>11}  {each.unit:<5}"
-            f"{each.deviation:>10.1f}  {_band(each.band_hz)}".rstrip()
-        )
+def difference_lines(explained: Explained, told: Collection[str | None] = ()) -> Iterator[str]:
+    """Yield how a sound differs, in words unless they are `told` already.
+
+    Then what was measured, largest first; what was measured of, and what the bundle hears in, each reference text; the
+    captions; an LLM's answer.
+    """
+    if explained.text is None:
+        yield f"\nno measured difference: {explained.reason}"
+    elif explained.text not in told:
+        yield f"\n{explained.text}"
+    if explained.findings:
+        yield f"\n{'finding':<24}{'value':>11}{'normal':>11}  {'unit':<5}{'deviation':>10}  where"
+    yield from map(_finding_line, explained.findings)
+    yield from _text_lines(explained)
+    if worded := explained.worded:
+        yield f"\n{worded.model}, {worded.method}: {worded.text}"
+        if not worded.format_ok:
+            yield "  (not in the form it was asked for)"
 
 
-def print_texts(explained: Explained) -> None:
-    """Print what was measured of, and what the bundle hears in, each reference text; then the captions."""
+def _text_lines(explained: Explained) -> Iterator[str]:
     if explained.counterparts:
-        click.echo("\nmeasured for each reference text: 0 = as normal, beyond 1 stands out")
+        yield "\nmeasured for each reference text: 0 = as normal, beyond 1 stands out"
         for text, value in explained.counterparts.items():
-            click.echo(f"  {'none' if value is None else f'{value:+.1f}':>7}  {text}")
+            yield f"  {'none' if value is None else f'{value:+.1f}':>7}  {text}"
     if explained.similarities:
-        click.echo("\nsimilarity of this sound, and of its nearest normals, to each text")
+        yield "\nsimilarity of this sound, and of its nearest normals, to each text"
         for text, cosines in explained.similarities.items():
             others = " ".join(f"{value:+.3f}" for value in cosines.normals)
-            click.echo(f"  {cosines.anomaly:+.3f}  {others}  {text}")
+            yield f"  {cosines.anomaly:+.3f}  {others}  {text}"
     if explained.captions:
-        click.echo(f"\ncaption\n  this sound: {explained.captions.anomaly}")
+        yield f"\ncaption\n  this sound: {explained.captions.anomaly}"
         for number, caption in enumerate(explained.captions.normals, start=1):
-            click.echo(f"  normal {number}:   {caption}")
+            yield f"  normal {number}:   {caption}"
 
 
-def print_worded(worded: Worded) -> None:
-    """Print an LLM's answer."""
-    click.echo(f"\n{worded.model}, {worded.method}: {worded.text}")
-    if not worded.format_ok:
-        click.echo("  (not in the form it was asked for)")
-
-
-def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
-
-
-def _band(band_hz: tuple[float, float] | None) -> str:
-    return "" if band_hz is None else f"{band_hz[0]:.0f} to {band_hz[1]:.0f} Hz"
+def _finding_line(finding: Finding) -> str:
+    value, normal = ("none" if figure is None else f"{figure:.4g}" for figure in (finding.value, finding.normal))
+    band = "" if finding.band_hz is None else "{:.0f} to {:.0f} Hz".format(*finding.band_hz)
+    figures = f"{finding.name:<24}{value:>11}{normal:>11}  {finding.unit:<5}{finding.deviation:>10.1f}"
+    return f"{figures}  {band}".rstrip()

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from edge_monitor.cli.options import find_config
-from edge_monitor.errors import ConfigError
+from edge_monitor.cli.answers import warn
+from edge_monitor.cli.options import (
+    bundle_option,
+    channel_option,
+    find_settings,
+    optional_settings_option,
+    pattern_option,
+)
+from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edge_monitor.config.settings import ModelSettings
+    from edge_monitor.config.settings import ModelSettings, Settings
     from edge_monitor.encode.bundle import Bundle
     from edge_monitor.records import Embedding
 
@@ -45,47 +51,30 @@ class HeardWindow:
         """Return the file and the place in it, for a person."""
         return f"{self.file}, {round(self.start_s, 1):g} s to {round(self.end_s, 1):g} s"
 
-    def to_json(self, **found: object) -> str:
-        """Return the place and what was found there, for a program, on one line."""
-        return json.dumps({"file": str(self.file), "start_s": self.start_s, "end_s": self.end_s, **found})
+    def with_place(self, **found: object) -> dict[str, object]:
+        """Return the place and what was found there, for a program."""
+        return {"file": str(self.file), "start_s": self.start_s, "end_s": self.end_s, **found}
 
 
 def trial_options(command: _Command) -> _Command:
     """Add FILES, `--bundle`, `--config`, `--pattern` and `--channel`."""
-    for option in (
-        click.option(
-            "--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1."
-        ),
-        click.option("--pattern", default="*", show_default=True, help="Which files of a folder."),
-        click.option("--config", "config_path", type=click.Path(path_type=Path), help="The configuration, if any."),
-        click.option(
-            "--bundle",
-            "bundle_name",
-            metavar="NAME",
-            help="A bundle's name, or a path with a slash; default: the configuration's.",
-        ),
-        click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path)),
-    ):
+    files = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+    for option in (channel_option, pattern_option, optional_settings_option, bundle_option, files):
         command = option(command)
     return command
 
 
-def choose(bundle_name: str | None, config_path: Path | None) -> Trial:
+def choose(bundle_name: str | None, settings: Settings | None) -> Trial:
     """Return the bundle of that name, by default the configuration's.
 
     Raises ConfigError when neither is given nor found, BundleError when there is no such bundle.
     """
-    from edge_monitor.config.file import load_settings
     from edge_monitor.config.settings import ModelSettings
     from edge_monitor.encode.bundle import find_bundle
 
-    try:
-        path = find_config(config_path)
-    except ConfigError:
-        if bundle_name is None:
-            raise
+    if settings is None and bundle_name is not None:
         return Trial(find_bundle(bundle_name), ModelSettings(), None)
-    settings = load_settings(path)
+    settings = settings or find_settings(None)
     state_dir = settings.node.state_dir
     return Trial(find_bundle(bundle_name or settings.model.bundle, state_dir), settings.model, state_dir)
 
@@ -99,9 +88,8 @@ def hear(
 
     Ends with exit code 1 when a file could not be heard.
     """
-    from edge_monitor.cli.clips import find_files
+    from edge_monitor.cli.clips import find_files, left_out
     from edge_monitor.encode.encoder import Encoder
-    from edge_monitor.errors import AudioError
     from edge_monitor.node.clips import encode_clip
     from edge_monitor.records import Embedding
 
@@ -113,13 +101,12 @@ def hear(
         try:
             clip = encode_clip(path, encoder, channel, encoder.window_s)
         except AudioError as error:
-            click.echo(f"edge-monitor: {error}", err=True)
+            warn(str(error))
             failed = True
             continue
         failed = failed or not clip.windows
-        for fault in clip.faults:
-            where = f"{path}, {fault.start_s:.0f} s to {fault.end_s:.0f} s"
-            click.echo(f"edge-monitor: {where}: left out: {fault.detail}", err=True)
+        for line in left_out(clip):
+            warn(line)
         for window in clip.windows:
             end_s = min(window.start_s + encoder.window_s, clip.seconds)
             embedding = Embedding(window.vector, encoder.bundle_hash)

@@ -6,28 +6,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.answers import answered, echo_json
-from edge_monitor.cli.options import config_option, json_option, machine_option
+from edge_monitor.cli.answers import answered, tell
+from edge_monitor.cli.options import json_option, machine_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from edge_monitor.config.settings import Settings
 
 
 @click.command("inhibit")
-@config_option
 @machine_option
 @click.option("--minutes", type=click.FloatRange(min=0, max=1440, min_open=True), help="For so long, 24 hours at most.")
 @click.option("--resume", is_flag=True, help="End an inhibition now.")
 @json_option
-def command(*, config_path: Path, machine: str, minutes: float | None, resume: bool, as_json: bool) -> None:
+def command(*, settings: Settings, machine: str, minutes: float | None, resume: bool, as_json: bool) -> None:
     """Raise no new alarm of a machine for a while, e.g. during maintenance; survives a restart, ends by itself."""
     if (minutes is None) != resume:
         raise click.UsageError("give --minutes N or --resume")
-    from edge_monitor.node.inhibition import Inhibit
     from edge_monitor.node.operations import INHIBIT
 
-    answer = answered(config_path, INHIBIT, Inhibit(machine=machine, seconds=(minutes or 0.0) * 60.0))
-    if as_json:
-        echo_json(answer)
-    else:
-        click.echo(f"{machine}: {'alarms are raised again' if resume else f'no new alarm until {answer.until}'}")
+    answer = answered(settings, INHIBIT, INHIBIT.request(machine=machine, seconds=(minutes or 0.0) * 60.0))
+    done = "alarms are raised again" if resume else f"no new alarm until {answer.until}"
+    tell(answer, [f"{machine}: {done}"], as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.options import complete_machines, json_option
+from edge_monitor.cli.answers import to_json
+from edge_monitor.cli.options import complete_machines, find_config, json_option
+from edge_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,14 +68,13 @@ def command(
         pass
     finally:
         stack.close()
-        if not as_json:
-            _end_line()
+        if not as_json and sys.stdout.isatty():
+            click.echo()
 
 
 def _tap(stack: ExitStack, config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] | None:
     """Return the readings of the running daemon; None when none runs."""
     from edge_monitor.api.daemon_client import daemon_at
-    from edge_monitor.cli.options import find_config
     from edge_monitor.config.file import load_settings
     from edge_monitor.node.operation import OfMachine
     from edge_monitor.node.operations import LISTEN
@@ -94,20 +96,18 @@ def _open(file: Path | None, config_path: Path | None, machine: str | None, devi
     if machine is not None:
         settings = _configured(config_path, machine)
         if isinstance(settings.source, MicrophoneSource):
-            _check(settings.source.device)
+            _require_input(settings.source.device)
     elif file is not None:
         settings = MachineSettings(name="file", source=RecordingSource(kind="recording", path=file, channel=channel))
     else:
-        _check(device or "default")
+        _require_input(device or "default")
         microphone = MicrophoneSource(kind="microphone", device=device or "default", channel=channel)
         settings = MachineSettings(name="microphone", source=microphone)
     return open_sources([settings])[0]
 
 
 def _configured(config_path: Path | None, machine: str) -> MachineSettings:
-    from edge_monitor.cli.options import find_config
     from edge_monitor.config.file import load_settings
-    from edge_monitor.errors import ConfigError
 
     path = find_config(config_path)
     machines = {settings.name: settings for settings in load_settings(path).machine}
@@ -116,7 +116,7 @@ def _configured(config_path: Path | None, machine: str) -> MachineSettings:
     return machines[machine]
 
 
-def _check(device: str) -> None:
+def _require_input(device: str) -> None:
     """Refuse an input that is not there: a person who names it wants to know now; a daemon would wait for it."""
     from edge_monitor.capture.devices import list_devices, resolve
 
@@ -153,24 +153,13 @@ def _read(items: Iterator[AudioBlock | AudioLoss], seconds: float | None) -> Ite
 
 
 def _show(item: Meter | AudioLoss, *, as_json: bool) -> None:
-    import json
-    import sys
-    from dataclasses import asdict
-
     from edge_monitor.records import AudioLoss
 
     if as_json:
-        click.echo(json.dumps({"loss": item.reason} if isinstance(item, AudioLoss) else asdict(item)))
+        click.echo(to_json({"loss": item.reason} if isinstance(item, AudioLoss) else item))
         return
     line = f"no sound: {item.reason}" if isinstance(item, AudioLoss) else item.line()
     if sys.stdout.isatty():
         click.echo(f"\r\x1b[K{line}", nl=False)  # back to the line's start, and clear it
     else:
         click.echo(line)
-
-
-def _end_line() -> None:
-    import sys
-
-    if sys.stdout.isatty():
-        click.echo()

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,44 +20,33 @@ if TYPE_CHECKING:
 _INTERRUPTED = 128 + 2  # what a shell reports for SIGINT
 
 
-class _Entry(NamedTuple):
-    """Where a subcommand lives, and its line in `--help`, so that help imports nothing."""
-
-    module: str
-    name: str
-    help: str
-
-
-def _entry(module: str, help_line: str, name: str = "command") -> _Entry:
-    return _Entry(f"edge_monitor.cli.{module}", name, help_line)
-
-
+# Each lives in the file of its name, as `command`; its line in `--help` stands here, so that help imports nothing.
 COMMANDS = {
-    "alarms": _entry("alarms", "List, show, export or reject alarms."),
-    "backup": _entry("backup", "Write what was learnt, and the configuration, into one file."),
-    "calibrate": _entry("calibrate", "Find a machine's threshold anew, and say what it promises."),
-    "caption": _entry("caption", "Describe recordings in a bundle's own words."),
-    "completion": _entry("completion", "Print the completion script for a shell."),
-    "config": _entry("config", "Write, check or show the configuration."),
-    "demo": _entry("demo", "See it work: a simulated machine, a fault, an alert over MQTT."),
-    "devices": _entry("devices", "List the audio inputs."),
-    "doctor": _entry("doctor", "Check everything, and say what to do."),
-    "enroll": _entry("enroll", "Learn how a machine sounds when healthy."),
-    "evaluate": _entry("evaluate", "Measure on recordings whose truth is known."),
-    "explain": _entry("explain", "Say how an alarm's or a recording's sound differs from normal."),
-    "generations": _entry("generations", "List what was learnt, or go back to an earlier state of it."),
-    "inhibit": _entry("inhibit", "Raise no new alarms of a machine for a while."),
-    "listen": _entry("listen", "Show level, clipping and bands while you place the microphone."),
-    "models": _entry("models", "List, verify, get or build model bundles.", "models"),
-    "normals": _entry("normals", "List, remove, restore, export or import normal sounds."),
-    "reload": _entry("reload", "Have the daemon take up a changed configuration."),
-    "restore": _entry("restore", "Take a backup into use."),
-    "outbox": _entry("outbox", "List, retry or discard what the broker refused."),
-    "run": _entry("run", "Listen, score and alert until stopped."),
-    "score": _entry("score", "Score recordings against a machine's normals."),
-    "similarity": _entry("similarity", "Compare recordings with texts."),
-    "status": _entry("status", "Show what the machines of this node are doing."),
-    "support-bundle": _entry("support_bundle", "Collect what a helper needs, without secrets."),
+    "alarms": "List, show, export or reject alarms.",
+    "backup": "Write what was learnt, and the configuration, into one file.",
+    "calibrate": "Find a machine's threshold anew, and say what it promises.",
+    "caption": "Describe recordings in a bundle's own words.",
+    "completion": "Print the completion script for a shell.",
+    "config": "Write, check or show the configuration.",
+    "demo": "See it work: a simulated machine, a fault, an alert over MQTT.",
+    "devices": "List the audio inputs.",
+    "doctor": "Check everything, and say what to do.",
+    "enroll": "Learn how a machine sounds when healthy.",
+    "evaluate": "Measure on recordings whose truth is known.",
+    "explain": "Say how an alarm's or a recording's sound differs from normal.",
+    "generations": "List what was learnt, or go back to an earlier state of it.",
+    "inhibit": "Raise no new alarms of a machine for a while.",
+    "listen": "Show level, clipping and bands while you place the microphone.",
+    "models": "List, verify, get or build model bundles.",
+    "normals": "List, remove, restore, export or import normal sounds.",
+    "reload": "Have the daemon take up a changed configuration.",
+    "restore": "Take a backup into use.",
+    "outbox": "List, retry or discard what the broker refused.",
+    "run": "Listen, score and alert until stopped.",
+    "score": "Score recordings against a machine's normals.",
+    "similarity": "Compare recordings with texts.",
+    "status": "Show what the machines of this node are doing.",
+    "support-bundle": "Collect what a helper needs, without secrets.",
 }
 
 
@@ -68,15 +57,15 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
+        if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(entry.module), entry.name)
+        command: click.Command = import_module(f"edge_monitor.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
+            formatter.write_dl(sorted(COMMANDS.items()))
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

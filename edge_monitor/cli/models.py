@@ -2,84 +2,87 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.models_pull import export_command, node_state_dir, pull_command, quantize_command
+from edge_monitor.cli.answers import tell, to_json
+from edge_monitor.cli.models_pull import (
+    STATE_DIR_OPTION,
+    export_command,
+    node_state_dir,
+    pull_command,
+    quantize_command,
+)
+from edge_monitor.cli.options import json_option
+from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:
-    from edge_monitor.encode.bundle import Bundle
+    from collections.abc import Iterator, Sequence
+
+    from edge_monitor.encode.bundle import Bundle, BundleListing
 
 
-@click.group()
-def models() -> None:
+@click.group("models")
+def command() -> None:
     """List, verify, get and build model bundles."""
     os.umask(0o022)  # a bundle holds no secret, and root may have built it for the daemon's user
 
 
 for _command in (pull_command, export_command, quantize_command):
-    models.add_command(_command)
+    command.add_command(_command)
+
+_ABOUT = {"version", "abilities", "licence"}
+_AUDIO = {"sample_rate_hz", "window_s", "dim"}
 
 
-_STATE_DIR = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The node's state directory; default: the configuration's.",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-
-
-@models.command("list")
-@_STATE_DIR
-@_JSON
+@command.command("list")
+@STATE_DIR_OPTION
+@json_option
 def list_command(state_dir: Path | None, *, as_json: bool) -> None:
     """List the bundles that are installed, in search order, and say what is missing."""
     from edge_monitor.encode.bundle import list_bundles
 
     listings = list_bundles(node_state_dir(state_dir))
-    if as_json:
-        rows = [
-            {
-                "name": listing.name,
-                "version": listing.bundle.manifest.version if listing.bundle else None,
-                "status": listing.status.value,
-                "detail": listing.detail,
-                "shadowed": listing.shadowed,
-                "folder": str(listing.folder),
-                "abilities": list(listing.bundle.manifest.abilities) if listing.bundle else [],
-                "sample_rate_hz": listing.bundle.manifest.audio.sample_rate_hz if listing.bundle else None,
-                "window_s": listing.bundle.manifest.audio.window_s if listing.bundle else None,
-                "dim": listing.bundle.manifest.audio.dim if listing.bundle else None,
-                "licence": listing.bundle.manifest.licence if listing.bundle else None,
-                "bundle_hash": listing.bundle.bundle_hash if listing.bundle else None,
-            }
-            for listing in listings
-        ]
-        click.echo(json.dumps(rows, indent=2))
-        return
+    tell([_facts(each) for each in listings], _lines(listings), as_json=as_json, indent=2)
+
+
+def _lines(listings: Sequence[BundleListing]) -> Iterator[str]:
     if not listings:
-        click.echo("no bundles found")
+        yield "no bundles found"
     for listing in listings:
         status = f"{listing.status.value}{', shadowed' if listing.shadowed else ''}"
-        click.echo(f"{listing.name:<20} {status:<18} {listing.folder}")
+        yield f"{listing.name:<20} {status:<18} {listing.folder}"
         if listing.bundle:
-            manifest = listing.bundle.manifest
-            click.echo(
-                f"    {manifest.version}, {manifest.audio.sample_rate_hz} Hz, {manifest.audio.window_s:g} s, "
-                f"{manifest.audio.dim} dimensions, {', '.join(manifest.abilities)}, {manifest.licence}"
-            )
+            manifest, audio = listing.bundle.manifest, listing.bundle.manifest.audio
+            sound = f"{audio.sample_rate_hz} Hz, {audio.window_s:g} s, {audio.dim} dimensions"
+            yield f"    {manifest.version}, {sound}, {', '.join(manifest.abilities)}, {manifest.licence}"
         if listing.detail:
-            click.echo(f"    {listing.detail}")
+            yield f"    {listing.detail}"
 
 
-@models.command("verify")
+def _facts(listing: BundleListing) -> dict[str, object]:
+    """Return what `models list` tells a program; where the bundle cannot be read, its facts are null."""
+    facts: dict[str, object] = {
+        "name": listing.name,
+        "status": listing.status.value,
+        "detail": listing.detail,
+        "shadowed": listing.shadowed,
+        "folder": str(listing.folder),
+    }
+    if listing.bundle is None:
+        return facts | dict.fromkeys((*_ABOUT, *_AUDIO, "bundle_hash")) | {"abilities": []}
+    facts |= listing.bundle.manifest.model_dump(include=_ABOUT)
+    facts |= listing.bundle.manifest.audio.model_dump(include=_AUDIO)
+    return facts | {"bundle_hash": listing.bundle.bundle_hash}
+
+
+@command.command("verify")
 @click.argument("name", required=False)
-@_STATE_DIR
-@_JSON
+@STATE_DIR_OPTION
+@json_option
 def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -> None:
     """Check sizes and SHA-256 of a bundle's files (NAME or a path with a slash), or of every bundle that is built."""
     from edge_monitor.encode.bundle import find_bundle, list_bundles
@@ -92,7 +95,7 @@ def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -
         faults = [(name, named.folder, _fault(named))]
     rows = [{"name": name, "folder": str(folder), "ok": not fault, "detail": fault} for name, folder, fault in faults]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(to_json(rows, indent=2))
     else:
         for row in rows:
             click.echo(f"{row['name']}: ok" if row["ok"] else f"{row['name']}: {row['detail']}", err=not row["ok"])
@@ -102,8 +105,6 @@ def verify_command(name: str | None, state_dir: Path | None, *, as_json: bool) -
 
 def _fault(bundle: Bundle) -> str:
     """Return what is wrong with a bundle's files; empty when nothing is."""
-    from edge_monitor.errors import BundleError
-
     try:
         bundle.verify()
     except BundleError as error:
@@ -111,7 +112,7 @@ def _fault(bundle: Bundle) -> str:
     return ""
 
 
-@models.group("build")
+@command.group("build")
 def build_group() -> None:
     """Build a bundle that this project makes itself."""
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edge_monitor.cli.answers import say, tell
+from edge_monitor.cli.options import json_option, optional_settings
+from edge_monitor.errors import BundleError
+
 if TYPE_CHECKING:
     from edge_monitor.encode.bundle import Bundle
 
 _PATH = click.Path(path_type=Path)
-_STATE_DIR = click.option("--state-dir", type=_PATH, help="The node's state directory; default: the configuration's.")
+STATE_DIR_OPTION = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The node's state directory; default: the configuration's.",
+)
 _OUT = click.option("--out", type=_PATH, help="Folder to write the bundle into; default: {state_dir}/models/NAME.")
 
 
@@ -33,7 +40,7 @@ _TEXT = click.option(
 
 @click.command("pull")
 @click.argument("name")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_OUT
 @click.option("--from-file", nargs=2, type=_PATH, metavar="CLAP.pth CLAPCAP.pth", help="Local copies; no network.")
 @_TEXT
@@ -52,7 +59,7 @@ def pull_command(
     """Build bundle NAME from its published weights: download, check, convert, compare, install."""
     from edge_monitor.export import environment
     from edge_monitor.export.place import alone, require_free, require_space
-    from edge_monitor.export.pull import BUNDLE_BYTES, is_built, located, origin_files, tidy_up
+    from edge_monitor.export.pull import BUNDLE_BYTES, is_built, located, origin_files, pull, tidy_up
 
     recipe, target = _recipe_and_target(name, state_dir, out)
     # What would fail at once is said before minutes are spent on an environment.
@@ -66,15 +73,15 @@ def pull_command(
         if there and not keep_downloads:
             tidy_up(target)
     if there:
-        _say("it is there already and whole; remove the folder to have it built anew")
+        say("it is there already and whole; remove the folder to have it built anew")
     elif environment.this_one_fits():
-        _pull_here(recipe, target, from_file, texts, keep_downloads=keep_downloads)
+        pull(recipe, target, from_file=from_file or None, texts=texts, keep_downloads=keep_downloads, say=say)
     else:
         if not environment.is_made(folder):
             downloads = 0 if from_file else sum(file.size_bytes or 0 for file in origin_files(recipe))
             require_space(target, environment.SIZE_BYTES + BUNDLE_BYTES + downloads)
             with alone(target):
-                environment.make(folder, _say)
+                environment.make(folder, say)
         code = environment.run_export(folder, _arguments(recipe, target, from_file, texts, keep_downloads))
     if remove_environment:
         with alone(target):
@@ -87,7 +94,7 @@ def pull_command(
 @click.command("export")
 @click.argument("name")
 @click.argument("checkpoints", nargs=2, type=_PATH, metavar="CLAP.pth CLAPCAP.pth")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_OUT
 @_TEXT
 def export_command(
@@ -97,22 +104,22 @@ def export_command(
 
     GPT-2's vocab.json and merges.txt lie beside the first.
     """
-    from edge_monitor.errors import BundleError
     from edge_monitor.export import environment
+    from edge_monitor.export.pull import pull
 
     recipe, target = _recipe_and_target(name, state_dir, out)
     if not environment.this_one_fits():
         raise BundleError("torch and msclap are missing here", hint=f"`edge-monitor models pull {name} --from-file …`")
     _make_state_dir(state_dir, out)
-    _pull_here(recipe, target, checkpoints, texts, keep_downloads=True)
+    pull(recipe, target, from_file=checkpoints, texts=texts, keep_downloads=True, say=say)
     _conclude(target)
 
 
 @click.command("quantize")
 @click.argument("name")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_OUT
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@json_option
 def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_json: bool) -> None:
     """Write NAME-int8, an 8-bit variant of bundle NAME, measure both on this box and say which to take."""
     from dataclasses import asdict
@@ -122,22 +129,22 @@ def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_
 
     bundle = find_bundle(name, node_state_dir(state_dir))
     target = out or bundle.folder.with_name(bundle.folder.name + SUFFIX)
-    variant = quantize_bundle(bundle, target.absolute(), _say)
+    variant = quantize_bundle(bundle, target.absolute(), say)
     found = compare(bundle, variant)
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "folder": str(target), "advice": found.advice}, indent=2))
-        return
-    click.echo(f"{bundle.name:<24} {found.float_ms:7.1f} ms a window, {found.float_bytes / 1e6:6.0f} MB")
-    click.echo(f"{variant.name:<24} {found.int8_ms:7.1f} ms a window, {found.int8_bytes / 1e6:6.0f} MB")
-    click.echo(f"smallest cosine between their vectors {found.cosine:.5f}; one thread, this box")
-    click.echo(found.advice)
-    click.echo(f'{variant.folder}: bundle = "{variant.name}" in [model] takes it where bundles are looked for')
+    lines = [
+        f"{bundle.name:<24} {found.float_ms:7.1f} ms a window, {found.float_bytes / 1e6:6.0f} MB",
+        f"{variant.name:<24} {found.int8_ms:7.1f} ms a window, {found.int8_bytes / 1e6:6.0f} MB",
+        f"smallest cosine between their vectors {found.cosine:.5f}; one thread, this box",
+        found.advice,
+        f'{variant.folder}: bundle = "{variant.name}" in [model] takes it where bundles are looked for',
+    ]
+    answer = {**asdict(found), "folder": str(target), "advice": found.advice}
+    tell(answer, lines, as_json=as_json, indent=2)
 
 
 def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> tuple[Bundle, Path]:
     """Return the bundle to build, and where."""
     from edge_monitor.encode.bundle import find_bundle
-    from edge_monitor.errors import BundleError
     from edge_monitor.export.pull import origin_files
 
     node = node_state_dir(state_dir)
@@ -153,7 +160,6 @@ def _recipe_and_target(name: str, state_dir: Path | None, out: Path | None) -> t
 
 def _make_state_dir(given: Path | None, out: Path | None) -> None:
     """Make the state directory that a bundle is built into, closed to others, if it is missing."""
-    from edge_monitor.errors import BundleError
     from edge_monitor.store.state_dir import make_state_dir
 
     node = node_state_dir(given)
@@ -167,25 +173,8 @@ def _make_state_dir(given: Path | None, out: Path | None) -> None:
 
 def node_state_dir(given: Path | None) -> Path | None:
     """Return the given state directory, the configuration's, or None when there is no configuration."""
-    from edge_monitor.cli.options import find_config
-    from edge_monitor.config.file import load_settings
-    from edge_monitor.errors import ConfigError
-
-    if given is not None:
-        return given
-    try:
-        path = find_config(None)
-    except ConfigError:
-        return None
-    return load_settings(path).node.state_dir
-
-
-def _pull_here(
-    recipe: Bundle, target: Path, from_file: tuple[Path, Path] | None, texts: tuple[str, ...], *, keep_downloads: bool
-) -> None:
-    from edge_monitor.export.pull import pull
-
-    pull(recipe, target, from_file=from_file or None, texts=texts, keep_downloads=keep_downloads, say=_say)
+    settings = None if given else optional_settings(None)
+    return settings.node.state_dir if settings else given
 
 
 def _arguments(
@@ -206,7 +195,3 @@ def _conclude(target: Path) -> None:
     bundle = open_bundle(target)
     click.echo(f"{target}: {bundle.name} {bundle.manifest.version}, bundle hash {bundle.bundle_hash[:12]}…")
     click.echo(f"smaller and faster on most boxes: edge-monitor models quantize {target}/")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

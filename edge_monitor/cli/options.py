@@ -41,27 +41,51 @@ def find_config(given: Path | None) -> Path:
     )
 
 
-def optional_settings(given: Path | None) -> Settings | None:
-    """Return the configuration that `find_config` finds; None when there is none. Raises ConfigError for mistakes."""
+def find_settings(given: Path | None) -> Settings:
+    """Return the settings of the configuration that `find_config` finds. Raises ConfigError."""
     from edge_monitor.config.file import load_settings
 
+    return load_settings(find_config(given))
+
+
+def optional_settings(given: Path | None) -> Settings | None:
+    """Return the settings of the configuration that `find_config` finds; None without one. Raises ConfigError."""
     try:
         path = find_config(given)
     except ConfigError:
         return None
-    return load_settings(path)
+    return find_settings(path)
+
+
+def _config_option(
+    name: str, find: Callable[[Path | None], object], text: str = "The configuration, if any."
+) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--config",
+        name,
+        is_eager=True,  # --machine looks into it
+        type=click.Path(path_type=Path),
+        callback=lambda _context, _option, given: find(given),
+        help=text,
+    )
+
+
+_DEFAULT_CONFIG = "The configuration; default: $EDGE_MONITOR_CONFIG, ./edge-monitor.toml, /etc/edge-monitor/…"
 
 
 def config_option(command: _Command) -> _Command:
     """Add `--config`; the command receives `config_path: Path`, found as `find_config` does."""
-    return click.option(
-        "--config",
-        "config_path",
-        is_eager=True,  # --machine looks into it
-        type=click.Path(path_type=Path),
-        callback=lambda _context, _option, given: find_config(given),
-        help="The configuration; default: $EDGE_MONITOR_CONFIG, ./edge-monitor.toml, /etc/edge-monitor/…",
-    )(command)
+    return _config_option("config_path", find_config, _DEFAULT_CONFIG)(command)
+
+
+def settings_option(command: _Command) -> _Command:
+    """Add `--config`; the command receives what it says as `settings: Settings`."""
+    return _config_option("settings", find_settings, _DEFAULT_CONFIG)(command)
+
+
+def optional_settings_option(command: _Command) -> _Command:
+    """Add `--config`; the command receives `settings: Settings | None`."""
+    return _config_option("settings", optional_settings)(command)
 
 
 class FiniteRange(click.FloatRange):
@@ -75,44 +99,51 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-def json_option(command: _Command) -> _Command:
-    """Add `--json`; the command receives `as_json: bool`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+force_option = click.option("--force", is_flag=True, help="Overwrite FILE.")
+pattern_option = click.option("--pattern", default="*", show_default=True, help="Which files of a folder.")
+channel_option = click.option(
+    "--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the files, from 1."
+)
+bundle_option = click.option(
+    "--bundle",
+    "bundle_name",
+    metavar="NAME",
+    help="A bundle's name, or a path with a slash; default: the configuration's.",
+)
 
 
 def complete_machines(context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
     """Return the configuration's machines whose names begin so, for the shell; none when it cannot be read."""
     try:
-        settings = optional_settings(context.params.get("config_path"))
+        settings: Settings | None = context.params.get("settings") or optional_settings(
+            context.params.get("config_path")
+        )
     except ConfigError:
         return []
     return [machine.name for machine in settings.machine if machine.name.startswith(begun)] if settings else []
 
 
 def machine_option(command: _Command) -> _Command:
-    """Add `--machine`; the command receives `machine: str`, by default the configuration's only machine.
+    """Add `--config` and `--machine`; the command receives `settings: Settings` and `machine: str`.
 
-    Goes below `config_option`.
+    By default that is the configuration's only machine.
     """
-    return click.option(
+    machine = click.option(
         "--machine",
         callback=_only_machine,
         shell_complete=complete_machines,
         help="The machine's name; default: the only one of the configuration.",
-    )(command)
+    )
+    return settings_option(machine(command))
 
 
 def _only_machine(context: click.Context, option: click.Parameter, given: str | None) -> str:
-    from edge_monitor.config.file import load_settings
-
     if given is not None:
         return given
-    names = [machine.name for machine in load_settings(context.params["config_path"]).machine]
+    settings: Settings = context.params["settings"]
+    names = [machine.name for machine in settings.machine]
     if len(names) > 1:
         raise click.MissingParameter(f"The configuration has {', '.join(names)}.", context, option)
     return names[0]
-
-
-def dry_run_option(command: _Command) -> _Command:
-    """Add `--dry-run`; the command receives `dry_run: bool`."""
-    return click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")(command)

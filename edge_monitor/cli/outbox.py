@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge_monitor.cli.answers import answered, list_as_json
-from edge_monitor.cli.options import config_option, dry_run_option, json_option
+from edge_monitor.cli.answers import answered, tell
+from edge_monitor.cli.options import dry_run_option, json_option, settings_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from edge_monitor.config.settings import Settings
     from edge_monitor.node.operation import Operation
     from edge_monitor.node.outbox import ChooseMessages, ParkedMessages
 
@@ -28,26 +28,21 @@ def command() -> None:
 
 
 @command.command("list")
-@config_option
+@settings_option
 @json_option
-def list_(*, config_path: Path, as_json: bool) -> None:
+def list_(*, settings: Settings, as_json: bool) -> None:
     """List the refused messages and why each was refused, oldest first."""
     from edge_monitor.node.operation import Nothing
     from edge_monitor.node.operations import LIST_PARKED
 
-    messages = answered(config_path, LIST_PARKED, Nothing()).messages
-    if as_json:
-        click.echo(list_as_json(messages))
-        return
-    for each in messages:
-        click.echo(f"{each.id}  {each.created}  {each.topic}  {each.bytes} bytes  {each.reason}")
-    if not messages:
-        click.echo("the broker has refused nothing that is still kept")
+    messages = answered(settings, LIST_PARKED, Nothing()).messages
+    lines = [f"{each.id}  {each.created}  {each.topic}  {each.bytes} bytes  {each.reason}" for each in messages]
+    tell(messages, lines or ["the broker has refused nothing that is still kept"], as_json=as_json)
 
 
 def _changing(change: _Command) -> _Command:
     """Add which messages a command is about, and the options of every command that changes something."""
-    for option in (json_option, dry_run_option, config_option):
+    for option in (json_option, dry_run_option, settings_option):
         change = option(change)
     change = click.option("--all", "everything", is_flag=True, help="All that were refused.")(change)
     return click.argument("ids", metavar="NUMBER...", type=click.IntRange(min=1), nargs=-1)(change)
@@ -77,19 +72,12 @@ def _change(
     *,
     ids: tuple[int, ...],
     everything: bool,
-    config_path: Path,
+    settings: Settings,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from edge_monitor.node.outbox import ChooseMessages
-
     if bool(ids) == everything:
         raise click.UsageError("give numbers from `edge-monitor outbox list`, or --all")
-    messages = answered(config_path, operation, ChooseMessages(ids=ids, dry_run=dry_run)).messages
-    if as_json:
-        click.echo(list_as_json(messages))
-        return
-    for each in messages:
-        click.echo(f"{each.id}  {each.topic}  {'would be ' if dry_run else ''}{done}")
-    if not messages:
-        click.echo("nothing to do")
+    messages = answered(settings, operation, operation.request(ids=ids, dry_run=dry_run)).messages
+    lines = [f"{each.id}  {each.topic}  {'would be ' if dry_run else ''}{done}" for each in messages]
+    tell(messages, lines or ["nothing to do"], as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_monitor.cli.answers import tell
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
 from edge_monitor.counting import counted
+from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge_monitor.config.settings import Settings
-    from edge_monitor.node.backup_file import Backup
     from edge_monitor.node.node import Node
-    from edge_monitor.node.restoring import Restored
+    from edge_monitor.node.restoring import Change
 
 
 @click.command("restore")
@@ -42,15 +41,14 @@ def command(
     answer: dict[str, Any] = {} if file is None else _answer(file, config_path, force=force, dry_run=dry_run)
     if discard_old and not dry_run:
         answer["discarded"] = _discard_old(config_path)
-    if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        _show(answer)
+    tell(answer, _lines(answer), as_json=as_json)
 
 
 def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dict[str, Any]:
+    from edge_monitor.api.client import look_at_node, open_stopped
     from edge_monitor.config.file import load_settings
     from edge_monitor.node.backup_file import CONFIG, open_backup
+    from edge_monitor.node.restoring import Restoring
 
     with open_backup(file) as backup:
         configuration = b"".join(backup.read(CONFIG))
@@ -60,42 +58,28 @@ def _answer(file: Path, config_path: Path, *, force: bool, dry_run: bool) -> dic
             answer["configuration"] = "same"
         with _configuration(config_path, configuration, dry_run=dry_run) as path:
             settings = load_settings(path)
-            return answer | (_planned(settings, backup) if dry_run else _restored(settings, backup, force=force))
-
-
-def _planned(settings: Settings, backup: Backup) -> dict[str, Any]:
-    """Say what would be done; a daemon may run."""
-    from edge_monitor.api.client import look_at_node
-    from edge_monitor.node.restoring import Restoring
-
-    with look_at_node(settings) as node, closing(Restoring(node, backup)) as restoring:
-        return asdict(restoring.change())
-
-
-def _restored(settings: Settings, backup: Backup, *, force: bool) -> dict[str, Any]:
-    from edge_monitor.api.client import open_stopped
-
-    with open_stopped(settings) as node:
-        done = _restore(node, backup, force=force)
+            # What would be done can be said while a daemon runs.
+            opened = look_at_node(settings) if dry_run else open_stopped(settings)
+            with opened as node, closing(Restoring(node, backup)) as restoring:
+                change = restoring.change()
+                if dry_run:
+                    return answer | asdict(change)
+                if change.needs_force and not force:
+                    raise _would_replace(change, node)
+                done = restoring.apply(change)
     carried = None if done.carried is None else asdict(done.carried)
-    return asdict(done.change) | {"carried_over": carried, "kept_as": done.kept_as, "sounds": done.sounds}
+    restored = {"carried_over": carried, "kept_as": done.kept_as, "sounds": done.sounds}
+    return answer | asdict(done.change) | restored
 
 
-def _restore(node: Node, backup: Backup, *, force: bool) -> Restored:
-    from edge_monitor.errors import StorageError
-    from edge_monitor.node.restoring import Restoring
-
-    with closing(Restoring(node, backup)) as restoring:
-        change = restoring.change()
-        if change.needs_force and not force:
-            normals = sum(each.now.normals for each in change.machines)
-            known = f"{counted(normals, 'normal')} and {counted(change.alarms_now, 'alarm')}"
-            raise StorageError(
-                f"holds {known} already" if change.readable else "cannot be read",
-                where=str(node.state_dir.database),
-                hint="--force replaces it and keeps it beside, --dry-run shows what would be done",
-            )
-        return restoring.apply(change)
+def _would_replace(change: Change, node: Node) -> StorageError:
+    normals = sum(each.now.normals for each in change.machines)
+    known = f"{counted(normals, 'normal')} and {counted(change.alarms_now, 'alarm')}"
+    return StorageError(
+        f"holds {known} already" if change.readable else "cannot be read",
+        where=str(node.state_dir.database),
+        hint="--force replaces it and keeps it beside, --dry-run shows what would be done",
+    )
 
 
 def _discard_old(config_path: Path) -> list[str]:
@@ -125,8 +109,6 @@ def _configuration(path: Path, content: bytes, *, dry_run: bool) -> Iterator[Pat
 
 def _write_configuration(path: Path, content: bytes) -> None:
     """Write it for its owner and the folder's group, which is the service's where it was installed."""
-    from edge_monitor.errors import StorageError
-
     try:
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
@@ -138,17 +120,16 @@ def _write_configuration(path: Path, content: bytes) -> None:
         raise StorageError(f"cannot be written: {error.strerror}", where=str(path)) from error
 
 
-def _show(answer: dict[str, Any]) -> None:
-    if "file" in answer:
-        for line in _lines(answer):
-            click.echo(line)
-    for name in answer.get("discarded", ()):
-        click.echo(f"deleted: {name}")
-    if answer.get("discarded") == []:
-        click.echo("nothing that a restore replaced is left")
-
-
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
+    if "file" in answer:
+        yield from _restored_lines(answer)
+    for name in answer.get("discarded", ()):
+        yield f"deleted: {name}"
+    if answer.get("discarded") == []:
+        yield "nothing that a restore replaced is left"
+
+
+def _restored_lines(answer: dict[str, Any]) -> Iterator[str]:
     what = {
         "kept": "the configuration that is there differs, and stays (`tar -xf FILE edge-monitor.toml` gets the other)",
         "same": "the configuration is the same",

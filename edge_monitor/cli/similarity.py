@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_monitor.cli.hearing import trial_options
+from edge_monitor.cli.answers import tell
+from edge_monitor.cli.hearing import choose, hear, trial_options
 from edge_monitor.cli.options import json_option
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_monitor.config.settings import Settings
 
 
 @click.command("similarity")
@@ -26,7 +29,7 @@ def command(
     *,
     files: tuple[Path, ...],
     bundle_name: str | None,
-    config_path: Path | None,
+    settings: Settings | None,
     pattern: str,
     channel: int,
     texts: tuple[str, ...],
@@ -36,18 +39,13 @@ def command(
 
     With --json: one JSON object a line, a line a window.
     """
-    from edge_monitor.cli.hearing import choose, hear
     from edge_monitor.encode.similarity import TextSimilarity
 
-    trial = choose(bundle_name, config_path)
+    trial = choose(bundle_name, settings)
     similarity = TextSimilarity(
         trial.bundle, texts or None, also=trial.model.texts, threads=trial.model.threads, state_dir=trial.state_dir
     )
     for (window,) in hear(trial, files, pattern, channel):
-        values = similarity.similarities(window.embedding)
-        if as_json:
-            click.echo(window.to_json(similarities=dict(zip(similarity.texts, values, strict=True))))
-            continue
-        click.echo(window.where)
-        for text, value in zip(similarity.texts, values, strict=True):
-            click.echo(f"  {value:+.3f}  {text}")
+        found = dict(zip(similarity.texts, similarity.similarities(window.embedding), strict=True))
+        lines = [window.where, *(f"  {value:+.3f}  {text}" for text, value in found.items())]
+        tell(window.with_place(similarities=found), lines, as_json=as_json)

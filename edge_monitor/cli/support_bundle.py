@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import tarfile
 from datetime import UTC, datetime
@@ -11,7 +10,9 @@ from pathlib import Path
 
 import click
 
+from edge_monitor.cli.answers import tell
 from edge_monitor.cli.options import config_option, dry_run_option, json_option
+from edge_monitor.errors import StorageError
 
 
 @click.command("support-bundle")
@@ -36,17 +37,12 @@ def command(*, config_path: Path, out: Path | None, dry_run: bool, as_json: bool
     if not dry_run:
         _write(path, files)
     sizes = {name: len(content) for name, content in files.items()}
-    if as_json:
-        click.echo(json.dumps({"file": None if dry_run else str(path), "files": sizes}))
-        return
-    for name, size in sizes.items():
-        click.echo(f"{size:>9} bytes  {name}")
-    click.echo("nothing was written" if dry_run else f"{path}: only you can read it; look into it before you send it")
+    lines = [f"{size:>9} bytes  {name}" for name, size in sizes.items()]
+    done = "nothing was written" if dry_run else f"{path}: only you can read it; look into it before you send it"
+    tell({"file": None if dry_run else str(path), "files": sizes}, [*lines, done], as_json=as_json)
 
 
 def _write(path: Path, files: dict[str, bytes]) -> None:
-    from edge_monitor.errors import StorageError
-
     folder = path.name.removesuffix(".tar.gz")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

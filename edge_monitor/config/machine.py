@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edge_monitor.config.table import NonNegative, Positive, Segment, Table, WrittenPath
 
@@ -15,15 +15,19 @@ def _not_the_nodes(text: str) -> str:
     return text
 
 
+def _one_topic(text: str) -> str:
+    if set(text) & set("+#\0"):
+        raise ValueError("name one topic, without + or #")
+    return text
+
+
 class MicrophoneSource(Table):
     """A channel of an audio interface."""
 
     kind: Literal["microphone"]
     device: str = Field(min_length=1, description="as `edge-monitor devices` prints it, or a unique part of it")
-    channel: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="counted from 1")
-    rate_hz: Annotated[int, Field(ge=8000, le=384_000)] | None = Field(
-        default=None, description="default: the device's own rate"
-    )
+    channel: int = Field(default=1, ge=1, le=256, description="counted from 1")
+    rate_hz: int | None = Field(default=None, ge=8000, le=384_000, description="default: the device's own rate")
 
 
 class RecordingSource(Table):
@@ -34,7 +38,7 @@ class RecordingSource(Table):
     pace: Literal["realtime", "max"] | Positive = Field(
         default="realtime", description='"realtime", "max" (as fast as it goes, then exit) or a factor'
     )
-    channel: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="counted from 1")
+    channel: int = Field(default=1, ge=1, le=256, description="counted from 1")
     loop: bool = Field(default=False, description="start again at the end")
 
 
@@ -44,13 +48,13 @@ class SimulatorSource(Table):
     kind: Literal["simulator"]
     machine: Literal["pump", "fan", "gearbox"] = Field(default="pump", description="which machine is simulated")
     seed: int = Field(default=0, description="which individual machine; same seed and take, same sound")
-    take: Annotated[int, Field(ge=0)] = Field(default=0, description="another recording of the same machine")
+    take: int = Field(default=0, ge=0, description="another recording of the same machine")
     fault: Literal["bearing", "cavitation", "belt", "rattle", "imbalance", "no-flow"] | None = Field(
         default=None, description="the fault that sets in"
     )
     fault_at_s: NonNegative = Field(default=60.0, description="stream time at which it sets in, seconds")
-    fault_db: Annotated[float, Field(ge=-40, le=40)] = Field(
-        default=6.0, description="fault level over the healthy sound in the fault's own band, dB"
+    fault_db: float = Field(
+        default=6.0, ge=-40, le=40, description="fault level over the healthy sound in the fault's own band, dB"
     )
     stops: tuple[Annotated[tuple[NonNegative, NonNegative], Field(strict=False)], ...] = Field(
         default=(), strict=False, description="[[stop_s, start_s], …] in stream time"
@@ -68,20 +72,18 @@ class AlarmSettings(Table):
     threshold: Literal["calibrated"] | Positive = Field(
         default="calibrated", description='"calibrated", or a number that holds for threshold_generation only'
     )
-    threshold_generation: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="the generation a number was chosen for"
-    )
+    threshold_generation: int | None = Field(default=None, ge=1, description="the generation a number was chosen for")
     false_alarms_per_day: Positive = Field(default=0.1, description="what calibration aims at")
     raise_: tuple[int, int] = Field(
         default=(3, 5), alias="raise", strict=False, description="[m, n]: m of the last n disjoint windows"
     )
-    clear_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.9, description="hysteresis: cleared below this share of the threshold"
+    clear_ratio: float = Field(
+        default=0.9, gt=0, le=1, description="hysteresis: cleared below this share of the threshold"
     )
     off_delay_s: NonNegative = Field(default=30.0, description="stream time below the clear level before the end")
     update_interval_s: Positive = Field(default=300.0, description="an active alarm repeats itself this often")
     cooldown_s: NonNegative = Field(default=0.0, description="no new alarm this soon after the last one's end")
-    priority: Annotated[int, Field(ge=1, le=4)] = Field(default=3, description="1 = critical … 4 = low")
+    priority: int = Field(default=3, ge=1, le=4, description="1 = critical … 4 = low")
 
     @model_validator(mode="after")
     def _possible(self) -> AlarmSettings:
@@ -100,27 +102,20 @@ class GateSettings(Table):
         default="learnt", description='"learnt" at enrolment, "off", or a level in dBFS'
     )
     settle_s: NonNegative = Field(default=10.0, description="after each start, not scored for this long")
-    topic: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+    topic: Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_one_topic)] | None = Field(
         default=None, description="run or speed topic of the plant, full name; once it has spoken it outweighs the gate"
     )
     running_above: Annotated[float, Field(allow_inf_nan=False)] = Field(
         default=0.5, description="a number on the topic above this means running, in the topic's unit"
     )
 
-    @field_validator("topic")
-    @classmethod
-    def _one_topic(cls, text: str | None) -> str | None:
-        if text is not None and set(text) & set("+#\0"):
-            raise ValueError("name one topic, without + or #")
-        return text
-
 
 class MachineSettings(Table):
     """`[[machine]]`: one machine, one microphone channel."""
 
     name: Annotated[Segment, AfterValidator(_not_the_nodes)] = Field(description="topic segment")
-    display_name: Annotated[str, Field(max_length=80)] | None = Field(default=None, description="for people")
-    kind: Annotated[str, Field(max_length=40)] = Field(default="machine", description="pump, fan, gearbox, …")
+    display_name: str | None = Field(default=None, max_length=80, description="for people")
+    kind: str = Field(default="machine", max_length=40, description="pump, fan, gearbox, …")
     source: Source = Field(description='its kind: "microphone", "recording" or "simulator"')
     evidence: Literal["off", "features", "audio"] = Field(
         default="features", description="off; features: spectrogram and descriptors; audio: the sound as well"

@@ -35,6 +35,24 @@ class NodeSettings(Table):
     runtime_dir: WrittenPath | None = Field(default=None, description="control socket; default: state_dir/run")
 
 
+def _host(text: str) -> str:
+    if not re.fullmatch(_HOST, text):
+        raise ValueError("give a host name or address alone, without user name, password, scheme, path or blanks")
+    return text
+
+
+def _http(url: str) -> str:
+    if not re.fullmatch(rf"https?://{_HOST}(/\S*)?", url):
+        raise ValueError("give http:// or https://, host and path, without user name or password")
+    return url
+
+
+def _prefix(text: str) -> str:
+    if not all(SEGMENT.fullmatch(part) for part in text.split("/")):
+        raise ValueError("use segments of A-Z a-z 0-9 _ - separated by /")
+    return text
+
+
 def _bundle(text: str, info: ValidationInfo) -> str:
     return str(in_folder(Path(text), info)) if "/" in text else text
 
@@ -48,10 +66,8 @@ class ModelSettings(Table):
     scorer: ScorerName | None = Field(
         default=None, description="how windows are compared with the normals; default: the bundle's own way"
     )
-    hop_s: Annotated[float, Field(ge=0.1, le=60)] = Field(
-        default=1.0, description="seconds from one window to the next"
-    )
-    threads: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="encoder threads")
+    hop_s: float = Field(default=1.0, ge=0.1, le=60, description="seconds from one window to the next")
+    threads: int = Field(default=1, ge=1, le=64, description="encoder threads")
     caption_idle_s: Positive = Field(
         default=60.0, description="the caption decoder leaves memory after this long without a caption"
     )
@@ -77,14 +93,14 @@ class TlsSettings(Table):
 class MqttSettings(Table):
     """`[mqtt]`: the broker. Without this table alerts are kept and shown, not sent."""
 
-    host: str = Field(min_length=1, description="broker host name or address")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=1883, description="1883, with TLS usually 8883")
+    host: Annotated[str, Field(min_length=1), AfterValidator(_host)] = Field(description="broker host name or address")
+    port: int = Field(default=1883, ge=1, le=65535, description="1883, with TLS usually 8883")
     protocol: Literal["5", "3.1.1"] = Field(default="5", description="MQTT version")
-    client_id: Annotated[str, Field(max_length=128)] | None = Field(
-        default=None, description="default: edge-monitor-{site}-{name}"
+    client_id: str | None = Field(default=None, max_length=128, description="default: edge-monitor-{site}-{name}")
+    keepalive_s: int = Field(default=30, ge=5, le=3600, description="seconds")
+    topic_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        default="edge-monitor/v1", description="what precedes {site}/{node} in every topic"
     )
-    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = Field(default=30, description="seconds")
-    topic_prefix: str = Field(default="edge-monitor/v1", description="what precedes {site}/{node} in every topic")
     username: str | None = Field(default=None, description="user name")
     password: SecretStr | None = Field(default=None, description="better: password_file")
     password_file: WrittenPath | None = Field(default=None, description="file whose first line is the password")
@@ -96,22 +112,8 @@ class MqttSettings(Table):
     commands: tuple[Literal["inhibit", "resume", "learn"], ...] = Field(
         default=(), strict=False, description="what the plant may ask for over MQTT; see docs/scada.md"
     )
-    outbox_max_rows: Annotated[int, Field(ge=100)] = Field(default=100_000, description="oldest rows go first, counted")
-    outbox_max_mb: Annotated[int, Field(ge=1)] = Field(default=256, description="as outbox_max_rows, in MB")
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, text: str) -> str:
-        if not re.fullmatch(_HOST, text):
-            raise ValueError("give a host name or address alone, without user name, password, scheme, path or blanks")
-        return text
-
-    @field_validator("topic_prefix")
-    @classmethod
-    def _prefix(cls, text: str) -> str:
-        if not all(SEGMENT.fullmatch(part) for part in text.split("/")):
-            raise ValueError("use segments of A-Z a-z 0-9 _ - separated by /")
-        return text
+    outbox_max_rows: int = Field(default=100_000, ge=100, description="oldest rows go first, counted")
+    outbox_max_mb: int = Field(default=256, ge=1, description="as outbox_max_rows, in MB")
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
@@ -131,18 +133,18 @@ class ExplainSettings(Table):
         default="auto", description='what the LLM is given; "auto": the most that the bundle can do'
     )
     model: str = Field(default="gpt-4o", min_length=1, description="the LLM's name at its server")
-    base_url: str | None = Field(default=None, description="default: OpenAI's; a server in the plant works as well")
+    base_url: Annotated[str, AfterValidator(_http)] | None = Field(
+        default=None, description="default: OpenAI's; a server in the plant works as well"
+    )
     api_key_file: WrittenPath | None = Field(default=None, description="file whose first line is the key")
     api_key_credential: str | None = Field(default=None, description="systemd credential (LoadCredential=) by name")
     api_key_env: str | None = Field(default=None, description="environment variable that holds the key")
-    timeout_s: Annotated[float, Field(ge=1, le=600)] = Field(default=30.0, description="for one request")
-    deadline_s: Annotated[float, Field(ge=1, le=3600)] = Field(
-        default=120.0, description="for one attempt with its retries; the next one is made later"
+    timeout_s: float = Field(default=30.0, ge=1, le=600, description="for one request")
+    deadline_s: float = Field(
+        default=120.0, ge=1, le=3600, description="for one attempt with its retries; the next one is made later"
     )
-    requests_per_day: Annotated[int, Field(ge=0)] = Field(default=100, description="at most, UTC day")
-    requests_per_alarm: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=6, description="at most, retries and those by hand included"
-    )
+    requests_per_day: int = Field(default=100, ge=0, description="at most, UTC day")
+    requests_per_alarm: int = Field(default=6, ge=1, le=100, description="at most, retries and those by hand included")
     expire_h: Positive = Field(default=336.0, description="after so many hours without an answer: unavailable")
 
     @model_validator(mode="after")
@@ -152,34 +154,25 @@ class ExplainSettings(Table):
             raise ValueError('llm = "openai" needs api_key_file, api_key_credential or api_key_env, or a base_url')
         return self
 
-    @field_validator("base_url")
-    @classmethod
-    def _http(cls, url: str | None) -> str | None:
-        if url is not None and not re.fullmatch(rf"https?://{_HOST}(/\S*)?", url):
-            raise ValueError("give http:// or https://, host and path, without user name or password")
-        return url
-
 
 class RetentionSettings(Table):
     """`[retention]`: how much is kept; the oldest go first, and each deletion is counted in the log."""
 
-    evidence_max_mb: Annotated[int, Field(ge=1)] = Field(default=500, description="MB of evidence files")
+    evidence_max_mb: int = Field(default=500, ge=1, description="MB of evidence files")
     evidence_days: Positive = Field(default=90.0, description="age of evidence files, days")
-    alarms_max_mb: Annotated[int, Field(ge=1)] = Field(default=500, description="MB of alarms with their windows")
+    alarms_max_mb: int = Field(default=500, ge=1, description="MB of alarms with their windows")
     alarm_days: Positive = Field(default=3650.0, description="age of ended alarms, days")
     score_days: Positive = Field(default=90.0, description="age of the minute aggregates, days")
-    audio_max_mb: Annotated[int, Field(ge=1)] = Field(
-        default=2000, description="MB of sound kept with --keep-audio; beyond it, no more is kept"
+    audio_max_mb: int = Field(
+        default=2000, ge=1, description="MB of sound kept with --keep-audio; beyond it, no more is kept"
     )
-    free_mb: Annotated[int, Field(ge=0)] = Field(
-        default=100, description="evidence and kept sound stop below this free space, MB"
-    )
+    free_mb: int = Field(default=100, ge=0, description="evidence and kept sound stop below this free space, MB")
 
 
 class MetricsSettings(Table):
     """`[metrics]`: figures for Prometheus over HTTP. Without this table none are served."""
 
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(description="TCP port, e.g. 9469")
+    port: int = Field(ge=1, le=65535, description="TCP port, e.g. 9469")
     host: str = Field(
         default="127.0.0.1", min_length=1, description="address to listen at; whoever reaches it reads the figures"
     )

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from edge_monitor.config.file import load_settings
 from edge_monitor.counting import counted
-from edge_monitor.doctor.computer import look_at_clock, look_at_memory, look_at_unit
+from edge_monitor.doctor.computer import look_at_clock, look_at_libraries, look_at_memory, look_at_unit
 from edge_monitor.doctor.finding import Finding, carefully, fail, ok, skip, warn
-from edge_monitor.doctor.libraries import look_at_libraries
 from edge_monitor.doctor.running import ask_status, judge_status
 from edge_monitor.doctor.storage import look_at_database, look_at_disk, look_at_permissions, may_enter
 from edge_monitor.errors import ConfigError
 from edge_monitor.store.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_monitor.config.settings import Settings
@@ -41,12 +40,12 @@ def examine(config_path: Path) -> Iterator[Finding]:
         names = ", ".join(machine.name for machine in settings.machine)
         yield ok(f"{config_path}: machines {names}", check="config")
     broken = False
-    for finding in carefully("libraries", look_at_libraries):
+    for finding in carefully("libraries", look_at_libraries()):
         broken = broken or finding.result == "fail"
         yield finding
-    yield from carefully("clock", look_at_clock)
-    yield from carefully("memory", look_at_memory)
-    yield from carefully("unit", look_at_unit)
+    yield from carefully("clock", look_at_clock())
+    yield from carefully("memory", look_at_memory())
+    yield from carefully("unit", look_at_unit())
     if settings is None:
         yield skip("state, machines, broker and LLM: they need a configuration", check="node")
         return
@@ -56,7 +55,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
 def _examine_node(settings: Settings, config_path: Path, *, broken: bool) -> Iterator[Finding]:
     state_dir = StateDir.of(settings.node)
     bundles: list[Bundle] = []
-    yield from carefully("bundle", partial(_look_at_bundle, settings, bundles))
+    yield from carefully("bundle", _look_at_bundle(settings, bundles))
     bundle = bundles[0] if bundles else None
     open_to_us = state_dir.path.is_dir() and may_enter(state_dir)
     if not state_dir.path.is_dir():
@@ -66,23 +65,22 @@ def _examine_node(settings: Settings, config_path: Path, *, broken: bool) -> Ite
             f"{state_dir.path}: this user may not look into it", "run doctor as its owner or as root", check="state"
         )
     else:
-        checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
-            ("disk", partial(look_at_disk, settings, state_dir)),
-            ("database", partial(look_at_database, state_dir)),
-            ("permissions", partial(look_at_permissions, settings, state_dir, config_path)),
-        ]
-        for check, look in checks:
-            yield from carefully(check, partial(_as_owner, state_dir, look))
+        for check, findings in (
+            ("disk", look_at_disk(settings, state_dir)),
+            ("database", look_at_database(state_dir)),
+            ("permissions", look_at_permissions(settings, state_dir, config_path)),
+        ):
+            yield from carefully(check, _as_owner(state_dir, findings))
     statuses: list[NodeStatus] = []
-    yield from carefully("daemon", partial(_look_at_daemon, state_dir, bundle, statuses))
+    yield from carefully("daemon", _look_at_daemon(state_dir, bundle, statuses))
     if broken:
         yield skip("their sound and normals: a library they need cannot be used", check="machines")
     else:
         yield from _examine_machines(settings, state_dir, bundle, running=bool(statuses), open_to_us=open_to_us)
     from edge_monitor.doctor.servers import look_at_broker, look_at_llm
 
-    yield from carefully("broker", partial(look_at_broker, settings))
-    yield from carefully("llm", partial(look_at_llm, settings))
+    yield from carefully("broker", look_at_broker(settings))
+    yield from carefully("llm", look_at_llm(settings))
 
 
 def _examine_machines(
@@ -92,19 +90,18 @@ def _examine_machines(
 
     bundle_hash = None if bundle is None else bundle.bundle_hash
     for machine in settings.machine:
-        look = partial(look_at_sound, machine, state_dir.control_socket, running=running)
-        yield from carefully("sound", look, machine=machine.name)
+        sound = look_at_sound(machine, state_dir.control_socket, running=running)
+        yield from carefully("sound", sound, machine=machine.name)
         if open_to_us or not state_dir.path.is_dir():
-            look = partial(look_at_normals_of, machine, state_dir.database, bundle_hash)
-            yield from carefully("normals", partial(_as_owner, state_dir, look), machine=machine.name)
+            normals = look_at_normals_of(machine, state_dir.database, bundle_hash)
+            yield from carefully("normals", _as_owner(state_dir, normals), machine=machine.name)
 
 
-def _as_owner(state_dir: StateDir, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _as_owner(state_dir: StateDir, findings: Iterator[Finding]) -> Iterator[Finding]:
     """Look as the directory's owner when root does: SQLite makes files beside a database even to read it."""
-    if not state_dir.path.is_dir():
-        return look()
-    with state_dir.as_owner():
-        return iter(list(look()))
+    with state_dir.as_owner() if state_dir.path.is_dir() else nullcontext():
+        found = list(findings)
+    yield from found
 
 
 def _look_at_bundle(settings: Settings, bundles: list[Bundle]) -> Iterator[Finding]:

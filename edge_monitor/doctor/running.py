@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_monitor.api.daemon_client import daemon_at
@@ -47,7 +46,7 @@ def judge_status(status: NodeStatus, *, window_s: float) -> Iterator[Finding]:
             f"is not connected to the broker: {mqtt.last_error}; {mqtt.queued} wait", "see the findings on the broker"
         )
     for machine in status.machines:
-        yield from carefully("scoring", partial(_judge_machine, machine, window_s), machine=machine.machine)
+        yield from carefully("scoring", _judge_machine(machine, window_s), machine=machine.machine)
 
 
 def _judge_machine(machine: MachineStatus, window_s: float) -> Iterator[Finding]:

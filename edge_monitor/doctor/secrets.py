@@ -52,6 +52,13 @@ def _spellings(secret: str) -> set[str]:
     return {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
 
 
+def secret_files(settings: Settings) -> list[Path]:
+    """Return the files that hold nothing but a secret, as the settings name them."""
+    mqtt = settings.mqtt
+    named = (mqtt and mqtt.password_file, mqtt and mqtt.tls and mqtt.tls.key_file, settings.explain.api_key_file)
+    return [path for path in named if path]
+
+
 def _all(settings: Settings | None, config_path: Path) -> Iterator[str]:
     for name, *values in _ASSIGNED.findall(_text(config_path)):  # also in comments, and where it is broken
         if not name.lower().endswith(_POINTING):
@@ -60,15 +67,12 @@ def _all(settings: Settings | None, config_path: Path) -> Iterator[str]:
     folders = [*_CREDENTIAL_FOLDERS, Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"))]
     files = [path for folder in folders if _readable(folder) for path in folder.iterdir() if path.is_file()]
     if settings is not None:
-        mqtt, explain = settings.mqtt, settings.explain
-        if mqtt is not None:
+        if settings.mqtt is not None:
             with suppress(DeliveryError):  # what cannot be read cannot be told either
-                yield read_password(mqtt) or ""
-            files += [path for path in (mqtt.password_file, mqtt.tls and mqtt.tls.key_file) if path]
-        if explain.api_key_file is not None:
-            files.append(explain.api_key_file)
-        if explain.api_key_env is not None:
-            yield os.environ.get(explain.api_key_env, "")
+                yield read_password(settings.mqtt) or ""
+        if settings.explain.api_key_env is not None:
+            yield os.environ.get(settings.explain.api_key_env, "")
+        files += secret_files(settings)
     for path in files:
         yield from _text(path).splitlines()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ def look_at_broker(settings: Settings) -> Iterator[Finding]:
     yield ok(f"{mqtt.host}:{mqtt.port}: connected{tls}{user}, MQTT {mqtt.protocol}")
     if probes.silent and mqtt.protocol == "3.1.1":
         probes = _ask_again(mqtt, client_id, probes)
-    yield from carefully("topics", partial(_judge_topics, probes, probed, topics.base, mqtt.protocol))
+    yield from carefully("topics", _judge_topics(probes, probed, topics.base, mqtt.protocol))
 
 
 def _needed(topics: Topics, settings: Settings) -> Iterator[str]:

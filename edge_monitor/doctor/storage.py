@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edge_monitor.counting import counted
 from edge_monitor.deliver.outbox import BYTES, DUE, HELD, SENT
 from edge_monitor.doctor.finding import Finding, fail, ok, warn
+from edge_monitor.doctor.secrets import secret_files
 from edge_monitor.store import database, recovery
 from edge_monitor.store.counters import BELIEVED_MS, REMOVED_BY_AGE, TRIED
 
@@ -131,7 +132,10 @@ def look_at_permissions(settings: Settings, state_dir: StateDir, config_path: Pa
             f"not its owner's: {_named(foreign)}",
             f"chown -R --reference={state_dir.path} {state_dir.path} {state_dir.runtime}",
         )
-    readable = [str(path) for path in _secrets(settings, config_path) if _others_can_read(path)]
+    secrets = secret_files(settings)
+    if settings.mqtt is not None and settings.mqtt.password is not None:
+        secrets.append(config_path)
+    readable = [str(path) for path in secrets if _others_can_read(path)]
     if readable:
         yield fail(f"everybody can read a secret in {_named(readable)}", "chmod o-rwx, and change the secret")
     if not (wrong or foreign or readable):
@@ -156,19 +160,6 @@ def _out_of_order(state_dir: StateDir) -> tuple[list[str], list[str]]:
     if state_dir.runtime.exists() and state_dir.runtime.stat().st_uid != folder.st_uid:
         foreign.append(str(state_dir.runtime))  # the daemon could not make its socket
     return wrong, foreign
-
-
-def _secrets(settings: Settings, config_path: Path) -> Iterator[Path]:
-    mqtt = settings.mqtt
-    if mqtt is not None:
-        if mqtt.password is not None:
-            yield config_path
-        if mqtt.password_file is not None:
-            yield mqtt.password_file
-        if mqtt.tls is not None and mqtt.tls.key_file is not None:
-            yield mqtt.tls.key_file
-    if settings.explain.api_key_file is not None:
-        yield settings.explain.api_key_file
 
 
 def _others_can_read(path: Path) -> bool:

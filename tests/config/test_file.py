@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from edge_monitor.cli.config import command
 from edge_monitor.config.file import load_settings
 from edge_monitor.config.machine import RecordingSource
-from edge_monitor.config.reference import reference
-from edge_monitor.config.settings import Settings
 from edge_monitor.errors import ConfigError
-
-REPOSITORY = Path(__file__).parents[2]
-EXAMPLE = REPOSITORY / "edge_monitor/config/example.toml"
 
 GOOD = """\
 [node]
@@ -267,97 +259,6 @@ def test_a_windows_file_is_read_and_its_lines_counted(tmp_path: Path) -> None:
     path.write_bytes(GOOD.replace("channel = 1", "channel = 0").replace("\n", "\r\n").encode())
     with pytest.raises(ConfigError, match="toml:7: machine"):
         load_settings(path)
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=200))
-def test_any_bytes_give_settings_or_a_refusal(tmp_path: Path, content: bytes) -> None:
-    """No content of the file can make anything else happen."""
-    path = tmp_path / "edge-monitor.toml"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError):
-        load_settings(path)
-
-
-WORDS = st.sampled_from(
-    [
-        "[node]",
-        "[model]",
-        "[mqtt]",
-        "[mqtt.tls]",
-        "[[machine]]",
-        "[machine.alarm]",
-        "[machine.running]",
-        "[retention]",
-        'site = "a"',
-        'name = "a"',
-        "name = 1",
-        'host = "h"',
-        "port = 99999",
-        "raise = [1, 2, 3]",
-        "raise = 1",
-        'source = { kind = "microphone", device = "d" }',
-        'source = { kind = "recording", path = "\\u0000" }',
-        "source = 1",
-        'source.kind = "simulator"',
-        "source = []",
-        "hop_s = nan",
-        "hop_s = 1979-05-27",
-        'gate = "x"',
-        "threshold = -1",
-        "machine = []",
-        "machine = [1]",
-        "node = 1",
-        '"" = 1',
-        '"a.b" = 1',
-        "x = '''\n[node]\n'''",
-        "evidence = true",
-        "\r",
-        "tls = {}",
-    ]
-)
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lines=st.lists(WORDS, max_size=14))
-def test_any_arrangement_of_keys_gives_settings_or_a_refusal_with_lines(tmp_path: Path, lines: list[str]) -> None:
-    """Real keys in the wrong places never crash, and every line told exists."""
-    path = tmp_path / "edge-monitor.toml"
-    path.write_text("\n".join(lines), "utf-8", newline="")
-    try:
-        loaded = load_settings(path)
-    except ConfigError as error:
-        for line in str(error).splitlines():
-            number = line.removeprefix(f"{path}:").partition(":")[0]
-            assert 1 <= int(number) <= "\n".join(lines).count("\n") + 1
-    else:
-        assert isinstance(loaded, Settings)
-
-
-def test_the_example_is_sound_and_the_deployed_one_is_the_same() -> None:
-    """What `config init` writes passes `config check`, and so does what systemd is given."""
-    assert load_settings(EXAMPLE).machine[0].name == "pump-3"
-    assert (REPOSITORY / "deploy/systemd/edge-monitor.toml").read_text() == EXAMPLE.read_text()
-
-
-def test_what_the_example_has_in_comments_is_sound_too(tmp_path: Path) -> None:
-    """A key a user uncomments works, whichever it is."""
-    path = tmp_path / "edge-monitor.toml"
-    keys = re.compile(r"^# (?=(username|password_file|\[mqtt|ca_file|cert_file|key_file))", re.MULTILINE)
-    with_tls = keys.sub("", EXAMPLE.read_text())
-    path.write_text(with_tls)
-    loaded = load_settings(path)
-    assert loaded.mqtt is not None
-    assert loaded.mqtt.tls is not None
-    for kind in ("recording", "simulator"):
-        source = re.compile(rf'^source = .*\n((?:# source.*\n)*)# (source = {{ kind = "{kind}".*)', re.MULTILINE)
-        path.write_text(source.sub(r"\1\2", with_tls))
-        assert load_settings(path).machine[0].source.kind == kind
-
-
-def test_the_reference_is_what_the_settings_say() -> None:
-    """docs/configuration.md is written by `edge-monitor config reference`."""
-    assert (REPOSITORY / "docs/configuration.md").read_text() == reference()
 
 
 def test_check_finds_what_would_stop_the_daemon(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
 
-from edge_monitor.cli.models import models
+from edge_monitor.cli.models import command as models
 from edge_monitor.errors import BundleError
 
 if TYPE_CHECKING:

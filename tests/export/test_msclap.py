@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edge_monitor.cli.models import models
+from edge_monitor.cli.models import command as models
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edge_monitor.cli.models import models
+from edge_monitor.cli.models import command as models
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.manifest import parse_manifest
 from edge_monitor.errors import BundleError

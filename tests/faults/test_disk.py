@@ -83,10 +83,10 @@ def told_by_doctor(plant: Plant) -> list[Finding]:
     state_dir = StateDir.of(settings.node)
     status = NodeStatus.model_validate(plant.product.status())
     return [
-        *carefully("disk", lambda: look_at_disk(settings, state_dir)),
-        *carefully("database", lambda: look_at_database(state_dir)),
-        *carefully("normals", lambda: look_at_normals_of(settings.machine[0], state_dir.database, None)),
-        *carefully("daemon", lambda: judge_status(status, window_s=10.0)),
+        *carefully("disk", look_at_disk(settings, state_dir)),
+        *carefully("database", look_at_database(state_dir)),
+        *carefully("normals", look_at_normals_of(settings.machine[0], state_dir.database, None)),
+        *carefully("daemon", judge_status(status, window_s=10.0)),
     ]
 
 

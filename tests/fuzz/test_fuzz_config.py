@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_monitor.config.file import load_settings
+from edge_monitor.config.settings import Settings
 from edge_monitor.encode.manifest import parse_manifest, read_manifest
 from edge_monitor.errors import BundleError, ConfigError
-from tests.fuzz.search import thoroughly
+from tests.fuzz.search import EXAMPLES, thoroughly
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -93,6 +94,61 @@ def test_any_configuration_is_taken_or_refused_in_lines_that_name_the_file(conte
         load_settings(path)
     except ConfigError as error:
         one_clear_refusal(error, str(path))
+
+
+WORDS = st.sampled_from(
+    [
+        "[node]",
+        "[model]",
+        "[mqtt]",
+        "[mqtt.tls]",
+        "[[machine]]",
+        "[machine.alarm]",
+        "[machine.running]",
+        "[retention]",
+        'site = "a"',
+        'name = "a"',
+        "name = 1",
+        'host = "h"',
+        "port = 99999",
+        "raise = [1, 2, 3]",
+        "raise = 1",
+        'source = { kind = "microphone", device = "d" }',
+        'source = { kind = "recording", path = "\\u0000" }',
+        "source = 1",
+        'source.kind = "simulator"',
+        "source = []",
+        "hop_s = nan",
+        "hop_s = 1979-05-27",
+        'gate = "x"',
+        "threshold = -1",
+        "machine = []",
+        "machine = [1]",
+        "node = 1",
+        '"" = 1',
+        '"a.b" = 1',
+        "x = '''\n[node]\n'''",
+        "evidence = true",
+        "\r",
+        "tls = {}",
+    ]
+)
+
+
+@settings(thoroughly, max_examples=max(EXAMPLES, 300))
+@given(lines=st.lists(WORDS, max_size=14))
+def test_any_arrangement_of_keys_gives_settings_or_a_refusal_with_lines(lines: list[str], tmp_path: Path) -> None:
+    """Real keys in the wrong places never crash, and every line told exists."""
+    path = tmp_path / "edge-monitor.toml"
+    path.write_text("\n".join(lines), "utf-8", newline="")
+    try:
+        loaded = load_settings(path)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            number = line.removeprefix(f"{path}:").partition(":")[0]
+            assert 1 <= int(number) <= "\n".join(lines).count("\n") + 1
+    else:
+        assert isinstance(loaded, Settings)
 
 
 @thoroughly

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from edge_monitor.api.client import finish
-from edge_monitor.api.local_client import LocalClient
+from edge_monitor.api.client import LocalClient, finish
 from edge_monitor.config.settings import Settings
 from edge_monitor.errors import BundleMismatchError, NormalsError
 from edge_monitor.memory.normal import NewNormal, NewRecording
