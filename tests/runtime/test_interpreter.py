@@ -30,10 +30,10 @@ TICK_S = 0.001
 TRIES = 10  # a busy box may hold a thread up as long; what holds the interpreter does so every time
 NORMALS = 1440  # four hours of windows of 10 s
 RATE_HZ = 48_000
-NOISE = np.random.default_rng(0).standard_normal(10 * RATE_HZ).astype(np.float32) / 20
+NOISE = np.random.default_rng(0).normal(0.0, 0.05, 10 * RATE_HZ).astype(np.float32)
 VECTORS = np.random.default_rng(1).standard_normal((NORMALS, 256)).astype(np.float32)
 ORDER = np.arange(NORMALS)
-LAYOUT = Layout(recording=ORDER // 30, block=ORDER // 3, start_s=ORDER % 30 * 10.0)
+LAYOUT = Layout(recording=ORDER // 30, block=ORDER // 3, start_s=(ORDER % 30 * 10).astype(np.float64))
 
 
 def longest_hold_s(work: Callable[[], object]) -> float:
@@ -62,7 +62,7 @@ def longest_hold_s(work: Callable[[], object]) -> float:
 def picture() -> bytes:
     """Measure and draw an alarm as the measuring worker does."""
     measured = measure(NOISE, RATE_HZ)
-    normals = [measure(np.roll(NOISE, number) * (1 + number / 10), RATE_HZ) for number in range(6)]
+    normals = [measure(np.roll(NOISE, number) * np.float32(1 + number / 10), RATE_HZ) for number in range(6)]
     findings = compare(measured, normals[:4], spread_of(normals)).findings
     panel = Panel("noise", expand(compact(NOISE, RATE_HZ)))
     return draw("head", "subtitle", panel, panel, findings)
