@@ -110,8 +110,14 @@ class GateSettings(Table):
     @field_validator("topic")
     @classmethod
     def _one_topic(cls, text: str | None) -> str | None:
-        if text is not None and set(text) & set("+#\0"):
+        if text is None:
+            return text
+        if set(text) & set("+#\0"):
             raise ValueError("name one topic, without + or #")
+        if text != text.strip():
+            raise ValueError("has blanks before or after it, and no topic of the plant has")
+        if text.startswith("$"):  # a shared subscription gives each message to one subscriber alone; $SYS is no machine
+            raise ValueError("name a topic of the plant: those with $ are the broker's own")
         return text
 
 
