@@ -28,8 +28,12 @@ def command(*, config_path: Path, verbose: bool) -> None:
     from edge_monitor.runtime import logs
     from edge_monitor.runtime.runner import Runner
 
-    logs.configure(debug=verbose)
-    _leave(Runner(config_path).run())
+    log = logs.configure(debug=verbose)
+    try:
+        code = Runner(config_path, lambda: log.dropped).run()
+    finally:
+        log.finish()
+    _leave(code)
 
 
 def _leave(code: int) -> NoReturn:

@@ -18,6 +18,10 @@ def _not_the_nodes(text: str) -> str:
 def _one_topic(text: str) -> str:
     if set(text) & set("+#\0"):
         raise ValueError("name one topic, without + or #")
+    if text != text.strip():
+        raise ValueError("has blanks before or after it, and no topic of the plant has")
+    if text.startswith("$"):  # a shared subscription gives each message to one subscriber alone; $SYS is no machine
+        raise ValueError("name a topic of the plant: those with $ are the broker's own")
     return text
 
 

@@ -71,12 +71,14 @@ class Parts:
         *,
         notifier: Notifier,
         reload: Callable[[], tuple[str, ...]] | None,
+        log_lines_dropped: Callable[[], int],
         stack: ExitStack,
     ) -> None:
         self.node = node
         self.audio = audio
         self.started = clock.now()
         self._stopping = stopping
+        self._log_lines_dropped = log_lines_dropped
         self._machines = {machine.name: machine for machine in node.settings.machine}
         # `stack` closes everything in the opposite order.
         self._open_sound(stack)
@@ -233,6 +235,7 @@ class Parts:
             "storage_fault": lambda: self.states.faulty,
             "alarms_not_stored": lambda: recorder.not_stored,
             "score_minutes_lost": lambda: self.minutes.lost,
+            "log_lines_dropped": self._log_lines_dropped,
             "evidence_lost": lambda: measuring.evidence_lost,
             "thread_restarts": lambda: sum(thread.restarts for thread in self.threads()),
             "encoder_last_s": lambda: encoder.last_s,

@@ -73,8 +73,15 @@ class Daemon:
         with ExitStack() as stack:
             if self._runner is None:  # else it holds the lock, for one daemon after the other
                 stack.enter_context(holding(state_dir))
-            reload = None if self._runner is None else self._runner.reload
-            parts = Parts(self.node, self._audio, self._stopping, notifier=self._notifier, reload=reload, stack=stack)
+            parts = Parts(
+                self.node,
+                self._audio,
+                self._stopping,
+                notifier=self._notifier,
+                reload=None if self._runner is None else self._runner.reload,
+                log_lines_dropped=int if self._runner is None else self._runner.log_lines_dropped,
+                stack=stack,
+            )
             self._start(parts, stack)
             self.parts = parts
             log.info(

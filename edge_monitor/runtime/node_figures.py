@@ -42,6 +42,7 @@ FIGURES = (
     _counter("alarms_not_stored", "Records of alarms that the disk never took."),
     _counter("score_minutes_lost", "Minutes of scores that the disk never took."),
     _counter("evidence_lost", "Alarms whose picture or sound could not be kept."),
+    _counter("log_lines_dropped", "Log lines lost because nobody read the log."),
     _counter("thread_restarts", "Threads that died and were begun anew."),
     Figure("encoder_last_s", "Time the encoder took for the last window."),
     Figure("encoder_mean_s", "Time it took for a window on average."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edge_monitor.api.jobs import Jobs
     from edge_monitor.config.settings import Settings
@@ -15,6 +15,7 @@ class Reloading(Protocol):
     """Who runs a daemon and can have another one, with other settings, take its place."""
 
     jobs: Jobs  # long operations, which outlive a daemon
+    log_lines_dropped: Callable[[], int]
 
     def started(self) -> None:
         """Hear that the daemon runs; called once, in the main thread."""

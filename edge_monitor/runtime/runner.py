@@ -21,6 +21,7 @@ from edge_monitor.runtime.systemd import Notifier
 from edge_monitor.store.state_dir import StateDir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import FrameType
 
@@ -36,8 +37,9 @@ class Runner:
     waits for the broker come back from the database. Settings that cannot be used leave the running daemon alone.
     """
 
-    def __init__(self, config_path: Path) -> None:
+    def __init__(self, config_path: Path, log_lines_dropped: Callable[[], int] = int) -> None:
         self._path = config_path
+        self.log_lines_dropped = log_lines_dropped
         self.jobs = Jobs()
         self._notifier = Notifier()
         self._settings = load_settings(config_path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FAST = '{ kind = "simulator", machine = "pump", take = 1, pace = 30 }'
 OF_THE_NODE = """
 edge_monitor_alarms_not_stored_total edge_monitor_score_minutes_lost_total edge_monitor_evidence_lost_total
+edge_monitor_log_lines_dropped_total
 edge_monitor_explanations_dropped_total edge_monitor_explanations_parked_total
 edge_monitor_explanations_queued
 edge_monitor_broker_connected edge_monitor_clock_steps_total edge_monitor_clock_synced edge_monitor_connections_total
