@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.errors import DatasetError, os_errors_as
 from edge_monitor.evaluate.account import NOT_STATED
-from edge_monitor.evaluate.document import head
+from edge_monitor.evaluate.document import page
 from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc, standalone
 
 if TYPE_CHECKING:
@@ -26,15 +26,6 @@ _THRESHOLDS = (
     "paper's: it is chosen with the labels of these very clips. The one from normals alone is what enrolling the "
     "training clips sets for 0.1 false alarms per day; the less normal sound there is, the higher it must be."
 )
-_STYLE = """
-body{font:16px/1.5 sans-serif;margin:2em auto;max-width:75em;padding:0 1em}
-table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}
-th,td{border-bottom:1px solid #ccc;padding:.2em .7em;text-align:right;white-space:nowrap}
-tbody th,th:first-child{text-align:left}tbody th{font-weight:normal}
-section{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-end}figure{margin:0}figcaption{font-size:.85em}
-"""
-
-
 _LEGEND = (
     "By the data set's own split. On a curve: ring, the point nearest to (0, 1); square, the threshold from normals "
     "alone. In a histogram: dashed line, the threshold nearest to (0, 1); solid line, the one from normals alone."
@@ -158,24 +149,21 @@ def markdown(account: Account) -> str:
 
 def html(account: Account) -> str:
     """Return report.html: one file that fetches nothing and runs nothing."""
-    notes = "".join(f"<li>{escape(note)}</li>" for note in account.notes())
     left_out = "".join(f"<li>{escape(line)}</li>" for line in account.left_out)
-    return f"""{head(f"{account.dataset}: detection", _STYLE)}
-<body>
-<h1>{escape(account.dataset)}</h1>
-<ul>{notes}</ul>
-{account.main().html()}
-{account.overview().html()}
-<h2>Thresholds</h2>
-<p>{escape(_THRESHOLDS)}</p>
-{account.thresholds().html()}
-<h2>ROC curves and scores</h2>
-<p>{escape(_LEGEND)}</p>
-{"".join(map(_html_plots, _plots(account)))}
-{f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else ""}
-</body>
-</html>
-"""
+    return page(
+        "report",
+        f"{account.dataset}: detection",
+        {},
+        dataset=escape(account.dataset),
+        notes="".join(f"<li>{escape(note)}</li>" for note in account.notes()),
+        main=account.main().html(),
+        overview=account.overview().html(),
+        about_thresholds=escape(_THRESHOLDS),
+        thresholds=account.thresholds().html(),
+        about_plots=escape(_LEGEND),
+        plots="".join(map(_html_plots, _plots(account))),
+        left_out=f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else "",
+    )
 
 
 def _plots(account: Account) -> Iterator[_Plots]:

@@ -35,24 +35,20 @@ def share(
     able = [key for key in heard if _hears(one, heard[key], names[key], complain, resplit=resplit)]
     if not able:
         return {}
-    clips: list[Clip] = []
+    groups: dict[tuple[str, ...], list[Clip]] = defaultdict(list)  # by what was heard
     for clip in (*one.train, *one.test):
         deaf = [names[key] for key in able if clip.path not in heard[key]]
         if not deaf:
-            clips.append(clip)
+            groups[tuple(heard[key][clip.path].digest for key in able)].append(clip)
         elif len(deaf) < len(able):  # a clip that none can hear was named when it was heard
             complain(f"{clip.path.relative_to(root)}: left out for all: not heard by {', '.join(deaf)}")
-    groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-    for clip in clips:
-        groups[tuple(heard[key][clip.path].digest for key in able)].append(clip.path)
-    named = {clip.path: clip for clip in clips}
+    kept: list[Path] = []
     for group in groups.values():
-        others, lines = surplus(group, named, root)
+        others, lines = surplus(group, root)
         for line in lines:
             complain(line)
-        for path in others:
-            del named[path]
-    return {key: {path: heard[key][path] for path in named} for key in able}
+        kept += [clip.path for clip in group if clip not in others]
+    return {key: {path: heard[key][path] for path in kept} for key in able}
 
 
 def _hears(one: Individual, heard: FeaturesByPath, name: str, complain: Tell, *, resplit: bool) -> bool:
