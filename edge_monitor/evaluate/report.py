@@ -33,21 +33,12 @@ _LEGEND = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Plot:
-    """A drawing of a machine id."""
-
-    file: str  # its name beside report.md
-    caption: str
-    svg: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Plots:
     """A machine id's curves, and its scores by each detector."""
 
     label: str
     facts: str
-    plots: tuple[_Plot, ...]
+    svg: dict[str, tuple[str, str]]  # file beside report.md -> caption, drawing
 
 
 def make_folder(out: Path) -> None:
@@ -68,7 +59,7 @@ def write_report(account: Account, out: Path) -> None:
     make_folder(out)
     texts = {
         FIGURES: json.dumps(for_programs(account), indent=1) + "\n",
-        **{plot.file: standalone(plot.svg) for each in _plots(account) for plot in each.plots},
+        **{file: standalone(svg) for each in _plots(account) for file, (_, svg) in each.svg.items()},
         MARKDOWN: markdown(account),
         HTML: html(account),
     }
@@ -177,27 +168,22 @@ def _plots(account: Account) -> Iterator[_Plots]:
         if not curves:
             continue
         label = f"{machine} {machine_id}"
-        roc = draw_roc(label, {name: (stroke[name], curve) for name, curve in curves.items()})
-        histograms = (
-            _Plot(f"scores-{number:02}-{position}.svg", name, draw_histogram(f"{label}, {name}", curve))
-            for position, (name, curve) in enumerate(curves.items(), start=1)
-        )
-        train = next(iter(curves.values())).n_train
-        snr = account.snr(rows[0])
-        yield _Plots(
-            label=label,
-            facts=f"{train} training clips, SNR {snr}{'' if snr == NOT_STATED else ' dB'}",
-            plots=(_Plot(f"roc-{number:02}.svg", ", ".join(curves), roc), *histograms),
-        )
+        coloured = {name: (stroke[name], curve) for name, curve in curves.items()}
+        svg = {f"roc-{number:02}.svg": (", ".join(curves), draw_roc(label, coloured))}
+        for position, (name, curve) in enumerate(curves.items(), start=1):
+            svg[f"scores-{number:02}-{position}.svg"] = name, draw_histogram(f"{label}, {name}", curve)
+        train, snr = next(iter(curves.values())).n_train, account.snr(rows[0])
+        unit = "" if snr == NOT_STATED else " dB"
+        yield _Plots(label, f"{train} training clips, SNR {snr}{unit}", svg)
 
 
 def _html_plots(each: _Plots) -> str:
     figures = "".join(
-        f"<figure>{plot.svg}<figcaption>{escape(plot.caption)}</figcaption></figure>" for plot in each.plots
+        f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>" for caption, svg in each.svg.values()
     )
     return f"<h3>{escape(each.label)}</h3><p>{escape(each.facts)}</p><section>{figures}</section>\n"
 
 
 def _markdown_plots(each: _Plots) -> str:
-    pictures = " ".join(f"![{plot.caption}]({plot.file})" for plot in each.plots)
+    pictures = " ".join(f"![{caption}]({file})" for file, (caption, _) in each.svg.items())
     return f"\n### {each.label}\n\n{each.facts}\n\n{pictures}\n"
