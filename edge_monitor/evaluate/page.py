@@ -16,11 +16,7 @@ def render(sheet: Sheet) -> str:
     """Return index.html. It names no clip and no method of a caption; sounds and pictures are files beside it."""
     script = (document.HERE / "page.js").read_text("utf-8")
     # Captions come from models: nothing but this very script runs, and nothing is fetched from anywhere.
-    allowed = {
-        "img-src": "'self' file:",
-        "media-src": "'self' file:",
-        "script-src": document.hash_source(script),
-    }
+    allowed = {"img-src": "'self' file:", "media-src": "'self' file:", "script-src": document.hash_source(script)}
     return document.page(
         "page",
         f"Listening sheet {sheet.name}",
