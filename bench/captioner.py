@@ -34,8 +34,7 @@ from bench.rows import NotMeasuredError, Row, cost_row
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.captioner import Captioner
 from edge_monitor.encode.vocabulary import byte_alphabet
-from edge_monitor.export.gpt2 import decoder_model
-from edge_monitor.export.mapper import mapper_model
+from edge_monitor.export.gpt2 import decoder_model, mapper_model
 from edge_monitor.export.quantization import quantize
 from edge_monitor.records import Embedding
 

@@ -27,13 +27,11 @@ from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import DatasetError
 from edge_monitor.evaluate.autoencoder import VERSION, Autoencoder
-from edge_monitor.evaluate.bundle_detector import BundleDetector
+from edge_monitor.evaluate.cache import FeatureCache, FeatureExtractor, KeptScores, default_cache
 from edge_monitor.evaluate.datasets import Dataset, read_dataset
-from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor, default_cache
-from edge_monitor.evaluate.kept_scores import KeptScores
+from edge_monitor.evaluate.detector import BundleDetector, Features
+from edge_monitor.evaluate.figures import interval
 from edge_monitor.evaluate.measure import measure
-from edge_monitor.evaluate.resplit import interval
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scoring_methods import SCORING_METHODS, fit, method_name

@@ -6,14 +6,13 @@
 The first form takes machines at 0.6, 1 and 1.3 times their speed and prints, by fault and machine, how often a fault's
 physical signature is the first or second finding, how often nothing stands out of a healthy sound, and what measuring
 and comparing cost; the exit code is 1 below 90 and 95 %. What a fault sounds like is taken from the simulator's own
-parts, never from the explainer. The second form takes a data set in DCASE 2020 layout, remembers all normal clips of
-each id and writes the sentences for the three anomalies with the highest scores.
+parts, never from the explainer. The second form takes a data set as `edge-monitor evaluate` does, remembers all normal
+clips of each id and writes the sentences for the three anomalies with the highest scores.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections import defaultdict
@@ -23,15 +22,16 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
-import soundfile
 
 from edge_monitor.capture import simulator_machine
+from edge_monitor.capture.recording import read_clip
 from edge_monitor.capture.simulator import RATE_HZ, band_power, render
 from edge_monitor.capture.simulator_faults import make_fault
 from edge_monitor.capture.simulator_machine import HealthyMachine
 from edge_monitor.config.machine import SimulatorSource
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.evaluate.datasets import read_dataset
 from edge_monitor.evaluate.learnt import spec_of
 from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare, spread_of
@@ -60,7 +60,6 @@ SPEEDS = (0.6, 1.0, 1.3)  # of the machines, over that of the simulator's design
 FRESH = 6000  # first seed; the explainer was tried on seeds 0 to 9
 LOSS_DB = 6.0  # no-flow takes away: 0 dB would change nothing, so the flow loses half its amplitude
 WIDEST = 2.0  # a finding's band over the fault's, in octaves: one that is everywhere names no band
-_NAME = re.compile(r"(normal|anomaly)_(id_[A-Za-z0-9]+)_.*\.(wav|flac)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,22 +237,18 @@ def _print_cost(encoder: Encoder) -> None:
 
 def read_aloud(dataset: Path, encoder: Encoder) -> int:
     """Print the sentences of a data set as Markdown; return the exit code."""
-    clips: dict[tuple[str, str], dict[str, list[Path]]] = defaultdict(lambda: {"normal": [], "anomaly": []})
-    for path in sorted(dataset.glob("*/*/*")):
-        match = _NAME.fullmatch(path.name)
-        if match:
-            clips[path.parent.parent.name, match[2]][match[1].lower()].append(path)
     print(_HEAD)
     false, tried = 0, 0
-    for (machine, machine_id), kinds in sorted(clips.items()):
-        sounds = [_read(path) for path in kinds["normal"]]
+    for one in read_dataset(dataset).individuals:
+        clips = sorted((*one.train, *one.test), key=lambda clip: clip.path)
+        sounds = [_read(clip.path) for clip in clips if not clip.anomalous]
         individual = Individual.heard(sounds, encoder)
         for i, sound in enumerate(sounds):
             false += bool(individual.without(i).explain(sound).findings)
             tried += 1
-        scored = [(individual.nearest(_read(path))[0], path) for path in kinds["anomaly"]]
-        print(f"{machine} {machine_id}", file=sys.stderr)
-        print(f"\n## {machine.capitalize()} {machine_id} ({len(sounds)} normal clips)\n")
+        scored = [(individual.nearest(_read(clip.path))[0], clip.path) for clip in clips if clip.anomalous]
+        print(one.label, file=sys.stderr)
+        print(f"\n## {one.machine.capitalize()} {one.machine_id} ({len(sounds)} normal clips)\n")
         for score, path in sorted(scored, reverse=True)[:3]:
             print(f"- `{path.name}`, score {score:.2f}: {individual.explain(_read(path)).sentence}")
     print(f"\nEach normal clip against the others: something stands out of {false} of {tried}.")
@@ -261,9 +256,9 @@ def read_aloud(dataset: Path, encoder: Encoder) -> int:
 
 
 def _read(path: Path) -> Samples:
-    samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    samples, rate_hz = read_clip(path)
     assert rate_hz == RATE_HZ
-    return np.ascontiguousarray(samples[:, 0])
+    return samples
 
 
 _HEAD = """\

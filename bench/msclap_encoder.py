@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.pairs import FEWEST, in_turns
-from bench.rows import NotMeasuredError, Row, cost_row
+from bench.rows import NotMeasuredError, Row, cost_row, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ class Compared:
 NAMES = ("msclap, torch", "float graph", "int8 graph")
 
 
-def compare(seconds: float, rounds: int = FEWEST) -> Compared:
+def compare(seconds: float, rounds: int) -> Compared:
     """Let the three take turns for `seconds` and at least so many rounds."""
     if find_spec("torch") is None or find_spec("msclap") is None:
         raise NotMeasuredError("needs torch and msclap: see the head of bench/msclap_encoder.py")
@@ -104,9 +104,9 @@ def compare(seconds: float, rounds: int = FEWEST) -> Compared:
     return Compared(taken, tuple(map(float, cosine)))
 
 
-def measure(seconds: float) -> list[Row]:
+def measure(seconds: float, rounds: int = FEWEST) -> list[Row]:
     """Return the rows of the two graphs beside msclap."""
-    found = compare(seconds)
+    found = compare(seconds, rounds)
     beside, theirs = NAMES[0], found.taken_s[:, 0]
     return [
         cost_row(
@@ -126,17 +126,10 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
     try:
-        found = compare(0.0, rounds)
+        print(markdown(measure(0.0, parser.parse_args().rounds)))
     except NotMeasuredError as error:
         print(error)
-        return
-    times_ms = 1e3 * np.median(found.taken_s, axis=0)
-    print("| encoder | one window, p50 | times msclap | smallest cosine with msclap |")
-    print("|---|--:|--:|--:|")
-    for name, spent, cosine in zip(NAMES, times_ms, found.cosine, strict=True):
-        print(f"| {name} | {spent:.1f} ms | {times_ms[0] / spent:.2f} | {cosine:.6f} |")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
-"""Outbox to broker: rows per second while a backlog drains, and the time from a commit to its PUBLISH.
+"""Outbox to broker: what an alert costs from its commit to its acknowledgement, beside paho's queue in memory.
 
-`python -m bench.outbox [ROWS]` starts a mosquitto on a free loopback port. A storage thread deletes acknowledged rows
-in batches, as the service does; every commit is `synchronous=FULL`.
+`python -m bench.outbox` starts a mosquitto on a free loopback port. A storage thread deletes acknowledged rows in
+batches, as the service does; every commit is `synchronous=FULL`. How fast a whole daemon drains is in bench/load.py.
 """
 
 from __future__ import annotations
 
 import queue
-import statistics
-import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +19,13 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from bench.node import ALERT
 from bench.pairs import in_turns
 from bench.part import need
-from bench.rows import Row, cost_row
+from bench.rows import Row, cost_row, markdown
 from edge_monitor.config.settings import MqttSettings
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
 from edge_monitor.store import database
-from tests.broker import Broker, Subscriber, wait_until
+from tests.broker import Broker, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from edge_monitor.deliver.outbox import OutboxCounts, OutboxRow
 
 TOPICS = Topics("edge-monitor/v1", "bench", "edge-01")
-LATENCIES = 500
 BATCH = 500  # alerts of one turn
 
 
@@ -103,47 +99,6 @@ class Storage:
                 return
 
 
-def drain(folder: Path, rows: int, machines: int) -> float:
-    """Return rows per second from the start of the publisher to the last acknowledgement."""
-    storage = Storage(folder / f"drain-{machines}.db")
-    for machine in range(machines):
-        storage.enqueue(f"m{machine}", range(rows // machines))
-    with Broker(folder) as broker:
-        settings = MqttSettings(host="127.0.0.1", port=broker.port)
-        publisher = Publisher(settings, TOPICS, storage, lambda *_: b"{}")
-        began_s = time.monotonic()
-        publisher.start()
-        wait_until(lambda: publisher.health().sent == rows, 300.0)
-        rate = rows / (time.monotonic() - began_s)
-        publisher.stop()
-    storage.close()
-    return rate
-
-
-def latency(folder: Path) -> tuple[float, float, float]:
-    """Return p50 and p99 of commit -> PUBLISH at the subscriber, and p50 of the commit itself, milliseconds."""
-    storage = Storage(folder / "latency.db")
-    alert = TOPICS.alert("m0")
-    took_ms, commit_ms = [], []
-    with Broker(folder) as broker, Subscriber(broker.port, alert) as plant:
-        settings = MqttSettings(host="127.0.0.1", port=broker.port)
-        publisher = Publisher(settings, TOPICS, storage, lambda *_: b"{}")
-        publisher.start()
-        wait_until(lambda: publisher.health().connected)
-        for seq in range(LATENCIES):
-            began_ns = time.monotonic_ns()
-            storage.enqueue("m0", [seq])
-            committed_ns = time.monotonic_ns()
-            publisher.wake()
-            message = plant.wait_for(alert, seq + 1)[-1]
-            took_ms.append((message.at_ns - committed_ns) / 1e6)
-            commit_ms.append((committed_ns - began_ns) / 1e6)
-        publisher.stop()
-    storage.close()
-    percentiles = statistics.quantiles(took_ms, n=100)
-    return percentiles[49], percentiles[98], statistics.median(commit_ms)
-
-
 def measure(seconds: float) -> list[Row]:
     """Return what an alert costs from the outbox, and from paho's queue in memory: both QoS 1, in order."""
     need("mosquitto")
@@ -186,19 +141,5 @@ def beside_paho(folder: Path, machines: int, seconds: float) -> Row:
     return cost_row(what, taken[:, 0], "paho from memory", taken[:, 1], unit="ms", scale=1e3, note=note)
 
 
-def main() -> None:
-    """Print the figures."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    with tempfile.TemporaryDirectory() as name:
-        for machines in (1, 10):
-            rate = drain(Path(name), rows, machines)
-            print(f"drain {rows} alerts of {len(ALERT)} B, {machines} machine(s): {rate:.0f} rows/s")
-        p50_ms, p99_ms, commit_ms = latency(Path(name))
-        print(
-            f"commit -> PUBLISH received by a subscriber: p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms ({LATENCIES} alerts)"
-        )
-        print(f"the commit itself (fsync): p50 {commit_ms:.2f} ms")
-
-
 if __name__ == "__main__":
-    main()
+    print(markdown(measure(20.0)))

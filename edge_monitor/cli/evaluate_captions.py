@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_monitor.config.settings import Settings
-    from edge_monitor.evaluate.opinion import Opinion, Tally
+    from edge_monitor.evaluate.ratings import Opinion, Tally
 
 
 @click.command("captions")
@@ -97,9 +97,8 @@ def command(
 
 def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
     from edge_monitor.errors import DatasetError
-    from edge_monitor.evaluate.answers import read_answers, read_key
     from edge_monitor.evaluate.listening import key_of
-    from edge_monitor.evaluate.opinion import tally
+    from edge_monitor.evaluate.ratings import read_answers, read_key, tally
 
     answers = read_answers(paths, read_key(key_of(out)))
     for line in answers.complaints:
@@ -119,7 +118,7 @@ def _tally(paths: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
 
 
 def _lines(found: Tally) -> Iterator[str]:
-    from edge_monitor.evaluate.opinion import PAPER_ABOVE, PAPER_IDS
+    from edge_monitor.evaluate.ratings import PAPER_ABOVE, PAPER_IDS
 
     wide = max(len(f"{row.machine} {row.machine_id}") for row in found.rows)
     yield f"{'machine id':{wide}}  {'method':15}  mean opinion score, 95 % interval"

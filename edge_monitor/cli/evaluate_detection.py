@@ -81,9 +81,9 @@ def command(
     """
     from edge_monitor.config.settings import ModelSettings
     from edge_monitor.evaluate.account import Account
+    from edge_monitor.evaluate.cache import FeatureCache, FeatureExtractor, default_cache
     from edge_monitor.evaluate.columns import choose
     from edge_monitor.evaluate.datasets import read_dataset
-    from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor, default_cache
     from edge_monitor.evaluate.measure import measure
     from edge_monitor.evaluate.progress import SplitProgress
     from edge_monitor.evaluate.report import for_programs, make_folder, summary, write_report

@@ -125,7 +125,7 @@ def quantize_command(name: str, state_dir: Path | None, out: Path | None, *, as_
     from dataclasses import asdict
 
     from edge_monitor.encode.bundle import find_bundle
-    from edge_monitor.export.variants import SUFFIX, compare, quantize_bundle
+    from edge_monitor.export.quantization import SUFFIX, compare, quantize_bundle
 
     bundle = find_bundle(name, node_state_dir(state_dir))
     target = out or bundle.folder.with_name(bundle.folder.name + SUFFIX)

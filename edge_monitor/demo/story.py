@@ -7,17 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor.demo.broker import embedded_broker
-from edge_monitor.demo.commands import PATIENCE_S, Commands
-from edge_monitor.demo.first_machine import MINUTES, first_machine, typed
-from edge_monitor.demo.subscriber import watching
+from edge_monitor.demo.commands import MINUTES, PATIENCE_S, Commands, first_machine, typed
+from edge_monitor.demo.plant import embedded_broker, watching
 from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_monitor.console import Console
-    from edge_monitor.demo.subscriber import Scada
+    from edge_monitor.demo.plant import Scada
 
 PACE = 40.0  # times as fast as real time: half an hour of the machine in less than a minute
 ENROL_MINUTES = 10
@@ -49,9 +47,9 @@ class Clips:
     """Recordings of one machine for the demo."""
 
     name: str
-    train: tuple[Path, ...]  # healthy, to enrol
-    play: tuple[Path, ...]  # healthy ones, then anomalous ones
-    healthy: int  # how many of `play` are healthy
+    train: list[Path]  # healthy, to enrol
+    healthy: list[Path]  # to play first
+    anomalous: list[Path]  # to play then
 
 
 class Demo:
@@ -99,19 +97,20 @@ class Demo:
         self._say(f"Found {names}; --only NAME chooses.")
         playlist = self._config.with_name("playlist")
         playlist.mkdir()
-        for number, path in enumerate(clips.play):
+        for number, path in enumerate([*clips.healthy, *clips.anomalous]):
             (playlist / f"{number:03d}_{path.name}").symlink_to(path.resolve())
         source = '{ kind = "recording", path = "playlist", pace = "max" }'
         with embedded_broker() as port, watching(port, self._console) as scada:
             self._configure(port=port, name="machine-1", title=clips.name, kind="machine", source=source)
             self._say(f"{clips.name}: {len(clips.train)} healthy recordings are enrolled.")
             self._commands.run("enroll", *map(str, clips.train))
-            anomalous = clips.play[clips.healthy :]
-            self._say(f"{clips.healthy} other healthy recordings are played, then {len(anomalous)} anomalous.")
+            self._say(
+                f"{len(clips.healthy)} other healthy recordings are played, then {len(clips.anomalous)} anomalous."
+            )
             with self._commands.daemon() as daemon:
                 daemon.wait(PATIENCE_S)
             if not scada.alerts:
-                self._commands.run("score", *map(str, anomalous))
+                self._commands.run("score", *map(str, clips.anomalous))
                 return self._fail(
                     f"no alert came: too few of these anomalies stand out from {len(clips.train)} healthy recordings"
                 )
@@ -163,11 +162,11 @@ def find_clips(recordings: Path) -> list[Clips]:
             machines.setdefault(f"{path.parent.parent.name} {match[2]}", []).append(path)
     found: list[Clips] = []
     for name, paths in machines.items():
-        train = tuple(path for path in paths if path.parent.name == "train")
+        train = [path for path in paths if path.parent.name == "train"]
         healthy = [path for path in paths if path.parent.name == "test" and path.name.startswith("normal")]
         anomalous = [path for path in paths if path.name.startswith("anomaly")]
         if len(train) >= _ENOUGH_NORMALS and healthy and anomalous:
-            found.append(Clips(name, train, (*healthy, *anomalous), len(healthy)))
+            found.append(Clips(name, train, healthy, anomalous))
     if found:
         return found
     raise AudioError(

@@ -6,17 +6,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edge_monitor.evaluate import table_i
-from edge_monitor.evaluate.roc import nearest_to_corner, operating_point
-from edge_monitor.evaluate.table import NOTHING, Table
+from edge_monitor.evaluate.document import NOTHING, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from edge_monitor.evaluate.figures import AucDifference, Figures, Mean, Row
+    from edge_monitor.evaluate.figures import AucDifference, Figures, Row
     from edge_monitor.evaluate.roc import OperatingPoint
-
-    _Rates = tuple[float, float]  # false alarms and misses, shares of the clips
 
 NOT_YET = "not available yet"
 NOT_STATED = "not stated"
@@ -74,19 +73,17 @@ class Account:
 
     def main(self) -> Table:
         """Return the table by machine id, with the paper's columns where it has the machine."""
-        figures = self.figures
-        head = ("machine id", "SNR dB", "train", "normal", "anomaly", *figures.detectors)
+        ids: dict[str, dict[str, None]] = defaultdict(dict)  # machine -> its ids, in order
+        for row in self.figures.rows:
+            ids[row.machine][row.machine_id] = None
         rows: list[tuple[str, ...]] = []
-        machines = dict.fromkeys(row.machine for row in figures.rows)
-        for machine in machines:
-            ids = dict.fromkeys(row.machine_id for row in figures.rows if row.machine == machine)
-            rows += [self._row(machine, machine_id) for machine_id in ids]
-            means = [self._mean(figures.mean(detector, machine)) for detector in figures.detectors]
-            rows.append((f"{machine}, average", "", "", "", "", *means, *self._paper_average(machine)))
-        means = [self._mean(figures.mean(detector)) for detector in figures.detectors]
-        rows.append(("all, average", "", "", "", "", *means, *self._paper_overall()))
-        head = (*head, *(f"{name}*" for name in table_i.COLUMNS))
-        width = len(head) if self._beside() else len(head) - len(table_i.COLUMNS)
+        for machine, own in ids.items():
+            rows += [self._row(machine, machine_id) for machine_id in own]
+            rows.append(self._average(machine, table_i.average_of(machine, own)))
+        rows.append(self._average(None, table_i.overall_of(ids)))
+        paper = [f"{name}*" for name in table_i.COLUMNS]
+        head = ("machine id", "SNR dB", "train", "normal", "anomaly", *self.figures.detectors, *paper)
+        width = len(head) if self._beside() else len(head) - len(paper)
         return Table(head[:width], tuple(row[:width] for row in rows))
 
     def overview(self) -> Table:
@@ -96,42 +93,28 @@ class Account:
         rows: list[tuple[str, ...]] = []
         for detector in figures.detectors:
             mean, between, other = figures.mean(detector), figures.interval(detector), differences.get(detector)
-            rows.append(
-                (
-                    detector,
-                    f"{mean.auc:.2f}" if mean else NOTHING,
-                    f"{between[0]:.1f} to {between[1]:.1f}" if between else NOTHING,
-                    f"{mean.pauc:.2f}" if mean else NOTHING,
-                    str(mean.ids if mean else 0),
-                    _difference(other),
-                )
-            )
+            auc, pauc, ids = (f"{mean.auc:.2f}", f"{mean.pauc:.2f}", mean.ids) if mean else (NOTHING, NOTHING, 0)
+            ends = f"{between[0]:.1f} to {between[1]:.1f}" if between else NOTHING
+            rows.append((detector, auc, ends, pauc, str(ids), _difference(other)))
         if AUTOENCODER not in figures.detectors:
             rows.append((AUTOENCODER, NOT_MEASURED, *([NOTHING] * 4)))
         rows += [(name, NOT_YET, *([NOTHING] * 4)) for name in self.not_yet]
-        return Table(
-            ("detector", "AUC", "95 % interval", "pAUC", "ids", f"AUC over {figures.detectors[0]}"),
-            tuple(rows),
-        )
+        head = ("detector", "AUC", "95 % interval", "pAUC", "ids", f"AUC over {figures.detectors[0]}")
+        return Table(head, tuple(rows))
 
     def thresholds(self) -> Table:
         """Return what two thresholds do to the test clips of the data set's own split."""
         rows: list[tuple[str, ...]] = []
-        rates: dict[str, tuple[list[_Rates], list[_Rates]]] = defaultdict(lambda: ([], []))  # a list for each threshold
+        points: dict[str, list[tuple[OperatingPoint, OperatingPoint | None]]] = defaultdict(list)
         for row in self.figures.rows:
-            if row.curve is None:
-                continue
-            normal, anomalous = row.curve.normal, row.curve.anomalous
-            points = [nearest_to_corner(normal, anomalous)]
-            if row.curve.threshold is not None:
-                points.append(operating_point(normal, anomalous, row.curve.threshold))
-            cells = [cell for point in points for cell in _operating(f"{point.threshold:.4g}", *_rates(point))]
-            for each, point in zip(rates[row.detector], points, strict=False):  # an id may have no own threshold
-                each.append(_rates(point))
-            rows.append(_thresholds(f"{row.machine} {row.machine_id}", row.detector, cells))
-        for detector, found in rates.items():
-            cells = [cell for each in found if each for cell in _operating("", *_mean_of(each))]
-            rows.append(_thresholds("all, average", detector, cells))
+            if row.curve is not None:
+                found = (row.curve.best, row.curve.own)
+                points[row.detector].append(found)
+                cells = [cell for point in found for cell in _rates([point], _threshold(point))]
+                rows.append((f"{row.machine} {row.machine_id}", row.detector, *cells))
+        for detector, pairs in points.items():
+            cells = [cell for column in zip(*pairs, strict=True) for cell in _rates(column, "")]
+            rows.append(("all, average", detector, *cells))
         head = ("nearest to (0, 1)", "from normals alone")
         columns = [name for each in head for name in (each, "false alarms", "misses")]
         return Table(("machine id", "detector", *columns), tuple(rows))
@@ -146,36 +129,24 @@ class Account:
         first = next(iter(rows.values()))
         cells = [_cell(rows.get(detector)) for detector in self.figures.detectors]
         counts = (str(first.n_train), str(first.n_normal), str(first.n_anomaly))
-        paper = table_i.figures_of(machine, machine_id)
-        shown = [NOTHING] * len(table_i.COLUMNS) if paper is None else [f"{figure:.2f}" for figure in paper]
+        paper = _paper(table_i.figures_of(machine, machine_id))
         if (table_i.machine_of(machine), machine_id.removeprefix("id_")) == table_i.DERIVED[:2]:
-            shown[table_i.COLUMNS.index(table_i.DERIVED[2])] += " (derived)"
-        return (f"{machine} {machine_id}", self.snr(first), *counts, *cells, *shown)
+            paper[table_i.COLUMNS.index(table_i.DERIVED[2])] += " (derived)"
+        return (f"{machine} {machine_id}", self.snr(first), *counts, *cells, *paper)
+
+    def _average(self, machine: str | None, paper: table_i.Figures | None) -> tuple[str, ...]:
+        """Return the row of the means over a machine's ids, or over all."""
+        found = [self.figures.mean(detector, machine) for detector in self.figures.detectors]
+        means = [f"{mean.auc:.2f} ({mean.pauc:.2f})" if mean else NOTHING for mean in found]
+        return (f"{machine or 'all'}, average", "", "", "", "", *means, *_paper(paper))
 
     def _beside(self) -> bool:
         """Return whether the paper has any of the machine ids."""
         return any(table_i.figures_of(row.machine, row.machine_id) for row in self.figures.rows)
 
-    def _paper_average(self, machine: str) -> tuple[str, ...]:
-        """Return the paper's averages of a machine, unless ids of it are missing here: those would be of other ids."""
-        name = table_i.machine_of(machine)
-        if name is None or self._ids(machine) != set(table_i.AUC[name]):
-            return (NOTHING,) * len(table_i.COLUMNS)
-        return tuple(f"{figure:.2f}" for figure in table_i.AVERAGE[name])
 
-    def _paper_overall(self) -> tuple[str, ...]:
-        machines = {row.machine for row in self.figures.rows}
-        whole = {table_i.machine_of(machine) for machine in machines} == set(table_i.AUC) and all(
-            self._ids(machine) == set(table_i.AUC[table_i.machine_of(machine) or ""]) for machine in machines
-        )
-        return tuple(f"{figure:.2f}" if whole else NOTHING for figure in table_i.OVERALL)
-
-    def _ids(self, machine: str) -> set[str]:
-        return {row.machine_id.removeprefix("id_") for row in self.figures.rows if row.machine == machine}
-
-    @staticmethod
-    def _mean(mean: Mean | None) -> str:
-        return f"{mean.auc:.2f} ({mean.pauc:.2f})" if mean else NOTHING
+def _paper(figures: table_i.Figures | None) -> list[str]:
+    return [NOTHING] * len(table_i.COLUMNS) if figures is None else [f"{figure:.2f}" for figure in figures]
 
 
 def _clips(rows: Iterable[Row]) -> dict[str, tuple[int, int]]:
@@ -202,19 +173,14 @@ def _difference(found: AucDifference | None) -> str:
     return f"{found.auc:+.2f}{between}"
 
 
-def _rates(point: OperatingPoint) -> _Rates:
-    return point.false_alarm, point.miss
+def _threshold(point: OperatingPoint | None) -> str:
+    return NOTHING if point is None else f"{point.threshold:.4g}"
 
 
-def _mean_of(rates: Sequence[_Rates]) -> _Rates:
-    false_alarms, misses = zip(*rates, strict=True)
-    return sum(false_alarms) / len(rates), sum(misses) / len(rates)
-
-
-def _operating(threshold: str, false_alarm: float, miss: float) -> tuple[str, str, str]:
-    return threshold, f"{false_alarm:.1%}", f"{miss:.1%}"
-
-
-def _thresholds(label: str, detector: str, cells: list[str]) -> tuple[str, ...]:
-    """Return a row of six figures, or of three and blanks where the detector has no threshold of its own."""
-    return (label, detector, *cells, *[NOTHING] * (6 - len(cells)))
+def _rates(points: Sequence[OperatingPoint | None], threshold: str) -> tuple[str, ...]:
+    """Return the cells of what a threshold does, the mean over those ids that have one; blanks where none has."""
+    there = [point for point in points if point is not None]
+    if not there:
+        return (NOTHING,) * 3
+    rates = np.mean([(point.false_alarm, point.miss) for point in there], axis=0)
+    return threshold, *(f"{rate:.1%}" for rate in rates)

@@ -17,6 +17,7 @@ from edge_monitor.explain.llm import LlmClient
 from edge_monitor.explain.wording import word
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edge_monitor.config.settings import ExplainSettings, ModelSettings
@@ -62,11 +63,11 @@ class Captions:
                 self.missing[method] = f"the bundle {bundle.name} has no {' and '.join(lacking)}"
             elif explain.llm == "off":
                 self.missing[method] = "no LLM is configured ([explain] llm)"
-        self._captioner = None
-        if {"text-decoder", "combination"} & set(self.methods):
+        able = {ability for method in self.methods for ability in prompts.NEEDS.get(method, ())}
+        self._captioner = self._similarity = None
+        if "captions" in able:
             self._captioner = Captioner(bundle, threads=model.threads, idle_s=model.caption_idle_s, state_dir=state_dir)
-        self._similarity = None
-        if {"zero-shot", "combination"} & set(self.methods):
+        if "text-similarity" in able:
             self._similarity = TextSimilarity(bundle, REFERENCE_TEXTS, threads=model.threads, state_dir=state_dir)
 
     @property
@@ -95,39 +96,30 @@ class Captions:
         machine = question.machine
         if method == "measured-worded" and question.difference:
             return prompts.measured_worded(machine, question.difference.sentence, question.difference.findings)
-        texts = REFERENCE_TEXTS
-        if method == "text-decoder":
-            return prompts.text_decoder(machine, *self._captions(question))
-        similarities, normal_similarities = self._similarities(question)
+        texts, sounds = REFERENCE_TEXTS, (question.anomaly, *question.neighbours)
         if method == "zero-shot":
-            return prompts.zero_shot(machine, texts, similarities, normal_similarities)
-        caption, normal_captions = self._captions(question)
+            own, *others = self._similarities(sounds)
+            return prompts.zero_shot(machine, texts, own, others)
+        caption, *captions = self._captions(sounds)
+        if method == "text-decoder":
+            return prompts.text_decoder(machine, caption, captions)
+        own, *others = self._similarities(sounds)
         return prompts.combination(
-            machine,
-            texts,
-            caption=caption,
-            similarities=similarities,
-            normal_captions=normal_captions,
-            normal_similarities=normal_similarities,
+            machine, texts, caption=caption, similarities=own, normal_captions=captions, normal_similarities=others
         )
 
-    def _captions(self, question: Question) -> tuple[str, tuple[str, ...]]:
-        """Return the caption of the sound and those of its neighbours; the ones not known yet are decoded together."""
-        sounds = {embedding.vector.tobytes(): embedding for embedding in (question.anomaly, *question.neighbours)}
-        new = [vector for vector in sounds if vector not in self._known]
+    def _captions(self, sounds: Sequence[Embedding]) -> list[str]:
+        """Return each sound's caption; the ones not known yet are decoded together."""
+        new = {each.vector.tobytes(): each for each in sounds if each.vector.tobytes() not in self._known}
         if new and self._captioner:
-            decoded = self._captioner.captions([sounds[vector] for vector in new])
+            decoded = self._captioner.captions(list(new.values()))
             self._known |= {vector: redact(caption.text) for vector, caption in zip(new, decoded, strict=True)}
-        return self._known[question.anomaly.vector.tobytes()], tuple(
-            self._known[normal.vector.tobytes()] for normal in question.neighbours
-        )
+        return [self._known[each.vector.tobytes()] for each in sounds]
 
-    def _similarities(self, question: Question) -> tuple[tuple[float, ...], list[tuple[float, ...]]]:
-        """Return the cosines to each reference text, of the sound and of each neighbour."""
-        if self._similarity is None:  # then no method asks for it
-            return (), []
+    def _similarities(self, sounds: Sequence[Embedding]) -> list[tuple[float, ...]]:
+        """Return each sound's cosines to the reference texts."""
         similarity = self._similarity
-        return similarity.similarities(question.anomaly), [similarity.similarities(n) for n in question.neighbours]
+        return [similarity.similarities(each) for each in sounds] if similarity else []
 
     def _worded(self, prompt: str) -> str:
         if self._failed >= _GIVE_UP:

@@ -9,8 +9,8 @@ from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import BundleError, BundleMissingError, NormalsError
 from edge_monitor.evaluate.autoencoder import VERSION, Autoencoder
-from edge_monitor.evaluate.bundle_detector import BundleDetector
-from edge_monitor.evaluate.kept_scores import KeptScores
+from edge_monitor.evaluate.cache import KeptScores
+from edge_monitor.evaluate.detector import BundleDetector
 from edge_monitor.memory.scoring_methods import method_name, require_method
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_monitor.config.settings import ModelSettings
+    from edge_monitor.evaluate.cache import FeatureCache
     from edge_monitor.evaluate.detector import Detector
-    from edge_monitor.evaluate.embeddings import FeatureCache
     from edge_monitor.evaluate.progress import SplitProgress
 
     Tell = Callable[[str], None]

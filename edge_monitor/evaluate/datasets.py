@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edge_monitor.capture.recording import SUFFIXES
 from edge_monitor.errors import DatasetError
-from edge_monitor.evaluate.layouts import read_name
-from edge_monitor.evaluate.stated_snr import read_stated_snr
+from edge_monitor.evaluate.layouts import ClipName, read_name, read_stated_snr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from edge_monitor.evaluate.layouts import ClipName, Domain, Split
+    Kind = tuple[str, str, float | None]  # machine, machine id, SNR
 
 LAYOUTS = (
     "MACHINE/{train,test}/{normal,anomaly}_id_XX_*.wav (DCASE 2020 Task 2), MACHINE/id_XX/{normal,abnormal}/*.wav "
@@ -27,16 +26,15 @@ _SHOWN = 5  # lines of one kind of complaint
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class Clip(ClipName):
     """One sound file of a data set."""
 
-    path: Path
-    machine: str  # type of machine: `pump`
-    machine_id: str  # individual machine: `id_00`, or `section_00`
-    split: Split
-    anomalous: bool
-    snr_db: float | None  # of the machine over the factory's noise; None: the layout does not say
-    domain: Domain | None  # None: the data set has no domains
+    path: Path = field(kw_only=True)
+
+    @property
+    def kind(self) -> Kind:
+        """Return what has to be the same of clips that are learnt and scored together."""
+        return self.machine, self.machine_id, self.snr_db
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +92,15 @@ def read_dataset(folder: Path, machines: Sequence[str] = ()) -> Dataset:
         raise DatasetError("no such folder", where=str(folder))
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     files = [path for path in found if path.is_file()]
-    named = {path: name for path in files if (name := read_name(path))}
+    named = [Clip(**asdict(name), path=path) for path in files if (name := read_name(path))]
     if not named:
         why = f"none of its {len(files)} sound files is named like a known data set's" if files else "no sound files"
         raise DatasetError(why, where=str(folder), hint=f"known: {LAYOUTS}")
-    unknown = [f"{_short(path, root)}: left out: not named like a clip" for path in files if path not in named]
+    known = {clip.path for clip in named}
+    unknown = [f"{_short(path, root)}: left out: not named like a clip" for path in files if path not in known]
     no_files = [f"{_short(path, root)}: left out: {_no_file(path)}" for path in found if not path.is_file()]
-    named = _of_machines(named, machines, folder)
-    usable, complaints = _whole_and_single(named, root)
-    clips, misplaced = _clips(usable, root)
+    usable, complaints = _whole_and_single(_of_machines(named, machines, folder), root)
+    clips, misplaced = _split(usable, root)
     warnings = [*_brief(unknown), *_brief(no_files), *complaints, *misplaced, *_missing_classes(_individuals(clips))]
     try:
         stated_snr_db = read_stated_snr(root)
@@ -118,46 +116,36 @@ def _no_file(path: Path) -> str:
     return "a link to a file that is not there" if path.is_symlink() else "not a file"
 
 
-def _of_machines(named: dict[Path, ClipName], machines: Sequence[str], folder: Path) -> dict[Path, ClipName]:
-    there = sorted({name.machine for name in named.values()})
+def _of_machines(clips: Sequence[Clip], machines: Sequence[str], folder: Path) -> list[Clip]:
+    there = sorted({clip.machine for clip in clips})
     for machine in machines:
         if machine not in there:
             raise DatasetError(f"no machine is named {machine!r}", where=str(folder), hint=f"it has {', '.join(there)}")
-    return {path: name for path, name in named.items() if not machines or name.machine in machines}
+    return [clip for clip in clips if not machines or clip.machine in machines]
 
 
-def _clips(named: dict[Path, ClipName], root: Path) -> tuple[tuple[Clip, ...], list[str]]:
-    """Return the clips with their split, and complaints about anomalies among what is to be learnt."""
-    tested = _mimii_test(named)
-    clips: list[Clip] = []
-    misplaced: list[str] = []
-    for path, name in named.items():
-        split = name.split or ("test" if name.anomalous or path in tested else "train")
-        if split == "train" and name.anomalous:
-            misplaced.append(f"{_short(path, root)}: left out: an anomaly among the training clips")
-            continue
-        clips.append(Clip(path, name.machine, name.machine_id, split, name.anomalous, name.snr_db, name.domain))
-    return tuple(clips), _brief(misplaced)
+def _split(clips: Sequence[Clip], root: Path) -> tuple[tuple[Clip, ...], list[str]]:
+    """Return the clips, each with its split, and complaints about anomalies among what is to be learnt."""
+    unsplit = [clip for clip in clips if clip.split is None]
+    abnormal = Counter(clip.kind for clip in unsplit if clip.anomalous)
+    tested = {clip.path for clip in unsplit if clip.anomalous}
+    for kind, normal in _by_kind(clip for clip in unsplit if not clip.anomalous).items():
+        tested |= {clip.path for clip in normal[: min(abnormal[kind], len(normal) // 2)]}
+    every = [replace(clip, split=clip.split or ("test" if clip.path in tested else "train")) for clip in clips]
+    misplaced = [clip for clip in every if clip.split == "train" and clip.anomalous]
+    lines = [f"{_short(clip.path, root)}: left out: an anomaly among the training clips" for clip in misplaced]
+    return tuple(clip for clip in every if clip not in misplaced), _brief(lines)
 
 
-def _mimii_test(named: dict[Path, ClipName]) -> set[Path]:
-    """Return the normal clips of a layout without split that are for the test."""
-    normal: dict[tuple[str, str, float | None], list[Path]] = defaultdict(list)
-    abnormal: dict[tuple[str, str, float | None], int] = defaultdict(int)
-    for path, name in named.items():
-        if name.split is None:
-            key = (name.machine, name.machine_id, name.snr_db)
-            if name.anomalous:
-                abnormal[key] += 1
-            else:
-                normal[key].append(path)
-    return {path for key, paths in normal.items() for path in paths[: min(abnormal[key], len(paths) // 2)]}
+def _by_kind(clips: Iterable[Clip]) -> dict[Kind, list[Clip]]:
+    groups: dict[Kind, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        groups[clip.kind].append(clip)
+    return groups
 
 
 def _individuals(clips: Iterable[Clip]) -> tuple[Individual, ...]:
-    grouped: dict[tuple[str, str, float | None], list[Clip]] = defaultdict(list)
-    for clip in clips:
-        grouped[clip.machine, clip.machine_id, clip.snr_db].append(clip)
+    grouped = _by_kind(clips)
     several_snr = len({snr_db for _, _, snr_db in grouped}) > 1
     return tuple(
         Individual(
@@ -182,41 +170,37 @@ def _missing_classes(individuals: Iterable[Individual]) -> list[str]:
     return warnings
 
 
-def _whole_and_single(named: dict[Path, ClipName], root: Path) -> tuple[dict[Path, ClipName], list[str]]:
+def _whole_and_single(clips: Sequence[Clip], root: Path) -> tuple[list[Clip], list[str]]:
     """Return the clips whose content can be read and is there once, and complaints about the others."""
     unread: dict[Path, str] = {}
-    twice: list[str] = []
-    heads = _same(named, _head, unread)
-    alike = [path for group in heads.values() if len(group) > 1 for path in group]
-    wrong: set[Path] = set()
-    for group in _same(alike, _whole, unread).values():
-        others, lines = surplus(group, named, root)
-        twice += lines
-        wrong.update(others)
-    usable = {path: name for path, name in named.items() if path not in unread and path not in wrong}
-    return usable, [*_brief([f"{_short(path, root)}: left out: {why}" for path, why in unread.items()]), *_brief(twice)]
+    heads = _same(clips, _head, unread)
+    alike = [clip for group in heads if len(group) > 1 for clip in group]
+    twice = [surplus(group, root) for group in _same(alike, _whole, unread)]
+    wrong = {*unread, *(clip.path for others, _ in twice for clip in others)}
+    lines = [f"{_short(path, root)}: left out: {why}" for path, why in unread.items()]
+    complaints = [*_brief(lines), *_brief([line for _, lines in twice for line in lines])]
+    return [clip for clip in clips if clip.path not in wrong], complaints
 
 
-def surplus(
-    group: Sequence[Path], named: Mapping[Path, ClipName | Clip], root: Path
-) -> tuple[Sequence[Path], list[str]]:
-    """Return which files of the same sound are left out, all but one or all, and why, in lines."""
+def surplus(group: Sequence[Clip], root: Path) -> tuple[Sequence[Clip], list[str]]:
+    """Return which clips of the same sound are left out, all but one or all, and why, in lines."""
     # what is learnt stays before what is tested: a test clip that was learnt has the score 0
-    keep, *others = sorted(group, key=lambda path: named[path].split == "test")
-    if len({named[path].anomalous for path in group}) > 1:
-        return group, [f"{_short(keep, root)}: left out: the same sound is normal and anomalous"]
-    return others, [f"{_short(path, root)}: left out: the same sound as {_short(keep, root)}" for path in others]
+    keep, *others = sorted(group, key=lambda clip: clip.split == "test")
+    kept = _short(keep.path, root)
+    if len({clip.anomalous for clip in group}) > 1:
+        return group, [f"{kept}: left out: the same sound is normal and anomalous"]
+    return others, [f"{_short(clip.path, root)}: left out: the same sound as {kept}" for clip in others]
 
 
-def _same(paths: Iterable[Path], digest: Callable[[Path], bytes], unread: dict[Path, str]) -> dict[bytes, list[Path]]:
-    """Return the paths by digest; those that cannot be read go to `unread` with the reason."""
-    groups: dict[bytes, list[Path]] = defaultdict(list)
-    for path in paths:
+def _same(clips: Iterable[Clip], digest: Callable[[Path], bytes], unread: dict[Path, str]) -> Iterable[list[Clip]]:
+    """Return the clips of one digest together; those that cannot be read go to `unread` with the reason."""
+    groups: dict[bytes, list[Clip]] = defaultdict(list)
+    for clip in clips:
         try:
-            groups[digest(path)].append(path)
+            groups[digest(clip.path)].append(clip)
         except OSError as error:
-            unread[path] = str(error.strerror or error)
-    return groups
+            unread[clip.path] = str(error.strerror or error)
+    return groups.values()
 
 
 def _head(path: Path) -> bytes:

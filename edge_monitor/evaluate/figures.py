@@ -1,4 +1,4 @@
-"""What was measured of each detector, by machine id and on average; pure."""
+"""What was measured of each detector, by machine id and on average, with intervals; pure."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.evaluate.resplit import interval, spread
+from edge_monitor.evaluate.roc import nearest_to_corner, operating_point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from edge_monitor.evaluate.roc import OperatingPoint, Scores
 
-    Scores = NDArray[np.float64]
+_PERCENT = (2.5, 97.5)  # a 95 % interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +25,18 @@ class Curve:
     anomalous: Scores  # (m,)
     n_train: int  # clips
     threshold: float | None  # from the training clips alone; None: the detector gives none
+
+    @property
+    def best(self) -> OperatingPoint:
+        """Return the point nearest to (0, 1)."""
+        return nearest_to_corner(self.normal, self.anomalous)
+
+    @property
+    def own(self) -> OperatingPoint | None:
+        """Return what the threshold does; None: there is none."""
+        if self.threshold is None:
+            return None
+        return operating_point(self.normal, self.anomalous, self.threshold)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,3 +154,30 @@ def _weights(rows: Sequence[Row]) -> Scores:
     """Return what each row counts, (rows,), sum 1: every machine the same, and its ids the same within it."""
     machines = [row.machine for row in rows]
     return np.array([1.0 / (machines.count(machine) * len(set(machines))) for machine in machines])
+
+
+def spread(points: Scores) -> tuple[float, float]:
+    """Return what 95 % of one machine id's `(splits,)` figures lie between: how much the choice of clips moves it."""
+    low, high = np.percentile(points, _PERCENT)
+    return float(low), float(high)
+
+
+def interval(
+    points: Scores, weights: Scores | None = None, *, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `(ids, splits)` figures, or of paired differences of such.
+
+    `weights` (ids,) is what each id counts; None: all the same.
+    A two-stage bootstrap: ids are drawn with replacement, then splits within each drawn id; 2.5 and 97.5 percentiles
+    of the mean. It says how much the choice of machines and of learnt clips moves the mean.
+    """
+    generator = np.random.default_rng(seed)
+    ids, count = points.shape
+    drawn = generator.integers(ids, size=(draws, ids))
+    weight = np.ones(ids)[drawn] if weights is None else weights[drawn]  # (draws, ids)
+    weight /= weight.sum(axis=1, keepdims=True)
+    means = np.empty(draws)
+    for draw in range(draws):
+        chosen = generator.integers(count, size=(ids, count))
+        means[draw] = weight[draw] @ np.take_along_axis(points[drawn[draw]], chosen, axis=1).mean(axis=1)
+    return spread(means)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import DatasetError, NormalsError
+from edge_monitor.evaluate.datasets import surplus
 from edge_monitor.evaluate.figures import Curve, Figures, Row
 from edge_monitor.evaluate.progress import Once, SplitProgress
-from edge_monitor.evaluate.resplit import learnt_of, splits
 from edge_monitor.evaluate.roc import auc, pauc
-from edge_monitor.evaluate.shared_clips import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +20,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_monitor.errors import EdgeMonitorError
+    from edge_monitor.evaluate.cache import FeatureExtractor
     from edge_monitor.evaluate.datasets import Clip, Dataset, Individual
     from edge_monitor.evaluate.detector import Detector, Features
-    from edge_monitor.evaluate.embeddings import FeatureExtractor
+    from edge_monitor.evaluate.roc import Scores
 
-    Scores = NDArray[np.float64]
     Tell = Callable[[str], None]
     FeaturesByPath = Mapping[Path, Features]
+    Numbers = NDArray[np.intp]  # of clips
+
+LEARNT = 0.6  # part of an individual machine's normal clips that is learnt; the others are tested
 
 
 def measure(
@@ -64,14 +65,78 @@ def measure(
         shared = [share(one, heard, names, complain, resplit=resplits is not None, root=root) for one in individuals]
         found: dict[tuple[str, str], Row] = {}
         for detector in detectors:
-            mine = {path: features for each in shared for path, features in each.get(detector.key, {}).items()}
-            for row in _Machine(individuals, detector, mine, complain, progress).rows(resplits, seed):
+            parts = {
+                one.machine_id: _part(one, features.get(detector.key, {}))
+                for one, features in zip(individuals, shared, strict=True)
+            }
+            for row in _Machine(machine, parts, detector, complain, progress).rows(resplits, seed):
                 found[row.machine_id, row.detector] = row
         order = [(one.machine_id, detector.name) for one in individuals for detector in detectors]
         rows += [found[place] for place in order if place in found]
     if not rows:
         raise DatasetError("no machine id can be measured", where=str(dataset.folder))
     return Figures(tuple(detector.name for detector in detectors), tuple(rows), resplits)
+
+
+def share(
+    one: Individual,
+    heard: Mapping[str, FeaturesByPath],
+    names: Mapping[str, str],
+    complain: Tell,
+    *,
+    resplit: bool,
+    root: Path,
+) -> dict[str, FeaturesByPath]:
+    """Return what each detector heard of the clips that all of them heard; what is left out is complained of.
+
+    Detectors are told apart by their keys; `names` is for a person. One that heard nothing of a class takes no part
+    and hinders nobody. The same sound in two encodings has the same features: it counts once, as the same bytes do.
+    """
+    able = [key for key in heard if _hears(one, heard[key], names[key], complain, resplit=resplit)]
+    if not able:
+        return {}
+    groups: dict[tuple[str, ...], list[Clip]] = defaultdict(list)  # by what was heard
+    for clip in (*one.train, *one.test):
+        deaf = [names[key] for key in able if clip.path not in heard[key]]
+        if not deaf:
+            groups[tuple(heard[key][clip.path].digest for key in able)].append(clip)
+        elif len(deaf) < len(able):  # a clip that none can hear was named when it was heard
+            complain(f"{clip.path.relative_to(root)}: left out for all: not heard by {', '.join(deaf)}")
+    kept: list[Path] = []
+    for group in groups.values():
+        others, lines = surplus(group, root)
+        for line in lines:
+            complain(line)
+        kept += [clip.path for clip in group if clip not in others]
+    return {key: {path: heard[key][path] for path in kept} for key in able}
+
+
+def _hears(one: Individual, heard: FeaturesByPath, name: str, complain: Tell, *, resplit: bool) -> bool:
+    """Return whether a detector heard something of each class that the machine id has."""
+    normal, anomalous = one.tested(anomalous=False), one.tested(anomalous=True)
+    classes: dict[str, Sequence[Clip]] = {"training": one.train, "normal test": normal, "anomalous test": anomalous}
+    if resplit:
+        classes = {"normal": [*one.train, *normal], "anomalous": anomalous}
+    missing = [kind for kind, clips in classes.items() if clips and not any(clip.path in heard for clip in clips)]
+    for kind in missing:
+        complain(f"{one.label}: no {kind} clip can be heard by {name}")
+    return not missing
+
+
+def learnt_of(clips: int) -> int:
+    """Return how many of so many normal clips are learnt."""
+    return round(LEARNT * clips)
+
+
+def splits(clips: int, count: int, seed: int = 0) -> Iterator[tuple[Numbers, Numbers]]:
+    """Yield `count` times (learnt, tested): numbers of normal clips, at random.
+
+    One seed gives one series, so that detectors are compared on identical splits.
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(count):
+        learnt, tested = np.split(generator.permutation(clips), [learnt_of(clips)])
+        yield learnt, tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,54 +147,60 @@ class _Part:
     normal: list[Features]
     anomalous: list[Features]
 
+    def split(self, learnt: Numbers, tested: Numbers) -> _Part:
+        """Return the same with other normal clips to learn and to test."""
+        normal = [*self.train, *self.normal]
+        return _Part([normal[i] for i in learnt], [normal[i] for i in tested], self.anomalous)
+
+
+def _part(one: Individual, heard: FeaturesByPath) -> _Part:
+    """Return what was heard of a machine id, by the data set's own split."""
+    groups = one.train, one.tested(anomalous=False), one.tested(anomalous=True)
+    return _Part(*([heard[clip.path] for clip in clips if clip.path in heard] for clips in groups))
+
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
     """One type of machine and one detector."""
 
-    individuals: Sequence[Individual]
+    name: str
+    parts: Mapping[str, _Part]  # by machine id
     detector: Detector
-    heard: FeaturesByPath
     complain: Tell
     progress: SplitProgress
 
     def rows(self, resplits: int | None, seed: int) -> Iterator[Row]:
         """Yield a row for each machine id that can be measured."""
-        parts = {one.machine_id: self._part(one) for one in self.individuals}
-        label = f"{self.individuals[0].machine}: {self.detector.name}"
+        label = f"{self.name}: {self.detector.name}"
         self.progress.begin(label, 1)
-        own = {name: part for name, part in parts.items() if part.train and part.normal and part.anomalous}
+        own = {name: part for name, part in self.parts.items() if part.train and part.normal and part.anomalous}
         curves = dict(self._curves(own, "left out" if resplits is None else "no curves"))
         if resplits is None:
             for name, curve in curves.items():
-                points = _points(curve.normal, curve.anomalous)
-                yield self._row(name, parts[name], np.array([points]), curve.n_train, curve)
+                yield self._row(name, [_points(curve.normal, curve.anomalous)], curve.n_train, curve)
             return
-        normals = {name: len(part.train) + len(part.normal) for name, part in parts.items()}
-        usable = {
-            name: part
-            for name, part in parts.items()
-            if part.anomalous and 0 < learnt_of(normals[name]) < normals[name]
-        }
-        series = [splits(normals[name], resplits, seed) for name in usable]
+        normals = {name: len(part.train) + len(part.normal) for name, part in self.parts.items() if part.anomalous}
+        usable = {name: count for name, count in normals.items() if 0 < learnt_of(count) < count}
         all_points: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self.progress.begin(label, resplits)
-        for chosen in zip(*series, strict=True):
-            drawn = {name: _split(part, *one) for (name, part), one in zip(usable.items(), chosen, strict=True)}
+        for chosen in zip(*(splits(count, resplits, seed) for count in usable.values()), strict=True):
+            drawn = {name: self.parts[name].split(*one) for name, one in zip(usable, chosen, strict=True)}
             for name, scores in self._scores(drawn, "left out"):
                 all_points[name].append(_points(*scores))
             self.progress.split()
         for name, found in all_points.items():
             if len(found) == resplits:
-                yield self._row(name, parts[name], np.array(found), learnt_of(normals[name]), curves.get(name))
+                yield self._row(name, found, learnt_of(normals[name]), curves.get(name))
 
-    def _row(self, name: str, part: _Part, points: Scores, n_train: int, curve: Curve | None) -> Row:
+    def _row(self, name: str, points: list[tuple[float, float]], n_train: int, curve: Curve | None) -> Row:
+        part = self.parts[name]
+        aucs, paucs = np.array(points).T
         return Row(
-            machine=self.individuals[0].machine,
+            machine=self.name,
             machine_id=name,
             detector=self.detector.name,
-            aucs=points[:, 0],
-            paucs=points[:, 1],
+            aucs=aucs,
+            paucs=paucs,
             n_train=n_train,
             n_normal=len(part.train) + len(part.normal) - n_train,
             n_anomaly=len(part.anomalous),
@@ -139,15 +210,12 @@ class _Machine:
     def _curves(self, parts: Mapping[str, _Part], otherwise: str) -> Iterator[tuple[str, Curve]]:
         for name, (normal, anomalous) in self._scores(parts, otherwise):
             learnt = parts.values() if self.detector.pooled else [parts[name]]
-            threshold = self._threshold(name, [clip for part in learnt for clip in part.train])
+            threshold = None
+            try:
+                threshold = self.detector.threshold([clip for part in learnt for clip in part.train])
+            except NormalsError as error:
+                self._complain([name], "no threshold", error)
             yield name, Curve(normal, anomalous, len(parts[name].train), threshold)
-
-    def _threshold(self, name: str, train: Sequence[Features]) -> float | None:
-        try:
-            return self.detector.threshold(train)
-        except NormalsError as error:
-            self._complain([name], "no threshold", error)
-            return None
 
     def _scores(self, parts: Mapping[str, _Part], otherwise: str) -> Iterator[tuple[str, tuple[Scores, Scores]]]:
         """Yield each machine id's scores of normal and of anomalous clips; `otherwise` is told of those without."""
@@ -158,34 +226,18 @@ class _Machine:
             if not train:
                 continue
             try:
-                scores = self._finite(train, [clip for test in tests for clip in test])
+                scores = self.detector.fit_score(train, [clip for test in tests for clip in test])
             except (DatasetError, NormalsError) as error:
                 self._complain(names, otherwise, error)
+                continue
+            if not np.isfinite(scores).all():
+                self._complain(names, otherwise, "a score is not finite")
                 continue
             pieces = np.split(scores, np.cumsum([len(test) for test in tests])[:-1])
             yield from zip(names, zip(pieces[::2], pieces[1::2], strict=True), strict=True)
 
-    def _finite(self, train: Sequence[Features], test: Sequence[Features]) -> Scores:
-        scores = self.detector.fit_score(train, test)
-        if not np.isfinite(scores).all():
-            raise DatasetError("a score is not finite")
-        return scores
-
-    def _complain(self, names: Sequence[str], what: str, error: EdgeMonitorError) -> None:
-        label = f"{self.individuals[0].machine} {', '.join(names)}"
-        self.complain(f"{label}: {what}: {self.detector.name}: {error}")
-
-    def _part(self, one: Individual) -> _Part:
-        """Return what was heard of a machine id, by the data set's own split."""
-        return _Part(*map(self._of, (one.train, one.tested(anomalous=False), one.tested(anomalous=True))))
-
-    def _of(self, clips: Sequence[Clip]) -> list[Features]:
-        return [self.heard[clip.path] for clip in clips if clip.path in self.heard]
-
-
-def _split(part: _Part, learnt: NDArray[np.intp], tested: NDArray[np.intp]) -> _Part:
-    normal = [*part.train, *part.normal]
-    return _Part([normal[i] for i in learnt], [normal[i] for i in tested], part.anomalous)
+    def _complain(self, names: Sequence[str], what: str, why: object) -> None:
+        self.complain(f"{self.name} {', '.join(names)}: {what}: {self.detector.name}: {why}")
 
 
 def _points(normal: Scores, anomalous: Scores) -> tuple[float, float]:

@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.evaluate.roc import nearest_to_corner, operating_point, roc_curve
+from edge_monitor.evaluate.roc import roc_curve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from edge_monitor.evaluate.figures import Curve
-
-    Scores = NDArray[np.float64]
 
 # Okabe & Ito, Color Universal Design, 2008: told apart by colour-blind people too
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_NORMAL, _ANOMALOUS = "#0072b2", "#d55e00"
 _SIDE, _LEFT, _TOP, _BOTTOM = 200, 38, 10, 34  # of the drawing area and its margins, pixels
 _WIDE = 260  # of a histogram
 _BINS = 24
@@ -54,11 +49,10 @@ def draw_roc(title: str, curves: Mapping[str, tuple[str, Curve]]) -> str:
         line = " ".join(_place(x, y) for x, y in zip(roc.false_alarm, roc.hit, strict=True))
         label = f"<title>{escape(name)}</title>"
         parts.append(f'<polyline points="{line}" fill="none" stroke="{stroke}" stroke-width="2">{label}</polyline>')
-        best = nearest_to_corner(curve.normal, curve.anomalous)
+        best, own = curve.best, curve.own
         x, y = _place(best.false_alarm, 1 - best.miss).split(",")
         parts.append(f'<circle cx="{x}" cy="{y}" r="4" fill="#fff" stroke="{stroke}" stroke-width="2"/>')
-        if curve.threshold is not None:
-            own = operating_point(curve.normal, curve.anomalous, curve.threshold)
+        if own is not None:
             x, y = _place(own.false_alarm, 1 - own.miss, shift=-4).split(",")
             parts.append(f'<rect x="{x}" y="{y}" width="8" height="8" fill="{stroke}" stroke="#fff"/>')
     return _svg(f"ROC of {title}", _SIDE, parts)
@@ -69,17 +63,14 @@ def draw_histogram(title: str, curve: Curve) -> str:
 
     A dashed line is the threshold nearest to (0, 1), a solid one that from the normals alone.
     """
-    best = nearest_to_corner(curve.normal, curve.anomalous).threshold
-    own = curve.threshold
+    best, own = curve.best.threshold, curve.threshold
     every = np.concatenate([curve.normal, curve.anomalous, [] if own is None else [own]])
     low, high = float(every.min()), float(every.max())
     high = high if high > low else low + 1.0
     middle = _TOP + _SIDE / 2
     parts = [_axes(_WIDE, "score", f"{low:.3g}", f"{high:.3g}"), _upright("share of clips")]
-    for scores, fill, name, down in (
-        (curve.normal, _NORMAL, "normal", False),
-        (curve.anomalous, _ANOMALOUS, "anomalous", True),
-    ):
+    halves = ((curve.normal, COLOURS[0], "normal", False), (curve.anomalous, COLOURS[1], "anomalous", True))
+    for scores, fill, name, down in halves:
         share = np.histogram(scores, _BINS, (low, high))[0] / len(scores)  # (bins,)
         tall = share / max(float(share.max()), 1e-12) * (_SIDE / 2 - 14)
         width = _WIDE / _BINS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.errors import DatasetError, os_errors_as
 from edge_monitor.evaluate.account import NOT_STATED
-from edge_monitor.evaluate.document import head
+from edge_monitor.evaluate.document import page
 from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc, standalone
 
 if TYPE_CHECKING:
@@ -26,28 +26,10 @@ _THRESHOLDS = (
     "paper's: it is chosen with the labels of these very clips. The one from normals alone is what enrolling the "
     "training clips sets for 0.1 false alarms per day; the less normal sound there is, the higher it must be."
 )
-_STYLE = """
-body{font:16px/1.5 sans-serif;margin:2em auto;max-width:75em;padding:0 1em}
-table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}
-th,td{border-bottom:1px solid #ccc;padding:.2em .7em;text-align:right;white-space:nowrap}
-tbody th,th:first-child{text-align:left}tbody th{font-weight:normal}
-section{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-end}figure{margin:0}figcaption{font-size:.85em}
-"""
-
-
 _LEGEND = (
     "By the data set's own split. On a curve: ring, the point nearest to (0, 1); square, the threshold from normals "
     "alone. In a histogram: dashed line, the threshold nearest to (0, 1); solid line, the one from normals alone."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Plot:
-    """A drawing of a machine id."""
-
-    file: str  # its name beside report.md
-    caption: str
-    svg: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +38,7 @@ class _Plots:
 
     label: str
     facts: str
-    plots: tuple[_Plot, ...]
+    svg: dict[str, tuple[str, str]]  # file beside report.md -> caption, drawing
 
 
 def make_folder(out: Path) -> None:
@@ -77,7 +59,7 @@ def write_report(account: Account, out: Path) -> None:
     make_folder(out)
     texts = {
         FIGURES: json.dumps(for_programs(account), indent=1) + "\n",
-        **{plot.file: standalone(plot.svg) for each in _plots(account) for plot in each.plots},
+        **{file: standalone(svg) for each in _plots(account) for file, (_, svg) in each.svg.items()},
         MARKDOWN: markdown(account),
         HTML: html(account),
     }
@@ -158,24 +140,21 @@ def markdown(account: Account) -> str:
 
 def html(account: Account) -> str:
     """Return report.html: one file that fetches nothing and runs nothing."""
-    notes = "".join(f"<li>{escape(note)}</li>" for note in account.notes())
     left_out = "".join(f"<li>{escape(line)}</li>" for line in account.left_out)
-    return f"""{head(f"{account.dataset}: detection", _STYLE)}
-<body>
-<h1>{escape(account.dataset)}</h1>
-<ul>{notes}</ul>
-{account.main().html()}
-{account.overview().html()}
-<h2>Thresholds</h2>
-<p>{escape(_THRESHOLDS)}</p>
-{account.thresholds().html()}
-<h2>ROC curves and scores</h2>
-<p>{escape(_LEGEND)}</p>
-{"".join(map(_html_plots, _plots(account)))}
-{f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else ""}
-</body>
-</html>
-"""
+    return page(
+        "report",
+        f"{account.dataset}: detection",
+        {},
+        dataset=escape(account.dataset),
+        notes="".join(f"<li>{escape(note)}</li>" for note in account.notes()),
+        main=account.main().html(),
+        overview=account.overview().html(),
+        about_thresholds=escape(_THRESHOLDS),
+        thresholds=account.thresholds().html(),
+        about_plots=escape(_LEGEND),
+        plots="".join(map(_html_plots, _plots(account))),
+        left_out=f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else "",
+    )
 
 
 def _plots(account: Account) -> Iterator[_Plots]:
@@ -189,27 +168,22 @@ def _plots(account: Account) -> Iterator[_Plots]:
         if not curves:
             continue
         label = f"{machine} {machine_id}"
-        roc = draw_roc(label, {name: (stroke[name], curve) for name, curve in curves.items()})
-        histograms = (
-            _Plot(f"scores-{number:02}-{position}.svg", name, draw_histogram(f"{label}, {name}", curve))
-            for position, (name, curve) in enumerate(curves.items(), start=1)
-        )
-        train = next(iter(curves.values())).n_train
-        snr = account.snr(rows[0])
-        yield _Plots(
-            label=label,
-            facts=f"{train} training clips, SNR {snr}{'' if snr == NOT_STATED else ' dB'}",
-            plots=(_Plot(f"roc-{number:02}.svg", ", ".join(curves), roc), *histograms),
-        )
+        coloured = {name: (stroke[name], curve) for name, curve in curves.items()}
+        svg = {f"roc-{number:02}.svg": (", ".join(curves), draw_roc(label, coloured))}
+        for position, (name, curve) in enumerate(curves.items(), start=1):
+            svg[f"scores-{number:02}-{position}.svg"] = name, draw_histogram(f"{label}, {name}", curve)
+        train, snr = next(iter(curves.values())).n_train, account.snr(rows[0])
+        unit = "" if snr == NOT_STATED else " dB"
+        yield _Plots(label, f"{train} training clips, SNR {snr}{unit}", svg)
 
 
 def _html_plots(each: _Plots) -> str:
     figures = "".join(
-        f"<figure>{plot.svg}<figcaption>{escape(plot.caption)}</figcaption></figure>" for plot in each.plots
+        f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>" for caption, svg in each.svg.values()
     )
     return f"<h3>{escape(each.label)}</h3><p>{escape(each.facts)}</p><section>{figures}</section>\n"
 
 
 def _markdown_plots(each: _Plots) -> str:
-    pictures = " ".join(f"![{plot.caption}]({plot.file})" for plot in each.plots)
+    pictures = " ".join(f"![{caption}]({file})" for file, (caption, _) in each.svg.items())
     return f"\n### {each.label}\n\n{each.facts}\n\n{pictures}\n"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEY_VERSION = 1
+RATINGS = (1, 2, 3, 4, 5)  # the paper, IV-A: 1 represents the worst, 5 the best
 
 
 @dataclass(frozen=True, slots=True)

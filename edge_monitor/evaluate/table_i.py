@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 COLUMNS = ("Autoencoder", "PANNs", "LAION-CLAP", "MS-CLAP")
 Figures = tuple[float, float, float, float]  # one for each of COLUMNS
@@ -89,6 +89,19 @@ def figures_of(machine: str, machine_id: str) -> Figures | None:
     """Return the table's row for a data set's machine id (`fan`, `id_00`); None when it has none."""
     name = machine_of(machine)
     return None if name is None else AUC[name].get(machine_id.removeprefix("id_"))
+
+
+def average_of(machine: str, ids: Collection[str]) -> Figures | None:
+    """Return the printed average of a data set's machine; None unless it has the table's ids: it is of those."""
+    name = machine_of(machine)
+    here = {machine_id.removeprefix("id_") for machine_id in ids}
+    return AVERAGE[name] if name is not None and here == set(AUC[name]) else None
+
+
+def overall_of(ids: Mapping[str, Collection[str]]) -> Figures | None:
+    """Return the printed overall average, given the ids of each of a data set's machines; None unless all are here."""
+    whole = {machine_of(machine) for machine in ids} == set(AUC)
+    return OVERALL if whole and all(average_of(*each) for each in ids.items()) else None
 
 
 def differences(clips: Mapping[str, tuple[int, int]], *, own_split: bool) -> tuple[str, ...]:

@@ -18,10 +18,8 @@ from edge_monitor.encode.similarity import MOST_TEXT_TOKENS, require_text
 from edge_monitor.errors import BundleError, os_errors_as
 from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.export.comparison import check_audio, check_decoder, check_mapper, check_texts
-from edge_monitor.export.gpt2 import decoder_model, text_encoder_model
+from edge_monitor.export.gpt2 import decoder_model, mapper_model, text_encoder_model
 from edge_monitor.export.htsat import audio_model
-from edge_monitor.export.mapper import mapper_model
-from edge_monitor.export.toml_text import manifest_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,3 +163,26 @@ def _session(content: bytes) -> Any:  # noqa: ANN401 - an ONNX session
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Return a manifest.toml that says what `manifest` says."""
+    again = f"Build it again: {manifest.get}" if manifest.get else ""
+    head = f"# Written by the command that built this bundle; it checks what is below. {again}\n"
+    return head + "\n".join(_lines(manifest.model_dump(mode="json", exclude_none=True), "")) + "\n"
+
+
+def _lines(fields: dict[str, Any], name: str) -> list[str]:
+    """Return a table's lines: its own values, then the tables in it. JSON's values but tables are TOML's."""
+    tables = {key: value for key, value in fields.items() if _is_table(value)}
+    lines = [f"{key} = {json.dumps(fields[key], ensure_ascii=False)}" for key in fields if key not in tables]
+    for key, value in tables.items():
+        path = f"{name}.{key}" if name else key
+        rows, head = (value, f"[[{path}]]") if isinstance(value, list) else ([value], f"[{path}]")
+        for row in rows:
+            lines += ["", head, *_lines(row, path)]
+    return lines
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from edge_monitor.export.reference import Reference
 
     Array = NDArray[np.float32]
+    Heard = dict[str, Array]  # sound -> msclap's embeddings (batch, 1024), raw
 
 MOST = 1e-4  # largest difference, in the output's own unit; embeddings are layer-normalized, of order 1
 # Log-probabilities of a real GPT-2 come from logits near -100, where float32 itself steps by 8e-6, over 12 layers.
@@ -62,46 +62,31 @@ def compared(part: str, what: str, ours: Array, theirs: Array, most: float = MOS
     return Check(part=part, sounds=what, max_abs=float(f"{max_abs:.2g}"), cosine=round(cosine, 7))
 
 
-@dataclass(frozen=True, slots=True)
-class SoundVectors:
-    """msclap's embeddings of the sounds, kept for the parts that come after the encoder."""
-
-    names: tuple[str, ...]
-    vectors: tuple[Array, ...]  # (batch, 1024) raw, one per name
-
-
-def check_audio(session: Any, reference: Reference) -> tuple[SoundVectors, list[Check]]:  # noqa: ANN401 - an ONNX session
-    """Compare the audio encoder on every sound."""
-    checks, names, vectors = [], [], []
+def check_audio(session: Any, reference: Reference) -> tuple[Heard, list[Check]]:  # noqa: ANN401 - an ONNX session
+    """Compare the audio encoder on every sound; return msclap's embeddings for the parts that come after it."""
+    checks, heard = [], {}
     for name, waveforms in sounds():
-        theirs = reference.embed(waveforms)
+        heard[name] = reference.embed(waveforms)
         (ours,) = session.run(None, {"waveform": waveforms})
-        checks.append(compared("audio.onnx", f"{name}, batch {len(waveforms)}", ours, theirs))
-        names.append(name)
-        vectors.append(theirs)
-    return SoundVectors(tuple(names), tuple(vectors)), checks
+        checks.append(compared("audio.onnx", f"{name}, batch {len(waveforms)}", ours, heard[name]))
+    return heard, checks
 
 
-def check_mapper(session: Any, reference: Reference, heard: SoundVectors) -> list[Check]:  # noqa: ANN401 - as above
+def check_mapper(session: Any, reference: Reference, heard: Heard) -> list[Check]:  # noqa: ANN401 - as above
     """Compare the caption mapper on the sounds' embeddings."""
-    return [
-        compared(
-            "mapper.onnx",
-            f"{name}, batch {len(vectors)}",
-            session.run(None, {"embedding": unit(vectors)})[0],
-            reference.prefix(unit(vectors)),
-        )
-        for name, vectors in zip(heard.names, heard.vectors, strict=True)
-    ]
+    checks = []
+    for name, vectors in heard.items():
+        (ours,) = session.run(None, {"embedding": unit(vectors)})
+        theirs = reference.prefix(unit(vectors))
+        checks.append(compared("mapper.onnx", f"{name}, batch {len(vectors)}", ours, theirs))
+    return checks
 
 
-def check_decoder(session: Any, reference: Reference, heard: SoundVectors) -> list[Check]:  # noqa: ANN401 - as above
+def check_decoder(session: Any, reference: Reference, heard: Heard) -> list[Check]:  # noqa: ANN401 - as above
     """Compare the decoder's best log-probabilities: in the prefill, then as beams go on, change places and branch."""
     decoder = Decoder(session, "decoder.onnx")
-    return [
-        _check_decoding(decoder, reference, name, reference.prefix(unit(vectors)))
-        for name, vectors in zip(heard.names, heard.vectors, strict=True)
-    ]
+    prefixes = {name: reference.prefix(unit(vectors)) for name, vectors in heard.items()}
+    return [_check_decoding(decoder, reference, *each) for each in prefixes.items()]
 
 
 def _check_decoding(decoder: Decoder, reference: Reference, name: str, prefixes: Array) -> Check:
@@ -129,9 +114,9 @@ def _check_decoding(decoder: Decoder, reference: Reference, name: str, prefixes:
     return compared("decoder.onnx", what, np.concatenate(ours), np.concatenate(theirs), MOST_LOG_PROB)
 
 
-def check_texts(ours: Array, theirs: Array, heard: SoundVectors) -> list[Check]:
+def check_texts(ours: Array, theirs: Array, heard: Heard) -> list[Check]:
     """Compare the texts' embeddings (text, 1024), and their cosines with the sounds."""
-    vectors = unit(np.concatenate(heard.vectors))
+    vectors = unit(np.concatenate([*heard.values()]))
     return [
         compared("text.onnx", f"{len(ours)} texts", ours, theirs),
         compared("texts.json", "cosines of every sound and text", vectors @ unit(ours).T, vectors @ unit(theirs).T),

@@ -48,19 +48,19 @@ def front_end(graph: Graph, weights: Weights) -> str:
     def stretched(strip: str, matrix: str) -> str:
         """Return a strip of the picture (batch, 128, 64) of the blocks it is made of (batch, 1302, 32)."""
         power = _mel_power(graph, strip, window, mel)
-        decibel = graph("Log", graph("Max", power, graph.constant(_FAINTEST)))
-        scaled = graph("Mul", decibel, graph.constant(scale))
+        decibel = graph("Log", graph("Max", power, _FAINTEST))
+        scaled = graph("Mul", decibel, scale)
         # The stretch's rows sum to one, so that the batch norm may come first.
-        normed = graph("Add", scaled, graph.constant(shift.astype(np.float32)[:, None]))
+        normed = graph("Add", scaled, shift.astype(np.float32)[:, None])
         return graph("MatMul", matrix, graph("Transpose", normed, perm=[0, 2, 1]))
 
-    padded = graph("Pad", "waveform", graph.ints(0, _HALF, 0, _HALF), mode="reflect")
-    whole = graph("Slice", padded, graph.ints(0), graph.ints(_BLOCKS * _RADIX), graph.ints(1))
-    blocks = graph("Reshape", whole, graph.ints(-1, _BLOCKS, _RADIX))
+    padded = graph("Pad", "waveform", (0, _HALF, 0, _HALF), mode="reflect")
+    whole = graph("Slice", padded, (0,), (_BLOCKS * _RADIX,), (1,))
+    blocks = graph("Reshape", whole, (-1, _BLOCKS, _RADIX))
     read = first[:, None] * _STEP + np.arange((_STRIP - 1) * _STEP + _RADIX)  # blocks
-    strips = graph("Gather", blocks, graph.constant(read), axis=1)
+    strips = graph("Gather", blocks, read, axis=1)
     pictures = graph.each(stretched, strips, graph.constant(matrices))
-    return graph("Reshape", pictures, graph.ints(-1, STRETCHED, BANDS))
+    return graph("Reshape", pictures, (-1, STRETCHED, BANDS))
 
 
 def stretch(old: int, new: int) -> NDArray[np.float64]:
@@ -134,18 +134,18 @@ def _mel_power(graph: Graph, blocks: str, window: NDArray[np.float64], mel: NDAr
     spectrum = complex_product.transpose(0, 2, 3, 1).reshape(2 * len(high), 2 * _RADIX)
 
     by_place = graph("Transpose", blocks, perm=[0, 2, 1])
-    sums = graph("Conv", by_place, graph.constant(kernels.astype("f4")), group=_RADIX, strides=[_STEP])
-    by_part = graph("Reshape", sums, graph.ints(-1, _RADIX, len(low), 2 * _STRIP))
+    sums = graph("Conv", by_place, kernels.astype("f4"), group=_RADIX, strides=[_STEP])
+    by_part = graph("Reshape", sums, (-1, _RADIX, len(low), 2 * _STRIP))
     by_low = graph("Transpose", by_part, perm=[0, 2, 1, 3])
-    joined = graph("Reshape", by_low, graph.ints(-1, len(low), 2 * _RADIX, _STRIP))
-    parts = graph("MatMul", graph.constant(spectrum.astype("f4")), joined)
-    by_bin = graph("Reshape", graph("Mul", parts, parts), graph.ints(-1, len(low), 2, len(high) * _STRIP))
-    power = graph("ReduceSum", by_bin, graph.ints(2), keepdims=0)
+    joined = graph("Reshape", by_low, (-1, len(low), 2 * _RADIX, _STRIP))
+    parts = graph("MatMul", spectrum.astype("f4"), joined)
+    by_bin = graph("Reshape", graph("Mul", parts, parts), (-1, len(low), 2, len(high) * _STRIP))
+    power = graph("ReduceSum", by_bin, (2,), keepdims=0)
 
     bins = np.abs(low[:, None] + _RADIX * high)  # beyond the highest, mel is 0
     share = mel[bins] / np.bincount(bins.reshape(-1))[bins][..., None]  # of bins that come twice, half
     filters = graph.constant(share.reshape(-1, BANDS).T.astype("f4"))
-    return graph("MatMul", filters, graph("Reshape", power, graph.ints(-1, bins.size, _STRIP)))
+    return graph("MatMul", filters, graph("Reshape", power, (-1, bins.size, _STRIP)))
 
 
 def _unit_circle(steps: NDArray[np.int64], whole: int) -> NDArray[np.complex128]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Weights = Mapping[str, NDArray[np.float32]]
+    Input = str | tuple[int, ...] | NDArray[Any] | np.generic  # a name, or a constant; a tuple is int64
 
 # 17 is old enough for ONNX Runtime 1.12, has LayerNormalization and still the axes of reductions as attributes.
 OPSET = 17
@@ -39,21 +40,22 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def constant(self, value: Any) -> str:  # noqa: ANN401 - whatever numpy takes as an array
+    def constant(self, value: Input) -> str:
         """Add a constant and return its name."""
         name = f"c{len(self.constants)}"
         self.constants.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def __call__(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401 - ONNX attributes
+    def __call__(self, op: str, *inputs: Input, output: str | None = None, **attributes: Any) -> str:  # noqa: ANN401 - ONNX attributes
         """Add a node with one output and return the output's name."""
-        name = output or f"{self._inside}v{len(self.nodes)}"
-        self.nodes.append(
-            self._onnx.helper.make_node(
-                op, list(inputs), [name], name=f"{self._inside}{op}_{len(self.nodes)}", **attributes
-            )
-        )
-        return name
+        return self._node(op, inputs, [output or f"{self._inside}v{len(self.nodes)}"], **attributes)
+
+    def _node(self, op: str, inputs: Sequence[Input], outputs: list[str], **attributes: Any) -> str:  # noqa: ANN401 - as above
+        """Add a node and return its first output's name."""
+        names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
+        name = f"{self._inside}{op}_{len(self.nodes)}"
+        self.nodes.append(self._onnx.helper.make_node(op, names, outputs, name=name, **attributes))
+        return outputs[0]
 
     def each(self, work: Callable[[str, str], str], tensor: str, other: str) -> str:
         """Return `work` of each slice of `tensor` along axis 1 and of `other` along axis 0, joined along axis 1.
@@ -70,45 +72,40 @@ class Graph:
         self.nodes, self._inside = outside, ""
         return self("Scan", tensor, other, body=body, num_scan_inputs=2, scan_input_axes=[1, 0], scan_output_axes=[1])
 
-    def ints(self, *values: int) -> str:
-        """Add a constant `(len(values),)` int64."""
-        return self.constant(np.array(values, dtype=np.int64))
-
     def split(self, tensor: str, parts: int, axis: int) -> list[str]:
         """Return `parts` equal slices of a tensor along an axis."""
-        number = len(self.nodes)
-        names = [f"v{number}_{i}" for i in range(parts)]
-        self.nodes.append(self._onnx.helper.make_node("Split", [tensor], names, name=f"Split_{number}", axis=axis))
+        names = [f"v{len(self.nodes)}_{i}" for i in range(parts)]
+        self._node("Split", [tensor], names, axis=axis)
         return names
 
     def best(self, tensor: str, k: str, outputs: tuple[str, str]) -> None:
         """Add TopK along the last axis: the `k` largest values, descending, and their indices."""
-        self.nodes.append(
-            self._onnx.helper.make_node("TopK", [tensor, k], list(outputs), name=f"TopK_{len(self.nodes)}", axis=-1)
-        )
+        self._node("TopK", [tensor, k], list(outputs), axis=-1)
 
     def linear(self, rows: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> str:
         """Return `rows @ weight (+ bias)`, rows (…, in) being two-dimensional and weight (in, out).
 
         Only what is made here is quantized later; a plain MatMul stays in float32.
         """
-        inputs = [rows, self.constant(np.ascontiguousarray(weight, dtype=np.float32))]
-        if bias is not None:
-            inputs.append(self.constant(np.asarray(bias, dtype=np.float32)))
-        return self("Gemm", *inputs)
+        biases = [] if bias is None else [np.asarray(bias, dtype=np.float32)]
+        return self("Gemm", rows, np.ascontiguousarray(weight, dtype=np.float32), *biases)
 
-    def layer_norm(self, rows: str, weights: Weights, name: str, epsilon: float = 1e-5) -> str:
+    def dense(self, rows: str, weights: Weights, name: str) -> str:
+        """Return what torch's linear layer makes of `rows`: its `{name}.weight` is (out, in)."""
+        return self.linear(rows, weights[f"{name}.weight"].T, weights[f"{name}.bias"])
+
+    def layer_norm(self, rows: str, weights: Weights, name: str) -> str:
         """Normalize the last axis with the weights `{name}.weight` and `{name}.bias`."""
-        scale, shift = self.constant(weights[f"{name}.weight"]), self.constant(weights[f"{name}.bias"])
-        return self("LayerNormalization", rows, scale, shift, epsilon=epsilon)
+        scale, shift = (weights[f"{name}.{part}"] for part in ("weight", "bias"))
+        return self("LayerNormalization", rows, scale, shift, epsilon=1e-5)
 
     def gelu(self, tensor: str) -> str:
         """Return x Φ(x); before opset 20 in pieces, written as ONNX Runtime's fusion knows them."""
         if self.opset >= _OPSET_OF_GELU:
             return self("Gelu", tensor)
-        error = self("Erf", self("Div", tensor, self.constant(np.float32(np.sqrt(2.0)))))
-        grown = self("Mul", tensor, self("Add", error, self.constant(np.float32(1.0))))
-        return self("Mul", grown, self.constant(np.float32(0.5)))
+        error = self("Erf", self("Div", tensor, np.float32(np.sqrt(2.0))))
+        grown = self("Mul", tensor, self("Add", error, np.float32(1.0)))
+        return self("Mul", grown, np.float32(0.5))
 
     def attend(self, query: str, key: str, value: str, mask: str | None = None) -> str:
         """Return the values (…, n, d), mixed as queries and keys say; `mask` is added to their scores (…, n, n)."""

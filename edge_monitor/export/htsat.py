@@ -106,12 +106,12 @@ class _Stage:
         biases = self.biases(block)
         if len(biases) == 1:
             return self._part(rows, graph.constant(biases[0]), block)
-        flat, part = graph.ints(-1, self.width), graph.ints(-1, tokens, self.width)
+        flat, part = graph.constant((-1, self.width)), graph.constant((-1, tokens, self.width))
 
         def work(some: str, bias: str) -> str:
             return graph("Reshape", self._part(graph("Reshape", some, flat), bias, block), part)
 
-        parts = graph("Reshape", rows, graph.ints(-1, len(biases), tokens, self.width))
+        parts = graph("Reshape", rows, (-1, len(biases), tokens, self.width))
         return graph("Reshape", graph.each(work, parts, graph.constant(biases)), flat)
 
     def _part(self, rows: str, bias: str, block: int) -> str:
@@ -119,14 +119,15 @@ class _Stage:
         graph, name = self.graph, f"{self.name}.blocks.{block}"
         normed = graph.layer_norm(rows, self.weights, f"{name}.norm1")
         windows = self.together if self.shift(block) else 1  # side by side
-        shape = graph.ints(-1, _TOKENS, windows * self.width)
+        shape = graph.constant((-1, _TOKENS, windows * self.width))
         query, key, value = (graph("Reshape", part, shape) for part in self._attended(normed, f"{name}.attn.qkv"))
         heads = windows * self.heads
         mixed = graph("Attention", query, key, value, bias, q_num_heads=heads, kv_num_heads=heads, scale=1.0)
-        flat = graph("Reshape", mixed, graph.ints(-1, self.width))
+        flat = graph("Reshape", mixed, (-1, self.width))
         rows = graph("Add", rows, self._mixed(flat, f"{name}.attn"))
-        wide = graph.gelu(self._linear(graph.layer_norm(rows, self.weights, f"{name}.norm2"), f"{name}.mlp.fc1"))
-        return graph("Add", rows, self._linear(wide, f"{name}.mlp.fc2"))
+        normed = graph.layer_norm(rows, self.weights, f"{name}.norm2")
+        wide = graph.gelu(graph.dense(normed, self.weights, f"{name}.mlp.fc1"))
+        return graph("Add", rows, graph.dense(wide, self.weights, f"{name}.mlp.fc2"))
 
     def _attended(self, rows: str, name: str) -> tuple[str, str, str]:
         """Return the scaled queries, the keys and the values (batch tokens, width) of `rows`.
@@ -155,9 +156,6 @@ class _Stage:
         normed = self.graph.layer_norm(joined, self.weights, f"{self.name}.downsample.norm")
         return self.graph.linear(normed, self.weights[f"{self.name}.downsample.reduction.weight"].T)
 
-    def _linear(self, rows: str, name: str) -> str:
-        return self.graph.linear(rows, self.weights[f"{name}.weight"].T, self.weights[f"{name}.bias"])
-
 
 def _moves(order: Order, wanted: Order) -> Order:
     """Return where, among rows that stand in `order`, each of the `wanted` tokens is found."""
@@ -168,8 +166,8 @@ def _moves(order: Order, wanted: Order) -> Order:
 
 def _reordered(graph: Graph, rows: str, moves: Order, width: int, new_width: int) -> str:
     """Return `rows` (batch tokens, width), gathered as `moves` says, as rows of `new_width`."""
-    by_picture = graph("Reshape", rows, graph.ints(-1, len(moves), width))
-    return graph("Reshape", graph("Gather", by_picture, graph.constant(moves), axis=1), graph.ints(-1, new_width))
+    by_picture = graph("Reshape", rows, (-1, len(moves), width))
+    return graph("Reshape", graph("Gather", by_picture, moves, axis=1), (-1, new_width))
 
 
 def audio_model(weights: Weights, projection: Weights) -> bytes:
@@ -182,8 +180,8 @@ def audio_model(weights: Weights, projection: Weights) -> bytes:
     picture = front_end(graph, weights)  # (batch, 1024 time, 64 bands)
     # The picture is four strips of 256 frames, one below the other; a patch is 4 bands by 4 frames.
     strips = BANDS // _PATCH
-    parts = graph("Reshape", picture, graph.ints(-1, 4, _SIDE, _PATCH, strips, _PATCH))
-    patches = graph("Reshape", graph("Transpose", parts, perm=[0, 1, 4, 2, 5, 3]), graph.ints(-1, _PATCH * _PATCH))
+    parts = graph("Reshape", picture, (-1, 4, _SIDE, _PATCH, strips, _PATCH))
+    patches = graph("Reshape", graph("Transpose", parts, perm=[0, 1, 4, 2, 5, 3]), (-1, _PATCH * _PATCH))
     width = weights["patch_embed.proj.weight"].shape[0]
     stages = [
         _Stage(
@@ -195,8 +193,8 @@ def audio_model(weights: Weights, projection: Weights) -> bytes:
     patches = _reordered(graph, patches, order, _PATCH * _PATCH, _PATCH * _PATCH)
     kernel = weights["patch_embed.proj.weight"].reshape(width, _PATCH * _PATCH).T
     # MatMul and Add, not `linear`: what reads the picture stays in float32
-    rows = graph("MatMul", patches, graph.constant(np.ascontiguousarray(kernel)))
-    rows = graph("Add", rows, graph.constant(weights["patch_embed.proj.bias"]))
+    rows = graph("MatMul", patches, np.ascontiguousarray(kernel))
+    rows = graph("Add", rows, weights["patch_embed.proj.bias"])
     rows = graph.layer_norm(rows, weights, "patch_embed.norm")
 
     for stage in stages:
@@ -211,8 +209,8 @@ def audio_model(weights: Weights, projection: Weights) -> bytes:
             rows, order = stage.merge(rows, order, wanted), wanted
     last = stages[-1]
     normed = graph.layer_norm(rows, weights, "norm")
-    tokens = graph("Reshape", normed, graph.ints(-1, last.side * last.side, last.width))
-    heard = graph("ReduceMean", tokens, graph.ints(1), keepdims=0)  # (batch, 768)
+    tokens = graph("Reshape", normed, (-1, last.side * last.side, last.width))
+    heard = graph("ReduceMean", tokens, (1,), keepdims=0)  # (batch, 768)
     graph("Identity", project(graph, heard, projection), output="embedding")
     dim = int(projection["linear1.weight"].shape[0])
     return graph.model("audio", [graph.floats("waveform", "batch", SAMPLES)], [graph.floats("embedding", "batch", dim)])

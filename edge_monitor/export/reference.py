@@ -21,6 +21,8 @@ from edge_monitor.errors import BundleError
 from edge_monitor.export.checkpoint import adopt, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from numpy.typing import NDArray
 
@@ -55,35 +57,35 @@ class Reference:
 
     def embed(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return msclap's raw audio embeddings (batch, 1024)."""
-        import torch
-
-        with torch.no_grad():
-            return np.asarray(self.audio(torch.from_numpy(waveforms))[0].numpy())
+        return _run(lambda sounds: self.audio(sounds)[0], waveforms)
 
     def embed_texts(self, tokens: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return msclap's raw text embeddings (batch, 1024) of tokens and attention mask, both (batch, length)."""
-        import torch
-
-        inputs = {"input_ids": torch.from_numpy(tokens), "attention_mask": torch.from_numpy(mask)}
-        with torch.no_grad():
-            return np.asarray(self.text(inputs).numpy())
+        return _run(lambda ids, seen: self.text({"input_ids": ids, "attention_mask": seen}), tokens, mask)
 
     def prefix(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the caption prefix (batch, 40, 768) of unit vectors (batch, 1024)."""
-        import torch
-
-        with torch.no_grad():
-            return np.asarray(self.captioner.clap_project(torch.from_numpy(vectors)).numpy())
+        return _run(self.captioner.clap_project, vectors)
 
     def next_log_probs(self, prefix: NDArray[np.float32], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the log-probabilities (batch, 50257) after `prefix` (batch, m, 768) and `tokens` (batch, t)."""
         import torch
 
-        with torch.no_grad():
-            embedded = self.captioner.gpt.transformer.wte(torch.from_numpy(tokens))
-            joined = torch.cat((torch.from_numpy(prefix), embedded), dim=1)
-            logits = self.captioner.gpt(inputs_embeds=joined).logits[:, -1]
-            return np.asarray(logits.log_softmax(-1).numpy())
+        gpt = self.captioner.gpt
+
+        def log_probs(before: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+            joined = torch.cat((before, gpt.transformer.wte(ids)), dim=1)
+            return gpt(inputs_embeds=joined).logits[:, -1].log_softmax(-1)
+
+        return _run(log_probs, prefix, tokens)
+
+
+def _run(work: Callable[..., Any], *arrays: NDArray[Any]) -> NDArray[np.float32]:
+    """Return what `work` makes of arrays as tensors, without gradients, as an array."""
+    import torch
+
+    with torch.no_grad():
+        return np.asarray(work(*map(torch.from_numpy, arrays)).numpy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +101,8 @@ def make_modules() -> Modules:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch about meshgrid, in msclap's code
         clap, mapper = _msclap()
-        model, own = (
-            clap.CLAP(
-                "HTSAT",
-                classes_num=_CLASSES,
-                out_emb=_HEARD,
-                text_model="gpt2",
-                transformer_embed_dim=768,
-                d_proj=DIM,
-                **_AUDIO,
-            )
-            for _ in range(2)
-        )
+        made = {"classes_num": _CLASSES, "out_emb": _HEARD, "transformer_embed_dim": 768, "d_proj": DIM, **_AUDIO}
+        model, own = (clap.CLAP("HTSAT", text_model="gpt2", **made) for _ in range(2))
         captioner = mapper.get_clapcap("ClapCaption")(
             own, "gpt2", _PREFIX, _PREFIX, DIM, _MAPPER_LAYERS, True, "transformer", True, True
         )
@@ -127,9 +119,8 @@ def load_reference(clap: State, captioner: State, *, names: tuple[str, str]) -> 
     modules = make_modules()
     used = adopt(modules.clap, clap, "", where=names[0])
     owned = {name for name in captioner if name.startswith("clap.")}
-    for part in ("clap_project.", "gpt."):
-        adopted = adopt(getattr(modules.captioner, part[:-1]), captioner, part, where=names[1])
-        owned |= adopted
+    for part in ("clap_project", "gpt"):
+        owned |= adopt(getattr(modules.captioner, part), captioner, f"{part}.", where=names[1])
     head = captioner.get("gpt.lm_head.weight")
     if head is not None and not torch.equal(head, captioner["gpt.transformer.wte.weight"]):
         raise BundleError("gpt.lm_head.weight is not the token table", where=names[1], hint="GPT-2's two are one")

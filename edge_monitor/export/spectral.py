@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,6 @@ from edge_monitor.explain.spectrogram import mel_edges
 from edge_monitor.export.graph import Graph
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16_000
@@ -32,43 +31,6 @@ NOISE_FLOOR_DBFS = -110.0
 # About the scatter of the deviations over a machine's normals (median 0.2 to 0.7 dB on MIMII), so that a band that was
 # steadier by chance in a few normals does not rule the distance; maxima scatter by 2 to 5 dB and hardly feel it.
 STANDARDIZATION_FLOOR_DB = 0.35
-
-_MANIFEST = """\
-# The embedded default bundle, written by `edge-monitor models build spectral`. Change that code, not this file.
-schema_version = 1
-name = "spectral"
-version = "1.0.0"
-summary = "Per-band maximum and standard deviation over time of a log-mel spectrogram; no trained weights"
-licence = "MIT"
-source = "edge_monitor/export/spectral.py"
-revision = "1"
-abilities = ["audio"]
-get = "edge-monitor models build spectral"
-
-[audio]
-file = "model.onnx"
-input = "waveform"             # (batch, samples) float32, mono, full scale = 1
-output = "embedding"           # (batch, dim) float32, dB: {bands} maxima (dBFS), then {bands} standard deviations
-sample_rate_hz = {rate}
-window_s = {window}
-dim = {dim}
-short_input = "repeat"
-
-[scoring]
-metric = "standardized-euclidean"
-standardization_floor = {floor}   # dB, added to each dimension's standard deviation over the normals
-normalize = "none"
-
-[scorer]
-name = "sub-band-density"
-bands = {bands}                    # each block of the embedding has so many, low to high
-
-[[file]]
-path = "model.onnx"
-part = "audio"
-size_bytes = {size}
-sha256 = "{sha256}"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +78,10 @@ def _dft_matrices(graph: Graph, bins: NDArray[np.int64], rows: int) -> tuple[str
 
     They are looked up in the graph in a short table and become constants when the session loads: the file stays small.
     """
-    phase = graph(
-        "Mod",
-        graph("Mul", graph.constant(2 * np.arange(rows)[:, None] + 1), graph.constant(bins[None, :])),
-        graph.ints(2 * _GRID),  # half samples
-    )
+    half_samples = graph("Mul", 2 * np.arange(rows)[:, None] + 1, bins[None, :])
+    phase = graph("Mod", half_samples, (2 * _GRID,))
     turn = np.pi * np.arange(2 * _GRID) / _GRID
-    cosine, sine = (
-        graph("Gather", graph.constant(table.astype(np.float32)), phase) for table in (np.cos(turn), np.sin(turn))
-    )
+    cosine, sine = (graph("Gather", table.astype(np.float32), phase) for table in (np.cos(turn), np.sin(turn)))
     return cosine, sine
 
 
@@ -135,15 +92,15 @@ def _mel_matrix(graph: Graph, bins: NDArray[np.int64], width: NDArray[np.float64
     low, middle, high = (graph.constant(edges[i : i + BANDS][None, :]) for i in range(3))
     rise = graph("Div", graph("Sub", bins_hz, low), graph("Sub", middle, low))
     fall = graph("Div", graph("Sub", high, bins_hz), graph("Sub", high, middle))
-    triangles = graph("Max", graph("Min", rise, fall), graph.constant(np.float64(0.0)))
-    return graph("Cast", graph("Mul", triangles, graph.constant(width[:, None])), to=1)
+    triangles = graph("Max", graph("Min", rise, fall), np.float64(0.0))
+    return graph("Cast", graph("Mul", triangles, width[:, None]), to=1)
 
 
 def _fold(graph: Graph, halves: str, length: int) -> tuple[str, str]:
     """Return `x[m] + x[length - 1 - m]` and their difference, m = 0 … length / 2 - 1, along the last axis."""
-    axis = graph.ints(2)
-    head = graph("Slice", halves, graph.ints(0), graph.ints(length // 2), axis)
-    tail = graph("Slice", halves, graph.ints(-1), graph.ints(-length // 2 - 1), axis, graph.ints(-1))
+    axis = graph.constant((2,))
+    head = graph("Slice", halves, (0,), (length // 2,), axis)
+    tail = graph("Slice", halves, (-1,), (-length // 2 - 1,), axis, (-1,))
     return graph("Add", head, tail), graph("Sub", head, tail)
 
 
@@ -157,10 +114,10 @@ def _mel_power(graph: Graph, waveform: str, spectrum: _Spectrum) -> str:
     """
     hop = spectrum.frame // 2
     hops = int(SAMPLE_RATE_HZ * WINDOW_S) // hop
-    used = graph("Slice", waveform, graph.ints(0), graph.ints(hops * hop), graph.ints(1))
-    blocks = graph("Reshape", used, graph.ints(-1, hops, hop))  # frame i is block i and block i + 1
-    after = graph("Slice", blocks, graph.ints(1), graph.ints(hops), graph.ints(1))
-    before = graph("Slice", blocks, graph.ints(0, -1), graph.ints(-1, -hop - 1), graph.ints(1, 2), graph.ints(1, -1))
+    used = graph("Slice", waveform, (0,), (hops * hop,), (1,))
+    blocks = graph("Reshape", used, (-1, hops, hop))  # frame i is block i and block i + 1
+    after = graph("Slice", blocks, (1,), (hops,), (1,))
+    before = graph("Slice", blocks, (0, -1), (-1, -hop - 1), (1, 2), (1, -1))
     hann = np.hanning(spectrum.frame)
     window = graph.constant((2.0 / hann.sum() * hann[hop:]).astype(np.float32))
     plus = graph("Mul", graph("Add", after, before), window)  # (batch, time, hop)
@@ -215,7 +172,8 @@ def build_model() -> bytes:
 def build() -> BuiltBundle:
     """Return the bundle's files; nothing is written. Raises BundleError when onnx is not installed."""
     model = build_model()
-    manifest = _MANIFEST.format(
+    template = Path(__file__).with_suffix(".toml").read_text("utf-8")
+    manifest = template.format(
         bands=BANDS,
         rate=SAMPLE_RATE_HZ,
         window=WINDOW_S,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from edge_monitor.demo.first_machine import first_machine, typed
+from edge_monitor.demo.commands import first_machine, typed
 from tests.broker import wait_until
 from tests.sounds import pump, write_clips
 from tests.terminal import Terminal

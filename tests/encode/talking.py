@@ -18,8 +18,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge_monitor.encode.vocabulary import END_OF_TEXT, byte_alphabet
-from edge_monitor.export.gpt2 import decoder_model, text_encoder_model
-from edge_monitor.export.mapper import mapper_model
+from edge_monitor.export.gpt2 import decoder_model, mapper_model, text_encoder_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

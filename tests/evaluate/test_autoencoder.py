@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from edge_monitor.errors import AudioError, DatasetError, EdgeMonitorError
-from edge_monitor.evaluate.autoencoder import Autoencoder, fit
-from edge_monitor.evaluate.log_mel import log_mel
+from edge_monitor.evaluate.autoencoder import Autoencoder, fit, log_mel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from edge_monitor.evaluate.cache import FeatureCache, KeptScores
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache
-from edge_monitor.evaluate.kept_scores import KeptScores
 from tests.evaluate.loudness import Loudness
 from tests.evaluate.test_measure import make, run
 

@@ -12,10 +12,9 @@ from sklearn.metrics import roc_auc_score
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import DatasetError
-from edge_monitor.evaluate.bundle_detector import BundleDetector
+from edge_monitor.evaluate.cache import FeatureCache, FeatureExtractor
 from edge_monitor.evaluate.datasets import read_dataset
-from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor
+from edge_monitor.evaluate.detector import BundleDetector, Features
 from edge_monitor.evaluate.measure import measure
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate
 from edge_monitor.memory.leaveout import Layout

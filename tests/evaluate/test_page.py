@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge_monitor.evaluate import page
-from edge_monitor.evaluate.answers import read_answers, read_key
 from edge_monitor.evaluate.page import render
+from edge_monitor.evaluate.ratings import read_answers, read_key
 from edge_monitor.evaluate.sheet import Item, Sheet, Sound
 
 SCRIPT = Path(page.__file__).with_name("page.js")

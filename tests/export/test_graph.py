@@ -18,8 +18,8 @@ def looped() -> bytes:
     graph = Graph()
 
     def work(part: str, offset: str) -> str:
-        product = graph.linear(graph("Reshape", part, graph.ints(-1, 3)), WEIGHT)
-        return graph("Reshape", graph("Add", product, offset), graph.ints(-1, 1, 2))
+        product = graph.linear(graph("Reshape", part, (-1, 3)), WEIGHT)
+        return graph("Reshape", graph("Add", product, offset), (-1, 1, 2))
 
     graph("Identity", graph.each(work, "x", graph.constant(np.array([[10.0], [20.0]], np.float32))), output="y")
     return graph.model("looped", [graph.floats("x", "batch", 2, 1, 3)], [graph.floats("y", "batch", 2, 1, 2)])

@@ -18,7 +18,7 @@ from edge_monitor.explain.difference import REFERENCE_TEXTS
 from edge_monitor.export.assembly import VocabularyFiles
 from edge_monitor.export.comparison import unit
 from edge_monitor.export.pull import is_built
-from edge_monitor.export.variants import compare, quantize_bundle
+from edge_monitor.export.quantization import compare, quantize_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path

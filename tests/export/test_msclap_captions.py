@@ -13,8 +13,7 @@ from edge_monitor.encode.beam import search
 from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.decoder import CaptionDecoding, Decoder
 from edge_monitor.encode.session import open_session
-from edge_monitor.export.gpt2 import decoder_model
-from edge_monitor.export.mapper import mapper_model
+from edge_monitor.export.gpt2 import decoder_model, mapper_model
 from tests.encode import talking
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from edge_monitor.encode.bundle import open_bundle
 from edge_monitor.encode.manifest import parse_manifest
 from edge_monitor.errors import BundleError
 from edge_monitor.export import environment
+from edge_monitor.export.assembly import manifest_text
 from edge_monitor.export.place import building, put_in_place, require_space
-from edge_monitor.export.toml_text import manifest_text
 
 REPOSITORY = Path(__file__).parents[2]
 SPECTRAL = REPOSITORY / "models/spectral"

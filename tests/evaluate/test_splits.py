@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_monitor.evaluate.resplit import interval, learnt_of, splits, spread
+from edge_monitor.evaluate.figures import interval, spread
+from edge_monitor.evaluate.measure import learnt_of, splits
 
 
 def test_every_split_learns_sixty_percent_and_tests_the_rest() -> None:

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from edge_monitor.errors import AudioError, DatasetError
+from edge_monitor.evaluate.cache import FeatureCache, FeatureExtractor, default_cache
 from edge_monitor.evaluate.datasets import Clip, read_dataset
 from edge_monitor.evaluate.detector import Features
-from edge_monitor.evaluate.embeddings import FeatureCache, FeatureExtractor, default_cache
 from tests.evaluate.loudness import Loudness
 from tests.evaluate.sets import RATE_HZ, noise, write, write_all
 
@@ -137,7 +137,7 @@ def test_the_cache_lies_where_the_system_wants_it(tmp_path: Path, monkeypatch: p
 def test_a_clip_that_vanishes_meanwhile_is_named(tmp_path: Path) -> None:
     """A disk that is unplugged is no traceback."""
     lines = Lines()
-    clip = Clip(tmp_path / "gone.wav", "pump", "id_00", "train", anomalous=False, snr_db=None, domain=None)
+    clip = Clip("pump", "id_00", anomalous=False, split="train", path=tmp_path / "gone.wav")
     assert FeatureExtractor(FeatureCache(tmp_path / "cache"), lines, lines).extract(Loudness(), [clip], "pump") == {}
     assert lines[0] == f"left out: {tmp_path}/gone.wav: cannot be read: No such file or directory"
 
