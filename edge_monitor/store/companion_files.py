@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_monitor import clock
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,6 +18,11 @@ COMPANIONS = ("-wal", "-shm", "-journal")  # SQLite's own, of any database
 def beside(path: Path, suffix: str) -> Path:
     """Return the path of a file beside a database, by what its name has more."""
     return path.with_name(path.name + suffix)
+
+
+def stamp(wall_ms: int) -> str:
+    """Return a moment as it stands in a file's name."""
+    return clock.rfc3339(wall_ms).replace(":", "")
 
 
 def remove_database(path: Path) -> None:

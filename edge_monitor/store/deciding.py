@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
 
 from edge_monitor.config.settings import ScorerName
 from edge_monitor.records import Neighbour
@@ -24,7 +24,8 @@ _PAYLOAD_BYTES = 262_144  # an alert has about 2 kB
 _SEGMENT = "[A-Za-z0-9_-]{1,64}"
 _TOPIC = re.compile(rf"(?:{_SEGMENT}/){{3,10}}(?:alert|explanation|condition|review)")
 _EVIDENCE = re.compile(rf"{_SEGMENT}/[A-Za-z0-9-]{{1,64}}\.(?:png|flac)")
-_NEIGHBOUR = {field.name for field in fields(Neighbour)}
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_NEIGHBOURS: TypeAdapter[list[Neighbour]] = TypeAdapter(list[Neighbour], config=_STRICT)
 _LONGEST_INHIBITION_S = 86_400  # docs/mqtt: 24 hours
 _MOST_MS = 4_102_444_800_000  # the year 2100; also more than any count
 
@@ -216,15 +217,8 @@ def object_(text: str | bytes) -> bool:
 
 def neighbours(text: str) -> bool:
     """Return whether a text is the JSON list of an alarm's nearest normals."""
-    found: list[dict[str, Any]] = json.loads(text)
-    return all(
-        each.keys() == _NEIGHBOUR
-        and isinstance(each["normal_id"], int)
-        and isinstance(each["recording"], str)
-        and math.isfinite(each["distance"])
-        and math.isfinite(each["recording_start_s"])
-        for each in found
-    )
+    _NEIGHBOURS.validate_json(text)
+    return True
 
 
 def evidence(text: str) -> bool:

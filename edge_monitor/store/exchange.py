@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from edge_monitor import clock
 from edge_monitor.durable import sync_folder
 from edge_monitor.errors import StorageError
-from edge_monitor.store.companion_files import COMPANIONS, KEPT, beside, kept, remove_database
+from edge_monitor.store.companion_files import KEPT, beside, kept, remove_database, stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,26 +32,50 @@ def settle(path: Path) -> bool:
     return not busy and mode == "delete"
 
 
+def swap(path: Path, fresh: Path, old: Path) -> None:
+    """Put `fresh`, which needs no log, in the place of the database `path`, which is `old` from then on, with its log.
+
+    As often as a crash comes between. The path is never without a file: whoever connects to it then would make an empty
+    one. Raises OSError.
+    """
+    with suppress(FileNotFoundError, FileExistsError):
+        os.link(path, old)
+    sync_folder(path.parent)
+    with suppress(FileNotFoundError):  # it must never be applied to the new file
+        beside(path, "-wal").replace(beside(old, "-wal"))
+    for suffix in ("-shm", "-journal"):
+        beside(path, suffix).unlink(missing_ok=True)
+    sync_folder(path.parent)
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
 def exchange(path: Path, fresh: Path) -> Path | None:
     """Put `fresh`, which needs no log, in the place of the database `path`; return where the old one is kept.
 
     None when there was none. No connection may be open, and the caller holds the lock. Killed between any two steps, it
-    leaves the old database or the new one, whole; before the last step another name for the old one may be left.
-    Raises StorageError; then the old one is in its place.
+    leaves the old database or the new one, whole; before the last step another name for the old one may be left, and
+    for a damaged one's log: something may be read of both. Raises StorageError; then the old one is in its place.
     """
     try:
-        old = _keep(path)
-        for suffix in COMPANIONS:  # before the rename: a log must never be applied to another file
-            beside(path, suffix).unlink(missing_ok=True)
-        fresh.replace(path)
-        sync_folder(path.parent)
+        there = path.exists()
+        if there:
+            settle(path)
+        else:
+            remove_database(path)
+        name = KEPT + stamp(clock.now().wall_ms).partition(".")[0]
+        old, number = beside(path, name), 1
+        while old.exists():
+            number += 1
+            old = beside(path, f"{name}-{number}")
+        swap(path, fresh, old)
     except OSError as error:
         raise StorageError(
             f"the database cannot be replaced: {error.strerror}",
             where=str(path),
             hint="the folder's file system must have hard links",
         ) from error
-    return old
+    return old if there else None
 
 
 def discard_kept(path: Path) -> list[str]:
@@ -63,20 +87,3 @@ def discard_kept(path: Path) -> list[str]:
     except OSError as error:
         raise StorageError(f"cannot be deleted: {error.strerror}", where=str(error.filename)) from error
     return [each.name for each in found]
-
-
-def _keep(path: Path) -> Path | None:
-    """Give the old database a second name. A damaged one keeps its log as well: something may be read of both."""
-    if not path.exists():
-        return None
-    settled = settle(path)
-    stamp = clock.rfc3339(clock.now().wall_ms).replace(":", "").partition(".")[0]
-    old, number = beside(path, KEPT + stamp), 1
-    while old.exists():
-        number += 1
-        old = beside(path, f"{KEPT}{stamp}-{number}")
-    for suffix in ("",) if settled else ("-wal", ""):
-        if beside(path, suffix).exists():
-            os.link(beside(path, suffix), beside(old, suffix))
-    sync_folder(path.parent)
-    return old

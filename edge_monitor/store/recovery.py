@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_monitor import clock
-from edge_monitor.durable import sync_folder
 from edge_monitor.errors import DiskError
 from edge_monitor.store import database
-from edge_monitor.store.companion_files import beside, remove_database
+from edge_monitor.store.companion_files import beside, remove_database, stamp
+from edge_monitor.store.exchange import swap
 from edge_monitor.store.salvage import in_memory, readable, save
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def unreadable_log_pages(path: Path) -> int:
 def set_aside(path: Path) -> str:
     """Keep a copy of the log before SQLite writes over it; return the copy's name. Raises OSError."""
     log = beside(path, "-wal")
-    copy = beside(log, f".damaged-{_stamp(clock.now().wall_ms)}")
+    copy = beside(log, f".damaged-{stamp(clock.now().wall_ms)}")
     shutil.copyfile(log, copy)
     _forget_oldest(log)
     return copy.name
@@ -269,21 +269,10 @@ def _write(source: Readable, fresh: Path) -> tuple[int, tuple[str, ...]]:
 
 
 def _swap(path: Path) -> str:
-    """Put the rebuilt database in its place, as often as a crash comes between; return the damaged one's new name.
-
-    The path is never without a file: whoever connects to it then would make an empty one.
-    """
+    """Put the rebuilt database in its place, as often as a crash comes between; return the damaged one's new name."""
     rebuilt = beside(path, ".rebuilt")
-    damaged = beside(path, f".damaged-{_stamp(int(rebuilt.stat().st_mtime * 1000))}")
-    with suppress(FileNotFoundError, FileExistsError):
-        os.link(path, damaged)
-    sync_folder(path.parent)
-    with suppress(FileNotFoundError):  # it must never be applied to the new file
-        beside(path, "-wal").replace(beside(damaged, "-wal"))
-    beside(path, "-shm").unlink(missing_ok=True)
-    sync_folder(path.parent)
-    rebuilt.replace(path)
-    sync_folder(path.parent)
+    damaged = beside(path, f".damaged-{stamp(int(rebuilt.stat().st_mtime * 1000))}")
+    swap(path, rebuilt, damaged)
     _forget_oldest(path)
     return damaged.name
 
@@ -319,10 +308,6 @@ def _locked(file: BinaryIO, first: int, size: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _stamp(wall_ms: int) -> str:
-    return clock.rfc3339(wall_ms).replace(":", "")
 
 
 def _forget_oldest(path: Path) -> None:

@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections import deque
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -45,7 +44,7 @@ class Store:
         self._writes = writes
         self._opening = threading.Lock()
         self._closed = False
-        self._readers = Readers(path, recovery.copy_in_memory)
+        self._readers = Readers(path)
         self._checkpoints: Checkpoints | None = None
         self._writer: Writer | None = None
 
@@ -117,15 +116,11 @@ class Store:
 
         What has been written survives a power cut once all is.
         """
-
-        def write_piece(piece: Sequence[I], connection: sqlite3.Connection) -> None:
-            write(connection, piece)
-
         size, at = _FIRST_PIECE, 0
         while at < len(items):
             piece = items[at : at + size]
             at += len(piece)
-            cost = self._write_piece(partial(write_piece, piece), last=at == len(items))
+            cost = self._write_piece(lambda connection, piece=piece: write(connection, piece), last=at == len(items))
             size = max(1, min(2 * size, round(size / max(cost, 0.1))))
 
     def _write_piece(self, write: Callable[[sqlite3.Connection], object], *, last: bool) -> float:
