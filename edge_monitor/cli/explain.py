@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.settings import Settings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.explain.acoustics import Acoustics
-    from edge_monitor.node.explain_messages import AlarmExplained, Explained, ExplainProgress, Method, SoundExplained
+    from edge_monitor.node.explanations import AlarmExplained, Explained, ExplainProgress, Method, SoundExplained
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def command(
     from edge_monitor.api.client import open_node
     from edge_monitor.config.file import load_settings
     from edge_monitor.errors import ExplainError
-    from edge_monitor.node.explain_messages import ExplainAlarm
+    from edge_monitor.node.explanations import ExplainAlarm
     from edge_monitor.node.operations import EXPLAIN_ALARM
 
     if dry_run and method == "measured":
@@ -109,7 +109,7 @@ def _explain_file(
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.errors import AudioError, ExplainError
     from edge_monitor.node.clips import encode_clip
-    from edge_monitor.node.explain_messages import ExplainSound
+    from edge_monitor.node.explanations import ExplainSound
     from edge_monitor.node.node import Node
     from edge_monitor.node.operations import EXPLAIN_SOUND
     from edge_monitor.node.vectors import as_npy

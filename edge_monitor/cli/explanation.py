@@ -9,8 +9,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_monitor.node.explain_messages import Explained, Worded
-    from edge_monitor.node.stored_explanations import StoredExplanation
+    from edge_monitor.node.explanations import Explained, StoredExplanation, Worded
     from edge_monitor.records import Finding
 
 

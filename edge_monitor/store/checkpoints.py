@@ -56,7 +56,7 @@ class Checkpoints:
         """Carry over what can be, in the caller's thread; return what is left. Failures wait for the next time."""
         with self._working:
             try:  # the connection is never there when nothing is to be done: closing it leaves the log alone
-                with closing(database.opened(self._path, "rw", timeout_s=0.0)) as connection:
+                with closing(database.unprepared(self._path, "rw", timeout_s=0.0)) as connection:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             except sqlite3.Error as error:  # a full or failing disk: whoever writes is told of it
                 log.warning("storage.checkpoint_failed", error=str(error))

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from edge_monitor.config.settings import ScorerName
 from edge_monitor.records import Neighbour
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     import sqlite3
@@ -135,10 +136,10 @@ def add_functions(connection: sqlite3.Connection) -> None:
 
 def broken(connection: sqlite3.Connection) -> Iterator[tuple[str, dict[str, object], str]]:
     """Yield (table, key of the row, what is wrong) of the first row that breaks each rule. Raises sqlite3.Error."""
-    whole = "complete" if "complete" in _columns(connection, "generations") else "1"
+    whole = "complete" if "complete" in database.columns(connection, "generations") else "1"
     for place, holds, words in ((place, each.holds, each.words) for each in RULES for place in each.columns.split()):
         table, _, column = place.partition(".")
-        columns = _columns(connection, table)
+        columns = database.columns(connection, table)
         if column not in columns:
             continue
         keys = [name for name, is_key in columns.items() if is_key] or ["name"]
@@ -150,11 +151,6 @@ def broken(connection: sqlite3.Connection) -> Iterator[tuple[str, dict[str, obje
         )
         for value, *key in connection.execute(query):
             yield table, dict(zip(keys, key, strict=True)), f"{column} {_shown(value)} must be {words}"
-
-
-def _columns(connection: sqlite3.Connection, table: str) -> dict[str, int]:
-    """Return a table's columns; the number is 0 where a column is not part of the key."""
-    return {row[1]: row[5] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _shown(value: object) -> str:

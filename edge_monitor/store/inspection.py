@@ -33,7 +33,7 @@ _HINT = "use another backup"
 def open_foreign(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a database whose content nobody vouches for: read-only, no log beside it is applied, no function trusted."""
     # Immutable: it is our own copy, which nobody else has open.
-    with closing(database.opened(path, "ro&immutable=1")) as connection:
+    with closing(database.unprepared(path, "ro&immutable=1")) as connection:
         for limit, most in _LIMITS:
             connection.setlimit(limit, most)
         connection.execute("PRAGMA trusted_schema=OFF")

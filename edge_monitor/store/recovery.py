@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from edge_monitor import clock
 from edge_monitor.errors import DiskError
 from edge_monitor.store import database
-from edge_monitor.store.companion_files import beside, remove_database, stamp
-from edge_monitor.store.exchange import swap
+from edge_monitor.store.database_files import beside, remove_database, stamp, swap
+from edge_monitor.store.log_file import PAGE_BYTES
 from edge_monitor.store.salvage import in_memory, readable, save
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _LOCKS = ((0x40000000, 1), (0x40000001, 511))  # SQLite's pending, then reserved
 _LOG_HEADER_BYTES = 32
 _MOST_PADDED = 1 << 28  # bytes: what a header says may be anything
 _REST_S, _STEPS = 0.005, 5000  # of a check: rests at leisure, and SQLite's steps between two, some milliseconds
-_FRAME_BYTES = 24 + 4096  # number, size of the database if it ends a commit, salts, checksum; then the page
+_FRAME_BYTES = 24 + PAGE_BYTES  # number, size of the database if it ends a commit, salts, checksum; then the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _image(file: BinaryIO, log: Path) -> bytes:
             shutil.copyfileobj(file, target)
             if log_bytes:  # SQLite applies none to a file that has been cut far shorter than its header says
                 target.seek(28)
-                told = int.from_bytes(target.read(4), "big") * 4096
+                told = int.from_bytes(target.read(4), "big") * PAGE_BYTES
                 size = target.seek(0, os.SEEK_END)
                 target.truncate(max(size, min(told, size + _MOST_PADDED)))
         if log_bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.errors import StorageError
 from edge_monitor.store import checkpoints, database
-from edge_monitor.store.companion_files import SNAPSHOT, beside, remove_database
+from edge_monitor.store.database_files import SNAPSHOT, beside, remove_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ def _copy(source: Path, path: Path, cancelled: Callable[[], bool]) -> None:
     most = max(checkpoints.LONGEST_BYTES, _log_bytes(source) + _GROWTH_BYTES)
     try:
         # Read-only by its mode: VACUUM INTO refuses to run under `query_only`.
-        with closing(database.opened(source, "ro")) as connection:
+        with closing(database.unprepared(source, "ro")) as connection:
             connection.set_progress_handler(lambda: 1 if cancelled() or _log_bytes(source) > most else 0, _LOOK_EVERY)
             connection.execute("VACUUM INTO ?", (str(path),))
     except sqlite3.Error as error:

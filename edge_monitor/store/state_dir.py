@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor.errors import StateDirInUseError, StorageError
-from edge_monitor.store.companion_files import remove_unfinished
 from edge_monitor.store.database import FILE_NAME
+from edge_monitor.store.database_files import remove_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

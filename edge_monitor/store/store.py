@@ -120,10 +120,16 @@ class Store:
         while at < len(items):
             piece = items[at : at + size]
             at += len(piece)
-            cost = self._write_piece(lambda connection, piece=piece: write(connection, piece), last=at == len(items))
+            cost = self._write_piece(write, piece, last=at == len(items))
             size = max(1, min(2 * size, round(size / max(cost, 0.1))))
 
-    def _write_piece(self, write: Callable[[sqlite3.Connection], object], *, last: bool) -> float:
+    def executemany(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement for each of these rows, `in_pieces`."""
+        self.in_pieces(rows, lambda connection, piece: connection.executemany(statement, piece))
+
+    def _write_piece(
+        self, write: Callable[[sqlite3.Connection, Sequence[I]], object], piece: Sequence[I], *, last: bool
+    ) -> float:
         """Commit one piece when there is room for it; return what it cost, 1: as much as it may."""
         writer, checkpoints = self.writer, self._checkpoints
         if checkpoints is None:  # no writer without them
@@ -135,7 +141,7 @@ class Store:
         def timed(connection: sqlite3.Connection) -> None:
             nonlocal seconds
             began_s = clock.now().monotonic_s
-            write(connection)
+            write(connection, piece)
             seconds = clock.now().monotonic_s - began_s
 
         writer.submit(timed, Priority.WORK, durable=last).result()

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.store import database
-from edge_monitor.store.companion_files import KEPT, kept, remove_unfinished
-from edge_monitor.store.exchange import discard_kept, exchange, settle
+from edge_monitor.store.database_files import KEPT, discard_kept, exchange, kept, remove_unfinished, settle
 from tests.store.made import made
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge_monitor.store import exchange as under_test
+from edge_monitor.store import database_files as under_test
 left = [int(sys.argv[2])]
 def killing(step):
     def counted(*arguments, **named):
