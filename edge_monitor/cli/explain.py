@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.settings import Settings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.explain.acoustics import Acoustics
-    from edge_monitor.node.explain_messages import AlarmExplained, ExplainProgress, Method, SoundExplained
+    from edge_monitor.node.explanations import AlarmExplained, ExplainProgress, Method, SoundExplained
 
 METHODS = ("measured", "text-decoder", "zero-shot", "combination", "measured-worded", "auto")
 _SOUNDS = (".flac", ".wav")

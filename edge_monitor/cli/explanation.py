@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from edge_monitor.node.explain_messages import Explained
-    from edge_monitor.node.stored_explanations import StoredExplanation
+    from edge_monitor.node.explanations import Explained, StoredExplanation
     from edge_monitor.records import Finding, Neighbour
 
 

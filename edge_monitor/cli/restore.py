@@ -85,7 +85,7 @@ def _would_replace(change: Change, node: Node) -> StorageError:
 def _discard_old(config_path: Path) -> list[str]:
     from edge_monitor.api.client import look_at_node
     from edge_monitor.config.file import load_settings
-    from edge_monitor.store.exchange import discard_kept
+    from edge_monitor.store.database_files import discard_kept
 
     with look_at_node(load_settings(config_path)) as node:
         return discard_kept(node.state_dir.database)

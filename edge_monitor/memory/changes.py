@@ -5,20 +5,19 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_monitor import clock
 from edge_monitor.errors import NormalsError, StorageError
-from edge_monitor.memory import rows
 from edge_monitor.memory.normal import Added
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.thinning import distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from edge_monitor.memory.normal import NewNormal, NewRecording
     from edge_monitor.store.store import Store
@@ -36,6 +35,7 @@ class _Planned:
     kept: list[NewNormal]  # to write, near-duplicates left out
     already: int | None  # the recording's id, when all of it is there
     removed: tuple[int, ...] = ()  # ids of what is there and out of use
+    cut_off: bool = False  # an earlier try may have left something of it, or still writes it
 
 
 def add(store: Store, machine: str, new: NewRecording, *, bundle_hash: str, thin: bool = True) -> Added:
@@ -59,7 +59,6 @@ def add_all(
     whose normals these replace. Raises BundleMismatchError when normals in use come from another bundle otherwise,
     NormalsError for vectors of another dimension.
     """
-    change = str(uuid.uuid4())
     with store.reading() as connection:
         normals = Normals(connection, machine)
         if instead_of is None:
@@ -67,35 +66,14 @@ def add_all(
         new_normals = [each for new in recordings for each in new.normals]
         normals.require_dimension(new_normals, alone=instead_of is not None)
         planned = [_plan(normals, new, bundle_hash, thin=thin, alone=instead_of is not None) for new in recordings]
-    ids: dict[str, int] = {}
-
-    def finish(connection: sqlite3.Connection) -> None:
-        if instead_of is None:
-            Normals(connection, machine).require_bundle(bundle_hash)
-        else:
-            use_bundle(connection, machine, bundle_hash, instead_of=instead_of)
-        connection.execute("DELETE FROM out_of_use WHERE machine = ? AND change = ?", (machine, change))
-
-    def write_all(connection: sqlite3.Connection) -> None:
-        for each in planned:
-            ids[each.new.sha256] = rows.recording_id(connection, machine, each.new)
-            if each.already is None:
-                if rows.ids_of(connection, ids[each.new.sha256], bundle_hash):
-                    raise _added_meanwhile(machine)
-                rows.insert(connection, machine, bundle_hash, [(ids[each.new.sha256], normal) for normal in each.kept])
-        finish(connection)
-
     fresh = [each for each in planned if each.already is None]
-    if sum(len(each.kept) for each in fresh) <= _AT_ONCE and not _unfinished(store, machine, bundle_hash, fresh):
-        store.commit(write_all)
-    else:
-        _write(store, machine, fresh, bundle_hash=bundle_hash, change=change, finish=finish)
+    _Writing(store, machine, bundle_hash, instead_of, fresh, str(uuid.uuid4())).write()
     for each in (known for known in planned if known.already is not None):
         _measure_anew(store, each, bundle_hash)
         mark(store, each.removed, None)
     with store.reading() as connection:
-        ids |= {each.new.sha256: rows.known(connection, machine, each.new.sha256) or 0 for each in planned}
-    return [_added(each, ids[each.new.sha256]) for each in planned]
+        normals = Normals(connection, machine)
+        return [_added(each, normals.known_recording(each.new.sha256) or 0) for each in planned]
 
 
 def _added(each: _Planned, recording_id: int) -> Added:
@@ -154,12 +132,7 @@ def remove_bundle(store: Store, machine: str, bundle_hash: str) -> None:
 
 def mark(store: Store, ids: Sequence[int], removed_ms: int | None) -> tuple[int, ...]:
     """Mark normals as removed, or (None) as in use, in pieces: each normal counts by itself."""
-    store.in_pieces(
-        list(ids),
-        lambda connection, piece: connection.executemany(
-            "UPDATE normals SET removed_ms = ? WHERE id = ?", ((removed_ms, each) for each in piece)
-        ),
-    )
+    store.executemany("UPDATE normals SET removed_ms = ? WHERE id = ?", [(removed_ms, each) for each in ids])
     return tuple(ids)
 
 
@@ -175,7 +148,7 @@ def discard(store: Store, change: str) -> None:
     with store.reading() as connection:
         places = connection.execute("SELECT * FROM out_of_use WHERE change = ?", (change,)).fetchall()
     for place in places:
-        _discard_normals(store, place["recording_id"], place["bundle_hash"], change)
+        _discard_normals(store, place["machine"], place["recording_id"], place["bundle_hash"], change)
 
         def forget(connection: sqlite3.Connection, place: sqlite3.Row = place) -> None:
             own = (place["recording_id"],)
@@ -191,71 +164,92 @@ def discard(store: Store, change: str) -> None:
 
 
 def _plan(normals: Normals, new: NewRecording, bundle_hash: str, *, thin: bool, alone: bool) -> _Planned:
-    recording_id = rows.known(normals.connection, normals.machine, new.sha256)
-    if recording_id is not None and not rows.is_unfinished(normals.connection, recording_id, bundle_hash):
+    query = "SELECT 1 FROM out_of_use WHERE recording_id = ? AND bundle_hash = ?"
+    own = (normals.known_recording(new.sha256), bundle_hash)
+    cut_off = normals.connection.execute(query, own).fetchone() is not None
+    if not cut_off:
         found = normals.connection.execute(
-            "SELECT id, removed_ms FROM normals WHERE recording_id = ? AND bundle_hash = ?", (recording_id, bundle_hash)
+            "SELECT id, removed_ms FROM normals WHERE recording_id = ? AND bundle_hash = ?", own
         ).fetchall()
         if found:
-            removed = tuple(row["id"] for row in found if row["removed_ms"] is not None)
-            return _Planned(new, [], recording_id, removed)
+            return _Planned(new, [], own[0], tuple(row["id"] for row in found if row["removed_ms"] is not None))
     kept = list(new.normals)
     if thin and kept:
         vectors = np.stack([normal.vector for normal in kept]).astype(np.float32)  # (m, dim)
         existing = normals.vectors(()) if alone else normals.vectors(normals.ids())
         keep = distinct(vectors, existing.reshape(-1, vectors.shape[1]))
         kept = [normal for normal, wanted in zip(kept, keep, strict=True) if wanted]
-    return _Planned(new, kept, None)
+    return _Planned(new, kept, None, cut_off=cut_off)
 
 
-def _write(
-    store: Store,
-    machine: str,
-    planned: Sequence[_Planned],
-    *,
-    bundle_hash: str,
-    change: str,
-    finish: Callable[[sqlite3.Connection], None],
-) -> None:
-    """Write normals that do not count yet, in pieces; `finish` is the last commit, and takes them into use."""
-    ids: dict[str, int] = {}
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """Normals on their way in: they count from the last commit on."""
 
-    def begin(connection: sqlite3.Connection, piece: Sequence[_Planned]) -> None:
+    store: Store
+    machine: str
+    bundle_hash: str
+    instead_of: str | None
+    planned: Sequence[_Planned]
+    change: str
+    ids: dict[str, int] = field(default_factory=dict)  # of the recordings, by SHA-256, once they are there
+
+    def write(self) -> None:
+        """Write all of them: few in one commit, else in pieces."""
+        few = sum(len(each.kept) for each in self.planned) <= _AT_ONCE
+        if few and not any(each.cut_off for each in self.planned):
+            self.store.commit(self._at_once)
+            return
+        try:
+            self.store.in_pieces(self.planned, self._begin)
+            for recording_id in self.ids.values():  # what an interrupted try has left of them
+                _discard_normals(self.store, self.machine, recording_id, self.bundle_hash, self.change)
+            self.store.in_pieces(self._normals(), self._insert)
+            self.store.commit(self._finish)
+        except BaseException:
+            with suppress(sqlite3.Error, StorageError):  # else at the next start
+                discard(self.store, self.change)
+            raise
+
+    def _at_once(self, connection: sqlite3.Connection) -> None:
+        self._begin(connection, self.planned)
+        normals = Normals(connection, self.machine)
+        if any(normals.ids_of(each, self.bundle_hash) for each in self.ids.values()):
+            raise _added_meanwhile(self.machine)
+        self._insert(connection, self._normals())
+        self._finish(connection)
+
+    def _begin(self, connection: sqlite3.Connection, piece: Sequence[_Planned]) -> None:
         for each in piece:
-            recording_id = ids[each.new.sha256] = rows.recording_id(connection, machine, each.new)
-            connection.execute(
-                "INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, ?)", (machine, bundle_hash, recording_id, change)
-            )
+            recording_id = self.ids[each.new.sha256] = Normals(connection, self.machine).recording_id(each.new)
+            place = (self.machine, self.bundle_hash, recording_id, self.change)
+            connection.execute("INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, ?)", place)
 
-    def insert(connection: sqlite3.Connection, piece: Sequence[tuple[int, NewNormal]]) -> None:
-        require_own(connection)
-        rows.insert(connection, machine, bundle_hash, piece)
+    def _normals(self) -> list[tuple[int, NewNormal]]:
+        return [(self.ids[each.new.sha256], normal) for each in self.planned for normal in each.kept]
 
-    def finish_own(connection: sqlite3.Connection) -> None:
-        require_own(connection)
-        finish(connection)
+    def _insert(self, connection: sqlite3.Connection, piece: Sequence[tuple[int, NewNormal]]) -> None:
+        self._require_own(connection)
+        Normals(connection, self.machine).insert(self.bundle_hash, piece)
 
-    def require_own(connection: sqlite3.Connection) -> None:
+    def _finish(self, connection: sqlite3.Connection) -> None:
+        self._require_own(connection)
+        if self.instead_of is None:
+            Normals(connection, self.machine).require_bundle(self.bundle_hash)
+        else:
+            use_bundle(connection, self.machine, self.bundle_hash, instead_of=self.instead_of)
+        connection.execute("DELETE FROM out_of_use WHERE machine = ? AND change = ?", (self.machine, self.change))
+
+    def _require_own(self, connection: sqlite3.Connection) -> None:
         query = "SELECT count(*) FROM out_of_use WHERE change = ?"
-        if connection.execute(query, (change,)).fetchone()[0] != len(planned):
-            raise _added_meanwhile(machine)  # somebody else writes one of the recordings now
-
-    try:
-        store.in_pieces(planned, begin)
-        for each in planned:  # what an interrupted try has left of them
-            _discard_normals(store, ids[each.new.sha256], bundle_hash, change)
-        store.in_pieces([(ids[each.new.sha256], normal) for each in planned for normal in each.kept], insert)
-        store.commit(finish_own)
-    except BaseException:
-        with suppress(sqlite3.Error, StorageError):  # else at the next start
-            discard(store, change)
-        raise
+        if connection.execute(query, (self.change,)).fetchone()[0] != len(self.planned):
+            raise _added_meanwhile(self.machine)  # somebody else writes one of the recordings now
 
 
-def _discard_normals(store: Store, recording_id: int, bundle_hash: str, change: str) -> None:
+def _discard_normals(store: Store, machine: str, recording_id: int, bundle_hash: str, change: str) -> None:
     """Delete the normals that a bundle made of a recording, while this change is the one that writes them."""
     with store.reading() as connection:
-        found = rows.ids_of(connection, recording_id, bundle_hash)
+        found = Normals(connection, machine).ids_of(recording_id, bundle_hash)
 
     def delete(connection: sqlite3.Connection, piece: Sequence[int]) -> None:
         query = "SELECT 1 FROM out_of_use WHERE recording_id = ? AND bundle_hash = ? AND change = ?"
@@ -271,17 +265,11 @@ def _added_meanwhile(machine: str) -> NormalsError:
 
 def _measure_anew(store: Store, planned: _Planned, bundle_hash: str) -> None:
     """Take over what a newer version measures of windows that are known."""
-    store.in_pieces(
-        [(each.descriptors.to_json(), each.start_s) for each in planned.new.normals if each.descriptors is not None],
-        lambda connection, piece: connection.executemany(
-            "UPDATE normals SET descriptors = ? WHERE recording_id = ? AND bundle_hash = ? AND start_s = ?",
-            ((json, planned.already, bundle_hash, start_s) for json, start_s in piece),
-        ),
+    store.executemany(
+        "UPDATE normals SET descriptors = ? WHERE recording_id = ? AND bundle_hash = ? AND start_s = ?",
+        [
+            (each.descriptors.to_json(), planned.already, bundle_hash, each.start_s)
+            for each in planned.new.normals
+            if each.descriptors is not None
+        ],
     )
-
-
-def _unfinished(store: Store, machine: str, bundle_hash: str, planned: Sequence[_Planned]) -> bool:
-    """Return whether an earlier try has left something of these recordings."""
-    with store.reading() as connection:
-        known = [rows.known(connection, machine, each.new.sha256) for each in planned]
-        return any(each is not None and rows.is_unfinished(connection, each, bundle_hash) for each in known)

@@ -19,8 +19,6 @@ from edge_monitor.memory.scaler import Metric, MetricSpec, Scaler
 from edge_monitor.memory.scoring_methods import fit, method_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from edge_monitor.store.store import Store
@@ -106,16 +104,12 @@ def build_generation(
     raise NormalsError("normals keep changing while a generation is built", where=machine, hint="try again")
 
 
-def _next_number(connection: sqlite3.Connection, machine: str) -> int:
-    row = connection.execute("SELECT MAX(number) FROM generations WHERE machine = ?", (machine,)).fetchone()
-    return 1 + int(row[0] or 0)
-
-
 def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
     """Write and activate a generation; return its number, 0 when other normals are in use than `state` says."""
 
     def begin(connection: sqlite3.Connection) -> int:
-        number = _next_number(connection, new.machine)
+        query = "SELECT 1 + coalesce(max(number), 0) FROM generations WHERE machine = ?"
+        number = int(connection.execute(query, (new.machine,)).fetchone()[0])
         connection.execute(
             "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, scorer, bands,"
             " k, mean, scale, threshold, calibration, gate_dbfs, reason, active, complete)"
@@ -133,12 +127,6 @@ def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
         )
         return number
 
-    def members(connection: sqlite3.Connection, piece: Sequence[int]) -> None:
-        connection.executemany(
-            "INSERT INTO generation_members (machine, number, normal_id) VALUES (?, ?, ?)",
-            ((new.machine, number, normal_id) for normal_id in piece),
-        )
-
     def finish(connection: sqlite3.Connection) -> bool:
         if Normals(connection, new.machine).state() != state:
             return False
@@ -151,7 +139,8 @@ def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
     number = store.commit(begin)
     done = False
     try:
-        store.in_pieces(new.members, members)
+        insert = "INSERT INTO generation_members (machine, number, normal_id) VALUES (?, ?, ?)"
+        store.executemany(insert, [(new.machine, number, normal_id) for normal_id in new.members])
         done = store.commit(finish)
     finally:
         if not done:
@@ -173,13 +162,8 @@ def discard(store: Store, machine: str, number: int) -> None:
     with store.reading() as connection:
         query = "SELECT normal_id FROM generation_members WHERE machine = ? AND number = ?"
         members = [row[0] for row in connection.execute(query, own)]
-    store.in_pieces(
-        members,
-        lambda connection, piece: connection.executemany(
-            "DELETE FROM generation_members WHERE machine = ? AND number = ? AND normal_id = ?",
-            ((*own, each) for each in piece),
-        ),
-    )
+    delete = "DELETE FROM generation_members WHERE machine = ? AND number = ? AND normal_id = ?"
+    store.executemany(delete, [(*own, each) for each in members])
     store.commit(
         lambda connection: connection.execute(
             "DELETE FROM generations WHERE machine = ? AND number = ? AND complete = 0", own

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_monitor import clock
 from edge_monitor.errors import NormalsError
-from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.leaveout import Layout
-from edge_monitor.memory.normal import Normal, Recording, bundle_mismatch
+from edge_monitor.memory.normal import Descriptors, Normal, Recording, bundle_mismatch
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_monitor.memory.normal import NewNormal
+    from edge_monitor.memory.normal import NewNormal, NewRecording
 
 STORED = np.dtype("<f4")  # vectors are float32 little-endian in the database
 # What is being written, and what another bundle's normals have taken the place of, does not count. There is hardly ever
@@ -37,7 +37,10 @@ _IN_USE = f"FROM normals WHERE machine = ? AND {_COUNTS}"
 
 
 class Normals:
-    """The normals of `machine`, read through an open connection. All that are in use come from one bundle."""
+    """The normals of `machine`, through an open connection: written inside the caller's transaction.
+
+    All that are in use come from one bundle.
+    """
 
     def __init__(self, connection: sqlite3.Connection, machine: str) -> None:
         self.connection = connection
@@ -153,6 +156,50 @@ class Normals:
             (self.machine,),
         ).fetchone()
         return int(row[0]), int(row[1]), int(row[2])
+
+    def known_recording(self, sha256: str) -> int | None:
+        """Return the id of a known recording; None of another."""
+        query = "SELECT id FROM recordings WHERE machine = ? AND sha256 = ?"
+        row = self.connection.execute(query, (self.machine, sha256)).fetchone()
+        return None if row is None else int(row[0])
+
+    def recording_id(self, new: NewRecording) -> int:
+        """Return the id of a recording, which is made unless it is known."""
+        if (found := self.known_recording(new.sha256)) is not None:
+            return found
+        moment = clock.now().wall_ms if new.added_ms is None else new.added_ms
+        cursor = self.connection.execute(
+            "INSERT INTO recordings (machine, name, sha256, seconds, added_ms) VALUES (?, ?, ?, ?, ?)",
+            (self.machine, new.name, new.sha256, new.seconds, moment),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def ids_of(self, recording_id: int, bundle_hash: str) -> list[int]:
+        """Return the ids of the normals that a bundle made of a recording."""
+        query = "SELECT id FROM normals WHERE recording_id = ? AND bundle_hash = ?"
+        return [row[0] for row in self.connection.execute(query, (recording_id, bundle_hash))]
+
+    def insert(self, bundle_hash: str, normals: Sequence[tuple[int, NewNormal]]) -> None:
+        """Write normals, each with its recording's id."""
+        self.connection.executemany(
+            "INSERT INTO normals (recording_id, machine, block, start_s, level_dbfs, mode, bundle_hash, vector,"
+            " spectrogram, descriptors) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    recording_id,
+                    self.machine,
+                    new.block,
+                    new.start_s,
+                    new.level_dbfs,
+                    new.mode,
+                    bundle_hash,
+                    new.vector.astype(STORED).tobytes(),
+                    new.spectrogram,
+                    None if new.descriptors is None else new.descriptors.to_json(),
+                )
+                for recording_id, new in normals
+            ),
+        )
 
     def _in_order(self, query: str, ids: Sequence[int]) -> list[sqlite3.Row]:
         found = {row["id"]: row for row in self.connection.execute(query, (self.machine, json.dumps(list(ids))))}

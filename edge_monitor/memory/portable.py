@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge_monitor.durable import replacing
 from edge_monitor.errors import NormalsError, StorageError, os_errors_as
 from edge_monitor.memory.changes import add_all
-from edge_monitor.memory.descriptors import Descriptors
-from edge_monitor.memory.normal import NewNormal, NewRecording, bundle_mismatch
+from edge_monitor.memory.normal import Descriptors, NewNormal, NewRecording, bundle_mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_monitor.memory.normal import Normal
     from edge_monitor.memory.normals import Normals
     from edge_monitor.store.store import Store
 
@@ -95,13 +95,10 @@ def export_normals(store: Normals, path: Path) -> Moved:
     for normal, vector in zip(normals, vectors, strict=True):
         by_recording.setdefault(normal.recording_id, []).append(
             NewNormal(
-                block=normal.block,
-                start_s=normal.start_s,
-                level_dbfs=normal.level_dbfs,
+                **_place(normal),
                 vector=vector,
                 spectrogram=store.spectrogram(normal.id),
                 descriptors=kept if (kept := store.descriptors(normal.id)) != Descriptors() else None,
-                mode=normal.mode,
             )
         )
     recordings = [
@@ -130,10 +127,7 @@ def write_recordings(file: IO[bytes], machine: str, recordings: Sequence[NewReco
         ],
         windows=[
             _Window(
-                block=n.block,
-                start_s=n.start_s,
-                level_dbfs=n.level_dbfs,
-                mode=n.mode,
+                **_place(n),
                 descriptors=None if n.descriptors is None else n.descriptors.to_json(),
                 recording=number,
                 picture_bytes=None if n.spectrogram is None else len(n.spectrogram),
@@ -222,16 +216,17 @@ def _windows(entries: list[_Window], vectors: NDArray[np.generic], pictures: byt
         offset += 0 if picture is None else len(picture)
         normals.append(
             NewNormal(
-                block=entry.block,
-                start_s=entry.start_s,
-                level_dbfs=entry.level_dbfs,
+                **_place(entry),
                 vector=vector,
                 spectrogram=picture,
                 descriptors=None if entry.descriptors is None else Descriptors.from_json(entry.descriptors),
-                mode=entry.mode,
             )
         )
     return normals
+
+
+def _place(window: Normal | NewNormal | _Window) -> dict[str, Any]:
+    return {name: getattr(window, name) for name in ("block", "start_s", "level_dbfs", "mode")}
 
 
 def _checksum(parts: dict[str, NDArray[np.generic]]) -> NDArray[np.uint8]:

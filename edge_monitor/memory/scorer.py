@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.memory.generations import Generation
     from edge_monitor.memory.index import Index
+    from edge_monitor.memory.normal import Normal
     from edge_monitor.memory.scoring_methods import ScaledScorer
     from edge_monitor.records import Embedding
 
@@ -36,15 +37,6 @@ class AnomalyScore:
     neighbours: tuple[Neighbour, ...]  # the k nearest normals, nearest first, at their distances in the metric
 
 
-@dataclass(frozen=True, slots=True)
-class NormalPlace:
-    """Where a normal was heard."""
-
-    normal_id: int
-    recording: str
-    start_s: float  # position in the recording, seconds
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerationScorer:
     """Scores by one generation. Nothing in it changes: enrolling makes another."""
@@ -52,7 +44,7 @@ class GenerationScorer:
     generation: Generation
     index: Index
     scaled: ScaledScorer | None  # None: eq. 1, for which the neighbours are enough
-    places: tuple[NormalPlace, ...]  # one per row of the index
+    normals: tuple[Normal, ...]  # one per row of the index
     dimension: int  # of an embedding
     index_source: str  # 'cache', 'built (why the cache was not used)' or 'exact (why)': for the log
 
@@ -72,12 +64,12 @@ class GenerationScorer:
         vector = self.generation.scaler.apply(embedding.vector)  # (dim,)
         found = self.index.query(vector, self.generation.k)
         value = found.distance.mean() if self.scaled is None else self.scaled.scores(vector[None, :])[0]
-        places = (self.places[position] for position in found.position)
+        nearest = (self.normals[position] for position in found.position)
         return AnomalyScore(
             value=float(value),
             neighbours=tuple(
-                Neighbour(place.normal_id, float(distance), place.recording, place.start_s)
-                for place, distance in zip(places, found.distance, strict=True)
+                Neighbour(normal.id, float(distance), normal.recording, normal.start_s)
+                for normal, distance in zip(nearest, found.distance, strict=True)
             ),
         )
 
@@ -95,16 +87,15 @@ def load_scorer(
         return None
     store = Normals(connection, machine)
     raw = store.vectors(generation.members)  # (n, dim)
-    wanted = set(generation.members)
-    by_id = {normal.id: normal for normal in store.normals(removed=True) if normal.id in wanted}
-    places = tuple(NormalPlace(i, by_id[i].recording, by_id[i].start_s) for i in generation.members)
+    by_id = {normal.id: normal for normal in store.normals(removed=True)}
+    normals = tuple(by_id[normal_id] for normal_id in generation.members)
     file = IndexFile(state_dir / "index", machine, generation.number)
     vectors = generation.scaler.apply(raw)
     index, source = _index(vectors, generation.k, file, build=build)
     scaled = None
     if generation.scorer not in EQUATION_1:
         scaled = fit_scaled(generation.scorer, vectors, generation.bands, generation.k)
-    return GenerationScorer(generation, index, scaled, places, raw.shape[1], source)
+    return GenerationScorer(generation, index, scaled, normals, raw.shape[1], source)
 
 
 def _index(vectors: NDArray[np.float32], k: int, file: IndexFile, *, build: bool) -> tuple[Index, str]:

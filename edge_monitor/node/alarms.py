@@ -12,10 +12,10 @@ from edge_monitor.alarm import history
 from edge_monitor.memory import changes
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
+from edge_monitor.node.explanations import StoredExplanation, stored_explanations
 from edge_monitor.node.generations import rebuild
 from edge_monitor.node.normals import in_force
 from edge_monitor.node.operation import Message
-from edge_monitor.node.stored_explanations import StoredExplanation, stored_explanations
 from edge_monitor.records import Neighbour
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def list_alarms(node: Node, request: ListAlarms) -> Alarms:
     with node.reading() as connection:
         rows = history.listed(connection, **request.model_dump())
     return Alarms(
-        alarms=tuple(Alarm.model_validate(described(node, row)) for row in rows),
+        alarms=tuple(Alarm.like(row, **_told(node, row)) for row in rows),
         in_memory=node.running.alarms_in_memory(),
     )
 
@@ -121,28 +121,17 @@ def show_alarm(node: Node, request: ShowAlarm) -> ExplainedAlarm:
     with node.reading() as connection:
         row = history.find(connection, request.alarm_id)
         explanations = stored_explanations(connection, row.alarm_id)
-    return ExplainedAlarm.model_validate({**described(node, row), "explanations": explanations})
+    return ExplainedAlarm.like(row, **_told(node, row), explanations=explanations)
 
 
-def described(node: Node, row: AlarmRow) -> dict[str, object]:
-    """Return the fields of an `Alarm`."""
+def _told(node: Node, row: AlarmRow) -> dict[str, object]:
+    """Return the fields of an `Alarm` that its row has otherwise."""
     return {
-        "alarm_id": row.alarm_id,
-        "machine": row.machine,
         "started": clock.rfc3339(row.started_ms),
-        "started_ms": row.started_ms,
         "ended": None if row.ended_ms is None else clock.rfc3339(row.ended_ms),
-        "ended_ms": row.ended_ms,
-        "end_reason": row.end_reason,
         "active": row.ended_ms is None,
-        "peak_score": row.peak_score,
-        "threshold": row.threshold,
         "ratio": row.peak_ratio,
-        "generation": row.generation,
-        "level_dbfs": row.level_dbfs,
         "events": row.last_seq + 1,
-        "windows": row.windows,
-        "neighbours": row.neighbours,
         "evidence": {kind: str(node.state_dir.evidence / name) for kind, name in row.evidence.items()},
         "rejected": None if row.rejected_ms is None else clock.rfc3339(row.rejected_ms),
     }

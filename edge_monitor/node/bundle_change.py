@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 from edge_monitor.encode.encoder import Encoder
@@ -11,7 +10,7 @@ from edge_monitor.memory import changes
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.normals import Normals
-from edge_monitor.node.clips import encode_clip, normals_of
+from edge_monitor.node.clips import encode_clip
 from edge_monitor.node.generations import GenerationSummary, describe, rebuild
 from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learnt import require_same
@@ -59,18 +58,9 @@ class HeardAgain(Message):
 def keep(node: Node, request: KeepSound, _cancelled: Cancelled) -> Generator[Nothing, None, Nothing]:
     """Keep a recording's sound, so that another bundle can learn from it."""
     node.machine(request.machine)
-    kept = KeptAudio.of(node, request.machine)
+    yield from ()
     with node.files.using(request.file) as file:
-        size, offset = file.seek(0, io.SEEK_END), 0
-        file.seek(0)
-        try:
-            while offset < size:
-                piece = file.read(_PIECE_BYTES)
-                kept.write(request.sha256, piece, offset=offset, last=offset + len(piece) == size)
-                offset += len(piece)
-                yield Nothing()
-        finally:
-            kept.discard_part(request.sha256)
+        KeptAudio.of(node, request.machine).write(request.sha256, iter(lambda: file.read(_PIECE_BYTES), b""))
     return Nothing()
 
 
@@ -139,10 +129,8 @@ def _hear(node: Node, machine: str, recordings: list[Recording]) -> Generator[He
             except AudioError as error:
                 left_out = str(error)
             else:
-                normals = normals_of(clip)
-                heard.append(
-                    NewRecording(recording.name, recording.sha256, recording.seconds, normals, recording.added_ms)
-                )
+                about = (recording.name, recording.sha256, recording.seconds)
+                heard.append(NewRecording(*about, clip.windows, recording.added_ms))
         else:
             left_out = "its sound was not kept"
         yield HeardAgain(recording=recording.name, done=done, of=len(recordings), left_out=left_out)

@@ -14,7 +14,7 @@ from edge_monitor.memory.healthy_operation import in_operation
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scoring_methods import method_name
 from edge_monitor.node.generations import rebuild, settings_of
-from edge_monitor.node.learnt import require_bundle
+from edge_monitor.node.learnt import not_enrolled, require_bundle
 from edge_monitor.node.operation import Message, OfMachine
 from edge_monitor.pipeline.machine_pipeline import threshold_of
 from edge_monitor.pipeline.score_minutes import MINUTE_MS
@@ -78,9 +78,7 @@ def calibrate(node: Node, request: Calibrate, _cancelled: Cancelled) -> Generato
     with node.reading() as connection:
         before = active_generation(connection, machine)
         if before is None:
-            raise NormalsError(
-                "not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first"
-            )
+            raise not_enrolled(machine)
         require_bundle(node, machine, before.bundle_hash)
         same_unit = before.scorer == method_name(node.metric)
         if threshold is not None and not same_unit:
@@ -100,25 +98,15 @@ def calibrate(node: Node, request: Calibrate, _cancelled: Cancelled) -> Generato
     else:
         built = rebuild(node, machine, "calibrate", settings)
         found, number = built.calibration, built.number
-    return Calibrated(
+    return Calibrated.like(
+        found,
         machine=machine,
         dry_run=request.dry_run,
         generation=number,
         old_generation=before.number,
         old_threshold=threshold_of(alarm, before),
-        threshold=found.threshold,
-        method=found.method,
-        wanted_per_day=found.wanted_per_day,
         configured_per_day=alarm.false_alarms_per_day,
-        expected_per_day=found.expected_per_day,
-        expected_low_per_day=found.expected_low_per_day,
-        expected_high_per_day=found.expected_high_per_day,
-        at_most_per_day=found.at_most_per_day,
-        cannot_promise_below_per_day=found.cannot_promise_below_per_day,
-        extrapolated=found.extrapolated,
-        independent_blocks=found.independent_blocks,
         normal_days=found.seconds / 86_400,
-        operation_days=found.operation_days,
         calibration=found.sentence(),
         enough=found.coverage.enough,
         coverage=found.coverage.sentence,

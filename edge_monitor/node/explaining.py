@@ -14,7 +14,6 @@ from edge_monitor.errors import (
     EdgeMonitorError,
     ExplainError,
     LlmError,
-    NormalsError,
 )
 from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import Acoustics
@@ -24,8 +23,7 @@ from edge_monitor.explain.llm import LlmClient
 from edge_monitor.explain.prompts import NEEDS, PROMPT_VERSION
 from edge_monitor.explain.wording import word
 from edge_monitor.memory.normals import Normals
-from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.node.explain_messages import (
+from edge_monitor.node.explanations import (
     AlarmExplained,
     Captions,
     Explained,
@@ -33,12 +31,12 @@ from edge_monitor.node.explain_messages import (
     Similarities,
     SoundExplained,
     Worded,
+    stored_explanations,
 )
-from edge_monitor.node.learnt import require_bundle, require_same
-from edge_monitor.node.normal_acoustics import load_normal_acoustics
-from edge_monitor.node.stored_explanations import stored_explanations
+from edge_monitor.node.learnt import require_same, require_scorer
 from edge_monitor.node.vectors import read_vectors
 from edge_monitor.pipeline.machine_pipeline import threshold_of
+from edge_monitor.pipeline.normal_acoustics import load_normal_acoustics
 from edge_monitor.records import Embedding
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.settings import ExplainSettings
     from edge_monitor.explain.answer import Answer
     from edge_monitor.explain.difference import Difference
-    from edge_monitor.node.explain_messages import ExplainAlarm, ExplainSound
+    from edge_monitor.node.explanations import ExplainAlarm, ExplainSound
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Cancelled
 
@@ -120,12 +118,8 @@ def explain_sound(
     alarm = node.machine(machine).alarm
     require_same(node, request.bundle_hash)
     wanted = _wanted(node, request.method, dry_run=request.dry_run)
-    with node.reading() as connection:
-        scorer = load_scorer(connection, machine, node.state_dir.path)
-    if scorer is None:
-        raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+    scorer = require_scorer(node, machine)
     generation = scorer.generation
-    require_bundle(node, machine, generation.bundle_hash)
     with node.files.using(request.vector) as file:
         [vector] = read_vectors(file, node.bundle.manifest.audio.dim, most=1)
     embedding = Embedding(vector, request.bundle_hash)
@@ -178,24 +172,15 @@ def _explain(
     node: Node, sound: _Sound, wanted: _Wanted, cancelled: Cancelled
 ) -> Generator[ExplainProgress, None, Explained]:
     difference = _measured(node, sound)
+    later = dict.fromkeys(("captions", "similarities", "worded", "failure"))
     if not isinstance(difference, EdgeMonitorError):
         measured = (difference.sentence, difference.findings)
-        text, reason, counterparts = difference.sentence, None, difference.counterparts
+        explained = Explained.like(difference, text=difference.sentence, reason=None, **later)
     elif wanted.measured:
         raise difference
     else:
         measured = None
-        text, reason, counterparts = None, str(difference), {}
-    explained = Explained(
-        text=text,
-        reason=reason,
-        findings=measured[1] if measured else (),
-        counterparts=counterparts,
-        captions=None,
-        similarities=None,
-        worded=None,
-        failure=None,
-    )
+        explained = Explained(text=None, reason=str(difference), findings=(), counterparts={}, **later)
     if not (wanted.worded or wanted.captions or wanted.similarities):
         return explained
     anomaly, normals = _embeddings(node, sound)

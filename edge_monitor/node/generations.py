@@ -17,7 +17,7 @@ from edge_monitor.records import Embedding
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator
 
     from edge_monitor.memory.generations import Generation
     from edge_monitor.memory.healthy_operation import HealthyOperation
@@ -140,7 +140,8 @@ def rebuild(node: Node, machine: str, reason: str, settings: CalibrationSettings
     with node.reading() as connection:
         normals = Normals(connection, machine)
         require_bundle(node, machine, normals.bundle_hash())
-        gate_dbfs = learn_gate(_quietest(normals, normals.ids()))
+        quietest = (normals.descriptors(each).quietest_dbfs for each in normals.ids())
+        gate_dbfs = learn_gate(level for level in quietest if level is not None)  # a rejected alarm's normals have none
     number = build_generation(
         node.store,
         machine,
@@ -155,29 +156,13 @@ def rebuild(node: Node, machine: str, reason: str, settings: CalibrationSettings
         return next(each for each in list_generations(connection, machine) if each.number == number)
 
 
-def _quietest(store: Normals, ids: Sequence[int]) -> Iterator[float]:
-    """Yield the quietest moment of each normal, dBFS; normals from a rejected alarm have none."""
-    for normal_id in ids:
-        level = store.descriptors(normal_id).quietest_dbfs
-        if level is not None:
-            yield level
-
-
 def describe(generation: Generation) -> GenerationSummary:
     """Return what a generation was built from and what it promises."""
     calibration = generation.calibration
-    return GenerationSummary(
-        machine=generation.machine,
+    return GenerationSummary.like(
+        generation,
         generation=generation.number,
-        active=generation.active,
-        created_ms=generation.created_ms,
-        reason=generation.reason,
         normals=len(generation.members),
-        bundle_hash=generation.bundle_hash,
-        metric=generation.metric,
-        scorer=generation.scorer,
-        threshold=generation.threshold,
-        gate_dbfs=generation.gate_dbfs,
         expected_false_alarms_per_day=calibration.expected_per_day,
         cannot_promise_below_per_day=calibration.cannot_promise_below_per_day,
         calibration=calibration.sentence(),
@@ -202,6 +187,4 @@ def activate_again(
     with node.reading() as connection:
         active = next(each for each in list_generations(connection, machine) if each.number == number)
         in_use = Normals(connection, machine).ids()
-    return ActivatedGeneration(
-        **dict(describe(active)), in_use=len(in_use), as_in_use=set(in_use) == set(active.members)
-    )
+    return ActivatedGeneration.like(describe(active), in_use=len(in_use), as_in_use=set(in_use) == set(active.members))

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import soundfile
 from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from edge_monitor.node.node import Node
@@ -52,10 +52,10 @@ class KeptAudio:
         path = self.path(sha256)
         return path.is_file() and not path.is_symlink()
 
-    def write(self, sha256: str, content: bytes, *, offset: int = 0, last: bool = True) -> None:
-        """Keep a file, or its next part; it appears with the `last` one.
+    def write(self, sha256: str, pieces: Iterable[bytes]) -> None:
+        """Keep a file that comes in pieces; it appears whole, or not at all.
 
-        Raises StorageError when the disk is too full or cannot be written, enough is kept, or a part is missing.
+        Raises StorageError when the disk is too full or cannot be written, or enough is kept.
         """
         path = self.path(sha256)
         part = path.with_suffix(".part")
@@ -63,45 +63,36 @@ class KeptAudio:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.folder.is_symlink():
                 raise StorageError("is a link: sound is kept below the state directory only", where=str(self.folder))
-            if shutil.disk_usage(self.folder).free - len(content) < self.free_bytes:
-                part.unlink(missing_ok=True)
-                raise StorageError(
-                    f"keeping this sound would leave less than {self.free_bytes // 1_000_000} MB free",
-                    where=str(self.folder),
-                    hint="retention.free_mb sets the limit",
-                )
-            if _size(self.folder.parent) + len(content) > self.most_bytes:
-                part.unlink(missing_ok=True)
-                raise StorageError(
-                    f"more than {self.most_bytes // 1_000_000} MB of sound would be kept",
-                    where=str(self.folder),
-                    hint="retention.audio_max_mb sets the limit",
-                )
-            with open(part, "ab" if offset else "wb", opener=_not_through_a_link) as file:
-                if file.tell() != offset:
-                    raise StorageError("a part of the sound is missing", where=str(part), hint="try again")
-                file.write(content)
-                if last:
-                    file.flush()
+            try:
+                with open(part, "wb", opener=_not_through_a_link) as file:
+                    for piece in pieces:
+                        self._require_room(len(piece))
+                        file.write(piece)
+                        file.flush()
                     os.fsync(file.fileno())
-            if last:
                 part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"the sound cannot be kept: {error.strerror}", where=str(self.folder)) from error
 
-    def discard_part(self, sha256: str) -> None:
-        """Delete what was kept of a file that did not come whole; nothing when it did."""
-        with suppress(OSError):
-            self.path(sha256).with_suffix(".part").unlink(missing_ok=True)
+    def _require_room(self, size: int) -> None:
+        if shutil.disk_usage(self.folder).free - size < self.free_bytes:
+            raise StorageError(
+                f"keeping this sound would leave less than {self.free_bytes // 1_000_000} MB free",
+                where=str(self.folder),
+                hint="retention.free_mb sets the limit",
+            )
+        if sum(path.lstat().st_size for path in self.folder.parent.glob("*/*")) + size > self.most_bytes:
+            raise StorageError(
+                f"more than {self.most_bytes // 1_000_000} MB of sound would be kept",
+                where=str(self.folder),
+                hint="retention.audio_max_mb sets the limit",
+            )
 
 
 def _not_through_a_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
-def _size(folder: Path) -> int:
-    """Return the bytes of all files of all machines below a folder."""
-    return sum(path.lstat().st_size for path in folder.glob("*/*"))
 
 
 def as_flac(samples: Samples, rate_hz: int) -> bytes:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor.encode.bundle import list_bundles
-from edge_monitor.errors import BundleMismatchError
+from edge_monitor.errors import BundleMismatchError, NormalsError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.pipeline.machine_pipeline import Learnt, NotLearnt
 from edge_monitor.pipeline.sensor_check import load_sensor
 
 if TYPE_CHECKING:
+    from edge_monitor.memory.scorer import GenerationScorer
     from edge_monitor.node.node import Node
 
 log = structlog.get_logger()
@@ -52,6 +53,24 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
         index=scorer.index_source,
     )
     return Learnt(scorer, generation.gate_dbfs, sensor)
+
+
+def not_enrolled(machine: str) -> NormalsError:
+    """Return the error for what needs a generation, and there is none."""
+    return NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+
+
+def require_scorer(node: Node, machine: str) -> GenerationScorer:
+    """Return the scorer of the active generation.
+
+    Raises NormalsError when the machine is not enrolled, BundleMismatchError when with another bundle than the node's.
+    """
+    with node.reading() as connection:
+        scorer = load_scorer(connection, machine, node.state_dir.path)
+    if scorer is None:
+        raise not_enrolled(machine)
+    require_bundle(node, machine, scorer.generation.bundle_hash)
+    return scorer
 
 
 def require_bundle(node: Node, machine: str, enrolled_with: str | None) -> None:

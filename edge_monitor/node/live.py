@@ -10,19 +10,15 @@ import structlog
 from pydantic import Field
 
 from edge_monitor import clock
-from edge_monitor.capture.gate import quietest_dbfs
 from edge_monitor.capture.meter import Meter, meter
-from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.errors import AudioError, ControlError
-from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory import changes
-from edge_monitor.memory.descriptors import Descriptors
-from edge_monitor.memory.leaveout import BLOCK_S, block_of
-from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.leaveout import BLOCK_S
+from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.normals import Normals
+from edge_monitor.node.clips import normal_of
 from edge_monitor.node.kept_audio import KeptAudio, as_flac
 from edge_monitor.node.learnt import require_bundle, require_same
-from edge_monitor.node.normal_acoustics import acoustics_json
 from edge_monitor.node.normals import PART, vectors_sha256
 from edge_monitor.node.operation import Message, Nothing, OfMachine
 from edge_monitor.pipeline.machine_pipeline import WindowResult
@@ -113,22 +109,11 @@ class _Session:
         """Commit the block that is open."""
         if not self._block:
             return
-        normals = [
-            NewNormal(
-                block=block_of(window.start_s - self._block[0][0].start_s),
-                start_s=window.start_s - self._block[0][0].start_s,
-                level_dbfs=level_dbfs(window.samples),
-                vector=embedding.vector,
-                spectrogram=compact(window.samples, window.rate_hz),
-                descriptors=Descriptors(
-                    quietest_dbfs(window.samples, window.rate_hz), acoustics_json(window.samples, window.rate_hz)
-                ),
-            )
-            for window, embedding in self._block
-        ]
+        start_s = self._block[0][0].start_s
+        normals = [normal_of(window, embedding.vector, window.start_s - start_s) for window, embedding in self._block]
         sha256 = vectors_sha256([normal.vector.tobytes() for normal in normals])
         if self._kept:
-            self._kept.write(sha256, as_flac(*self._heard()))
+            self._kept.write(sha256, [as_flac(*self._heard())])
         new = NewRecording(f"{self.name} {PART} {self._parts + 1}", sha256, len(normals) * self._node.window_s, normals)
         added = changes.add(self._node.store, self._machine, new, bundle_hash=self._block[0][1].bundle_hash)
         self._parts += 1

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from edge_monitor.encode.bundle import Bundle, find_bundle
 from edge_monitor.memory.scaler import MetricSpec
@@ -15,14 +14,9 @@ from edge_monitor.store.state_dir import StateDir
 from edge_monitor.store.store import Store
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterator
-
     from edge_monitor.config.machine import MachineSettings
     from edge_monitor.config.settings import Settings
     from edge_monitor.node.running import Running
-
-T = TypeVar("T")
 
 
 class Node:
@@ -32,6 +26,7 @@ class Node:
         self.settings = settings
         self.state_dir = StateDir.of(settings.node)
         self.store = Store(self.state_dir.database, writes=writes)
+        self.reading, self.commit = self.store.reading, self.store.commit
         self.bundle: Bundle = find_bundle(settings.model.bundle, self.state_dir.path)
         if settings.model.scorer in SUB_BAND:  # said before anything is listened to
             sub_bands(self.bundle.manifest.audio.dim, self.bundle.manifest.scorer.bands)
@@ -67,13 +62,3 @@ class Node:
             f"{machine}: scored with {used}, as its generation was built; the configuration now says {wanted}:"
             f" `edge-monitor generations build --machine {machine}` goes over to it"
         )
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend a read-only connection for the body; see `Store.reading`."""
-        with self.store.reading() as connection:
-            yield connection
-
-    def commit(self, write: Callable[[sqlite3.Connection], T]) -> T:
-        """Have the writer run `write` in a transaction of its own and return its result, once committed."""
-        return self.store.commit(write)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edge_monitor.counting import counted
@@ -99,7 +98,7 @@ def list_all(node: Node, request: OfMachine) -> EnrolledRecordings:
     node.machine(request.machine)
     with node.reading() as connection:
         recordings = Normals(connection, request.machine).recordings()
-    return EnrolledRecordings(recordings=tuple(EnrolledRecording(**asdict(each)) for each in recordings))
+    return EnrolledRecordings(recordings=tuple(EnrolledRecording.like(each) for each in recordings))
 
 
 def known(node: Node, request: AskKnown) -> Known:
@@ -137,7 +136,7 @@ def add(node: Node, request: AddRecording, _cancelled: Cancelled) -> Generator[N
     if len(found.recordings) != 1:
         raise NormalsError(f"{counted(len(found.recordings), 'recording')}, one is wanted", where=where)
     added = changes.add(node.store, request.machine, found.recordings[0], bundle_hash=request.bundle_hash)
-    return AddedRecording(**asdict(added))
+    return AddedRecording.like(added)
 
 
 def remove(node: Node, request: ChooseRecordings, _cancelled: Cancelled) -> Generator[Nothing, None, ChangedRecordings]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from edge_monitor.node.node import Node
 
 
@@ -17,6 +19,12 @@ class Message(BaseModel):
     """A request, an answer, or a part of one; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def like(cls, value: object, **more: object) -> Self:
+        """Return a message with what a value has by the same names, and `more` beside it or instead."""
+        own = {name: getattr(value, name) for name in cls.model_fields if hasattr(value, name)}
+        return cls.model_validate(own | more)
 
 
 class Nothing(Message):
@@ -70,8 +78,8 @@ class LongOperation(Generic[Q, P, A]):
     name: str
     run: Callable[[Node, Q, Cancelled], Generator[P, None, A]]
     request: type[Q]
-    progress: type[P]
     answer: type[A]
     role: Role
+    progress: type[P] = Nothing  # type: ignore[assignment] # most say no more than that they go on
     kind: Kind = Kind.LONG
     outlives_daemon: bool = False  # it ends with the next daemon of this process

@@ -46,16 +46,7 @@ def list_parked(node: Node, _request: Nothing) -> ParkedMessages:
         rows = Outbox(connection).parked()
     return ParkedMessages(
         messages=tuple(
-            ParkedMessage(
-                id=each.id,
-                topic=each.topic,
-                alarm_id=each.alarm_id,
-                seq=each.seq,
-                created=clock.rfc3339(each.created_ms),
-                bytes=each.size_bytes,
-                reason=each.reason,
-            )
-            for each in rows
+            ParkedMessage.like(each, created=clock.rfc3339(each.created_ms), bytes=each.size_bytes) for each in rows
         )
     )
 

@@ -87,16 +87,17 @@ class PromptMaker:
             return Prompt(prompts.measured_worded(machine.title, *measured))
         if not normals:
             raise ExplainError("its nearest normals are not known any more", where=machine.name)
+        sounds = [anomaly, *normals]
         if method == "zero-shot":
-            texts, (own, *others) = self.texts, [self.similarities(each) for each in (anomaly, *normals)]
-            return Prompt(prompts.zero_shot(machine.title, texts, own, others))
-        caption, *captions = self.captions([anomaly, *normals])
+            own, *others = map(self.similarities, sounds)
+            return Prompt(prompts.zero_shot(machine.title, self.texts, own, others))
+        caption, *captions = self.captions(sounds)
         if method == "text-decoder":
             return Prompt(prompts.text_decoder(machine.title, caption, captions), caption)
-        texts, (own, *others) = self.texts, [self.similarities(each) for each in (anomaly, *normals)]
+        own, *others = map(self.similarities, sounds)
         text = prompts.combination(
             machine.title,
-            texts,
+            self.texts,
             caption=caption,
             similarities=own,
             normal_captions=captions,

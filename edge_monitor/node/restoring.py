@@ -17,9 +17,8 @@ from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learnt import require_bundle
 from edge_monitor.store import database
 from edge_monitor.store.carrying_over import CarriedOver, carry_over
-from edge_monitor.store.companion_files import RESTORING, remove_database
 from edge_monitor.store.contents import Contents, MachineContents, contents, contents_of
-from edge_monitor.store.exchange import exchange, settle
+from edge_monitor.store.database_files import RESTORING, exchange, remove_database, settle
 from edge_monitor.store.inspection import inspect
 
 if TYPE_CHECKING:
@@ -161,16 +160,7 @@ class Restoring:
     def _restore_audio(self) -> int:
         """Keep the backup's sound of configured machines; return how many recordings."""
         configured = {machine.name for machine in self._node.settings.machine}
-        count = 0
-        for machine, sha256 in self._backup.audio:
-            if machine in configured:
-                self._restore_sound(machine, sha256)
-                count += 1
-        return count
-
-    def _restore_sound(self, machine: str, sha256: str) -> None:
-        name, offset = audio_name(machine, sha256), 0
-        kept, size = KeptAudio.of(self._node, machine), self._backup.manifest.files[name].size
-        for chunk in self._backup.read(name):
-            kept.write(sha256, chunk, offset=offset, last=offset + len(chunk) == size)
-            offset += len(chunk)
+        kept = [(machine, sha256) for machine, sha256 in self._backup.audio if machine in configured]
+        for machine, sha256 in kept:
+            KeptAudio.of(self._node, machine).write(sha256, self._backup.read(audio_name(machine, sha256)))
+        return len(kept)

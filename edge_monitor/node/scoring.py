@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_monitor.errors import NormalsError
-from edge_monitor.memory.scorer import load_scorer
-from edge_monitor.node.learnt import require_bundle, require_same
+from edge_monitor.node.learnt import require_same, require_scorer
 from edge_monitor.node.operation import Message, OfMachine
 from edge_monitor.node.vectors import read_vectors
 from edge_monitor.pipeline.machine_pipeline import threshold_of
@@ -49,12 +47,8 @@ def score(node: Node, request: ScoreSound) -> Scores:
     require_same(node, request.bundle_hash)
     with node.files.using(request.vectors) as file:
         vectors = read_vectors(file, node.bundle.manifest.audio.dim, most=MOST_WINDOWS)
-    with node.reading() as connection:
-        scorer = load_scorer(connection, machine, node.state_dir.path)
-    if scorer is None:
-        raise NormalsError("not enrolled: no normal sound is known", where=machine, hint="`edge-monitor enroll` first")
+    scorer = require_scorer(node, machine)
     generation = scorer.generation
-    require_bundle(node, machine, generation.bundle_hash)
     threshold = threshold_of(alarm, generation)
     scored = [scorer.score(Embedding(vector, request.bundle_hash)) for vector in vectors]
     return Scores(

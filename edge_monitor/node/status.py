@@ -1,4 +1,4 @@
-"""What a node does, as it says itself."""
+"""What a node does, as it says itself, and its daemon's configuration loaded again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pydantic import Field
 from edge_monitor.node.operation import Message, Nothing
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from edge_monitor.node.node import Node
+    from edge_monitor.node.operation import Cancelled
 
 
 class BrokerStatus(Message):
@@ -68,3 +71,18 @@ class NodeStatus(Message):
 def status(node: Node, _request: Nothing) -> NodeStatus:
     """Return what the node does."""
     return NodeStatus.model_validate(node.running.status())
+
+
+class Reloaded(Message):
+    """The keys that changed."""
+
+    changed: tuple[str, ...]
+
+
+def reload(node: Node, _request: Nothing, _cancelled: Cancelled) -> Generator[Nothing, None, Reloaded]:
+    """Load the configuration again; return once the new settings are in force.
+
+    The daemon ends and begins anew meanwhile. Raises ReloadError when the settings from before are in force.
+    """
+    yield Nothing()
+    return Reloaded(changed=node.running.reload())

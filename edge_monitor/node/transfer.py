@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,7 @@ def export(node: Node, request: OfMachine, _cancelled: Cancelled) -> Generator[N
         with node.reading() as connection:
             moved = export_normals(Normals(connection, request.machine), path)
         file = node.files.add(path.open("rb"))  # it goes with the folder, its content stays until it is closed
-    return ExportedNormals(**asdict(moved), file=file)
+    return ExportedNormals.like(moved, file=file)
 
 
 def import_(node: Node, request: ImportNormals, _cancelled: Cancelled) -> Generator[Nothing, None, ImportedNormals]:
@@ -63,4 +62,4 @@ def import_(node: Node, request: ImportNormals, _cancelled: Cancelled) -> Genera
             node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash
         )
     built = describe(rebuild(node, machine, "import"))
-    return ImportedNormals(**dict(built), recordings=moved.recordings, already=moved.already)
+    return ImportedNormals.like(built, recordings=moved.recordings, already=moved.already)

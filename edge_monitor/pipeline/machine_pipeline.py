@@ -178,24 +178,21 @@ class MachinePipeline:
                 yield self._judge(window, wall_ms)
 
     def _judge(self, window: Window, wall_ms: Callable[[], int]) -> WindowResult:
+        fault = check(window)
+        if fault is not None:
+            return WindowResult(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
         level = level_dbfs(window.samples)
         unfit = self._unfit(window, level)
         if unfit is not None:
-            return unfit
-        embedding = self._encoder.embed_window(window)
-        learnt = self.learnt
+            return WindowResult(window.machine, unfit[0], window.end_s, unfit[1], level_dbfs=level, window=window)
+        embedding, learnt = self._encoder.embed_window(window), self.learnt
+        state, text = MachineState.LEARNING, "learning the normal sound"
+        if isinstance(learnt, NotLearnt) and not self.learning:
+            state, text = MachineState.NOT_ENROLLED, learnt.reason
         heard = WindowResult(
-            window.machine,
-            MachineState.NOT_ENROLLED,
-            window.end_s,
-            learnt.reason if isinstance(learnt, NotLearnt) else "",
-            level_dbfs=level,
-            window=window,
-            embedding=embedding,
+            window.machine, state, window.end_s, text, level_dbfs=level, window=window, embedding=embedding
         )
-        if self.learning:
-            return replace(heard, state=MachineState.LEARNING, text="learning the normal sound")
-        if isinstance(learnt, NotLearnt):
+        if self.learning or isinstance(learnt, NotLearnt):
             return heard
         score = self._score(learnt, window, embedding, level)
         if score.exceeds:
@@ -209,22 +206,16 @@ class MachinePipeline:
             return heard
         return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
 
-    def _unfit(self, window: Window, level_dbfs: float) -> WindowResult | None:
-        """Return what a window comes to that says nothing about the running machine; None when it is to be scored."""
-        fault = check(window)
-        if fault is not None:
-            return WindowResult(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
-        heard = WindowResult(
-            window.machine, MachineState.NOT_RUNNING, window.end_s, "", level_dbfs=level_dbfs, window=window
-        )
+    def _unfit(self, window: Window, level_dbfs: float) -> tuple[MachineState, str] | None:
+        """Return state and text when a window says nothing about the running machine; None when it is to be scored."""
         # Before the gate: a gain that was turned down must not pass for a machine that stands still.
         changed = self._sensor_change(window, level_dbfs, unless_usual=True)
         running = self._gate.judge(window)
         if running is not Running.RUNNING and (changed is None or self._gate.told is False):
             text = "the machine does not run" if running is Running.NOT_RUNNING else "the machine is starting"
-            return replace(heard, text=text)
+            return MachineState.NOT_RUNNING, text
         if changed is not None and not self.learning:
-            return replace(heard, state=MachineState.SENSOR_CHANGED, text=changed)
+            return MachineState.SENSOR_CHANGED, changed
         return None
 
     def _sensor_change(self, window: Window, level_dbfs: float, *, unless_usual: bool = False) -> str | None:

@@ -8,7 +8,7 @@ from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
 from edge_monitor.explain.acoustics import steady_noise_db
 from edge_monitor.explain.spectrum import band_edges
 from edge_monitor.memory.normals import Normals
-from edge_monitor.pipeline.measured_normals import evenly_chosen, measured_acoustics
+from edge_monitor.pipeline.normal_acoustics import evenly_chosen, measured_acoustics
 
 if TYPE_CHECKING:
     import sqlite3

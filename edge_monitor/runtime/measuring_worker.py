@@ -19,7 +19,7 @@ from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory.normals import Normals
-from edge_monitor.node.normal_acoustics import load_normal_acoustics
+from edge_monitor.pipeline.normal_acoustics import load_normal_acoustics
 from edge_monitor.records import Explanation
 from edge_monitor.runtime.supervision import SupervisedThread
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Difference
     from edge_monitor.explain.evidence import EvidenceStore
-    from edge_monitor.node.normal_acoustics import NormalAcoustics
     from edge_monitor.pipeline.machine_pipeline import AlarmAudio
+    from edge_monitor.pipeline.normal_acoustics import NormalAcoustics
     from edge_monitor.records import AlarmEvent, AudioBlock, Finding
     from edge_monitor.runtime.explanation_recorder import ExplanationRecorder
     from edge_monitor.store.store import Store

@@ -67,7 +67,7 @@ def _carry(source: sqlite3.Connection, target: sqlite3.Connection) -> CarriedOve
     _copy(source, target, "inhibitions")
     _copy(source, target, "machines")  # whose state the broker may hold
     for table, key, value in (("counters", "name", "value"), ("llm_days", "day", "requests")):
-        if not _has(source, table):
+        if not database.columns(source, table):
             continue
         target.executemany(
             f"INSERT INTO {table} ({key}, {value}) VALUES (?, ?)"  # noqa: S608 - names of this file
@@ -78,13 +78,8 @@ def _carry(source: sqlite3.Connection, target: sqlite3.Connection) -> CarriedOve
 
 
 def _open_alarms(connection: sqlite3.Connection) -> set[str]:
-    queries = (_ACTIVE, _OWED) if _has(connection, "explanations") else (_ACTIVE,)
+    queries = (_ACTIVE, _OWED) if database.columns(connection, "explanations") else (_ACTIVE,)
     return {row[0] for query in queries for row in connection.execute(query)}
-
-
-def _has(connection: sqlite3.Connection, table: str) -> bool:
-    """Return whether a database, perhaps of an older schema, has a table."""
-    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
 
 
 def _carry_messages(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
@@ -105,7 +100,8 @@ def _made(source: sqlite3.Connection, topic: str, alarm_id: str, seq: int) -> bo
         return True
     if not topic.endswith("/explanation"):
         return source.execute(_ALERTED, (alarm_id, seq)).fetchone() is not None
-    return _has(source, "explanations") and source.execute(_EXPLAINED, (alarm_id, seq)).fetchone() is not None
+    known = bool(database.columns(source, "explanations"))  # not to an older schema
+    return known and source.execute(_EXPLAINED, (alarm_id, seq)).fetchone() is not None
 
 
 def _carry_alarm(source: sqlite3.Connection, target: sqlite3.Connection, alarm_id: str) -> bool:
@@ -127,8 +123,8 @@ def _carry_alarm(source: sqlite3.Connection, target: sqlite3.Connection, alarm_i
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, alarm_id: str | None = None) -> None:
     """Copy rows (of one alarm, or all), in the columns that both have; a row that is there stays."""
-    there = {row["name"] for row in source.execute(f"PRAGMA table_info({table})")}
-    columns = [row["name"] for row in target.execute(f"PRAGMA table_info({table})") if row["name"] in there]
+    there = database.columns(source, table)
+    columns = [name for name in database.columns(target, table) if name in there]
     if not columns:  # an older schema
         return
     listed, marks = ", ".join(columns), ", ".join("?" * len(columns))

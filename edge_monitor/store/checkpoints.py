@@ -7,11 +7,11 @@ import sqlite3
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import structlog
 
 from edge_monitor import clock
+from edge_monitor.store import database
 from edge_monitor.store.log_file import PAGE_BYTES, LogIndex, LogState
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Checkpoints:
     def now(self) -> LogState:
         """Carry over what can be, in the caller's thread; return what is left. Failures wait for the next time."""
         with self._working:
-            try:
-                with closing(self._connect()) as connection:
+            try:  # the connection is never there when nothing is to be done: closing it leaves the log alone
+                with closing(database.unprepared(self._path, "rw", timeout_s=0.0)) as connection:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             except sqlite3.Error as error:  # a full or failing disk: whoever writes is told of it
                 log.warning("storage.checkpoint_failed", error=str(error))
@@ -102,10 +102,6 @@ class Checkpoints:
     def close(self) -> None:
         """Let go of the log's index, once all connections are closed."""
         self._index.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        """Open the connection, which is never there when nothing is to be done: closing it leaves the log alone."""
-        return sqlite3.connect(f"file:{quote(str(self._path))}?mode=rw", uri=True, isolation_level=None, timeout=0.0)
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):

@@ -40,10 +40,10 @@ def connect(
     connection = None
     try:
         if read_only:
-            connection = _opened(path, "ro", factory)
+            connection = unprepared(path, "ro", factory=factory)
         else:
             _leave_newer_alone(path)
-            connection = _opened(path, "rwc" if create else "rw")
+            connection = unprepared(path, "rwc" if create else "rw")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -59,16 +59,19 @@ def connect(
     return connection
 
 
-def _opened(path: Path, mode: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+def unprepared(
+    path: Path, mode: str, *, timeout_s: float = 5.0, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
+    """Open a file as it is, in autocommit mode; `mode` is that of sqlite.org/uri.html. Raises sqlite3.Error."""
     address = f"file:{quote(str(path))}?mode={mode}"
     return sqlite3.connect(
-        address, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False, factory=factory
+        address, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False, factory=factory
     )
 
 
 def _leave_newer_alone(path: Path) -> None:
     """Raise StorageError for a newer version's database: a writing connection would move its log into its file."""
-    with suppress(sqlite3.Error), closing(_opened(path, "ro")) as connection:  # what else is wrong shows when opened
+    with suppress(sqlite3.Error), closing(unprepared(path, "ro")) as connection:  # what else is wrong shows when opened
         require_known(connection, str(path))
 
 
@@ -96,6 +99,11 @@ def prepare(
     if require_known(connection, where) < version and not read_only:
         with transaction(connection):
             migrate(connection, version)  # somebody else may have been faster: it looks again
+
+
+def columns(connection: sqlite3.Connection, table: str) -> dict[str, int]:
+    """Return a table's columns, none when it is not there; the number is 0 where a column is not part of the key."""
+    return {row[1]: row[5] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:

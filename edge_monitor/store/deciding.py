@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
 
 from edge_monitor.config.settings import ScorerName
 from edge_monitor.records import Neighbour
+from edge_monitor.store import database
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,7 +25,8 @@ _PAYLOAD_BYTES = 262_144  # an alert has about 2 kB
 _SEGMENT = "[A-Za-z0-9_-]{1,64}"
 _TOPIC = re.compile(rf"(?:{_SEGMENT}/){{3,10}}(?:alert|explanation|condition|review)")
 _EVIDENCE = re.compile(rf"{_SEGMENT}/[A-Za-z0-9-]{{1,64}}\.(?:png|flac)")
-_NEIGHBOUR = {field.name for field in fields(Neighbour)}
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_NEIGHBOURS: TypeAdapter[list[Neighbour]] = TypeAdapter(list[Neighbour], config=_STRICT)
 _LONGEST_INHIBITION_S = 86_400  # docs/mqtt: 24 hours
 _MOST_MS = 4_102_444_800_000  # the year 2100; also more than any count
 
@@ -134,10 +136,10 @@ def add_functions(connection: sqlite3.Connection) -> None:
 
 def broken(connection: sqlite3.Connection) -> Iterator[tuple[str, dict[str, object], str]]:
     """Yield (table, key of the row, what is wrong) of the first row that breaks each rule. Raises sqlite3.Error."""
-    whole = "complete" if "complete" in _columns(connection, "generations") else "1"
+    whole = "complete" if "complete" in database.columns(connection, "generations") else "1"
     for place, holds, words in ((place, each.holds, each.words) for each in RULES for place in each.columns.split()):
         table, _, column = place.partition(".")
-        columns = _columns(connection, table)
+        columns = database.columns(connection, table)
         if column not in columns:
             continue
         keys = [name for name, is_key in columns.items() if is_key] or ["name"]
@@ -149,11 +151,6 @@ def broken(connection: sqlite3.Connection) -> Iterator[tuple[str, dict[str, obje
         )
         for value, *key in connection.execute(query):
             yield table, dict(zip(keys, key, strict=True)), f"{column} {_shown(value)} must be {words}"
-
-
-def _columns(connection: sqlite3.Connection, table: str) -> dict[str, int]:
-    """Return a table's columns; the number is 0 where a column is not part of the key."""
-    return {row[1]: row[5] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _shown(value: object) -> str:
@@ -216,15 +213,8 @@ def object_(text: str | bytes) -> bool:
 
 def neighbours(text: str) -> bool:
     """Return whether a text is the JSON list of an alarm's nearest normals."""
-    found: list[dict[str, Any]] = json.loads(text)
-    return all(
-        each.keys() == _NEIGHBOUR
-        and isinstance(each["normal_id"], int)
-        and isinstance(each["recording"], str)
-        and math.isfinite(each["distance"])
-        and math.isfinite(each["recording_start_s"])
-        for each in found
-    )
+    _NEIGHBOURS.validate_json(text)
+    return True
 
 
 def evidence(text: str) -> bool:

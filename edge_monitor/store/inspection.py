@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from edge_monitor.errors import StorageError
 from edge_monitor.store import database, deciding
@@ -34,8 +33,7 @@ _HINT = "use another backup"
 def open_foreign(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a database whose content nobody vouches for: read-only, no log beside it is applied, no function trusted."""
     # Immutable: it is our own copy, which nobody else has open.
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
-        connection.isolation_level = None
+    with closing(database.unprepared(path, "ro&immutable=1")) as connection:
         for limit, most in _LIMITS:
             connection.setlimit(limit, most)
         connection.execute("PRAGMA trusted_schema=OFF")
@@ -58,13 +56,12 @@ def inspect(path: Path, *, cancelled: Callable[[], bool] = lambda: False) -> int
             if version < 1:
                 raise _refused("not a database of edge-monitor", "its header")
             _compare_schema(connection, version)
-            for pragma, what in (("integrity_check(1)", "damaged"), ("foreign_key_check", "a row leads nowhere")):
-                _check(connection, pragma, what)
+            _check(connection)
             deciding.add_functions(connection)
             for table, key, wrong in deciding.broken(connection):
                 raise _refused(wrong, _row(table, key))
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        if database.is_interrupted(error):
             raise StorageError("the check was cancelled", where=str(path)) from error
         raise StorageError(f"the database cannot be used: {error}", where="backup", hint=_HINT) from error
     return version
@@ -97,15 +94,13 @@ def _objects(connection: sqlite3.Connection) -> dict[Object, tuple[object, objec
     return objects
 
 
-def _check(connection: sqlite3.Connection, pragma: str, what: str) -> None:
-    for row in connection.execute(f"PRAGMA {pragma}"):
-        if row[0] == "ok":
-            return
-        if pragma == "foreign_key_check":
-            table, rowid, parent, _ = row
-            where = f"{table}, row {'?' if rowid is None else rowid}"
-            raise _refused(f"{what}: there is no such row of {parent}", where)
-        raise _refused(f"{what}: {ascii(row[0])[1:200]}", "its pages")
+def _check(connection: sqlite3.Connection) -> None:
+    for (found,) in connection.execute("PRAGMA integrity_check(1)"):
+        if found != "ok":
+            raise _refused(f"damaged: {ascii(found)[1:200]}", "its pages")
+    for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        where = f"{table}, row {'?' if rowid is None else rowid}"
+        raise _refused(f"a row leads nowhere: there is no such row of {parent}", where)
 
 
 def _row(table: str, key: dict[str, object]) -> str:

@@ -11,7 +11,7 @@ import structlog
 
 from edge_monitor import clock
 from edge_monitor.errors import DiskError, StorageError
-from edge_monitor.store import database
+from edge_monitor.store import database, recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,13 +49,12 @@ class _Rows:
 class Readers:
     """Lends reading connections of the database at `path`; thread-safe.
 
-    `copied` gives a copy that can be read when the file itself cannot be opened: on a disk that takes nothing SQLite
-    cannot make the files it needs beside it.
+    When the file itself cannot be opened, a copy in memory is read: on a disk that takes nothing SQLite cannot make the
+    files it needs beside it.
     """
 
-    def __init__(self, path: Path, copied: Callable[[Path], sqlite3.Connection]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._copied = copied
         self._changed = threading.Condition()
         self._lent: dict[sqlite3.Connection, float] = {}  # since when, monotonic seconds
         self._connecting = 0  # connections that are being opened
@@ -86,7 +85,7 @@ class Readers:
             try:
                 opened = database.connect(self._path, read_only=True, factory=ReadingConnection)
             except DiskError:
-                opened = self._copied(self._path)
+                opened = recovery.copy_in_memory(self._path)
         finally:
             with self._changed:
                 self._connecting -= 1

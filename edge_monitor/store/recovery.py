@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_monitor import clock
-from edge_monitor.durable import sync_folder
 from edge_monitor.errors import DiskError
 from edge_monitor.store import database
-from edge_monitor.store.companion_files import beside, remove_database
+from edge_monitor.store.database_files import beside, remove_database, stamp, swap
+from edge_monitor.store.log_file import PAGE_BYTES
 from edge_monitor.store.salvage import in_memory, readable, save
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _LOCKS = ((0x40000000, 1), (0x40000001, 511))  # SQLite's pending, then reserved
 _LOG_HEADER_BYTES = 32
 _MOST_PADDED = 1 << 28  # bytes: what a header says may be anything
 _REST_S, _STEPS = 0.005, 5000  # of a check: rests at leisure, and SQLite's steps between two, some milliseconds
-_FRAME_BYTES = 24 + 4096  # number, size of the database if it ends a commit, salts, checksum; then the page
+_FRAME_BYTES = 24 + PAGE_BYTES  # number, size of the database if it ends a commit, salts, checksum; then the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _image(file: BinaryIO, log: Path) -> bytes:
             shutil.copyfileobj(file, target)
             if log_bytes:  # SQLite applies none to a file that has been cut far shorter than its header says
                 target.seek(28)
-                told = int.from_bytes(target.read(4), "big") * 4096
+                told = int.from_bytes(target.read(4), "big") * PAGE_BYTES
                 size = target.seek(0, os.SEEK_END)
                 target.truncate(max(size, min(told, size + _MOST_PADDED)))
         if log_bytes:
@@ -198,7 +198,7 @@ def unreadable_log_pages(path: Path) -> int:
 def set_aside(path: Path) -> str:
     """Keep a copy of the log before SQLite writes over it; return the copy's name. Raises OSError."""
     log = beside(path, "-wal")
-    copy = beside(log, f".damaged-{_stamp(clock.now().wall_ms)}")
+    copy = beside(log, f".damaged-{stamp(clock.now().wall_ms)}")
     shutil.copyfile(log, copy)
     _forget_oldest(log)
     return copy.name
@@ -269,21 +269,10 @@ def _write(source: Readable, fresh: Path) -> tuple[int, tuple[str, ...]]:
 
 
 def _swap(path: Path) -> str:
-    """Put the rebuilt database in its place, as often as a crash comes between; return the damaged one's new name.
-
-    The path is never without a file: whoever connects to it then would make an empty one.
-    """
+    """Put the rebuilt database in its place, as often as a crash comes between; return the damaged one's new name."""
     rebuilt = beside(path, ".rebuilt")
-    damaged = beside(path, f".damaged-{_stamp(int(rebuilt.stat().st_mtime * 1000))}")
-    with suppress(FileNotFoundError, FileExistsError):
-        os.link(path, damaged)
-    sync_folder(path.parent)
-    with suppress(FileNotFoundError):  # it must never be applied to the new file
-        beside(path, "-wal").replace(beside(damaged, "-wal"))
-    beside(path, "-shm").unlink(missing_ok=True)
-    sync_folder(path.parent)
-    rebuilt.replace(path)
-    sync_folder(path.parent)
+    damaged = beside(path, f".damaged-{stamp(int(rebuilt.stat().st_mtime * 1000))}")
+    swap(path, rebuilt, damaged)
     _forget_oldest(path)
     return damaged.name
 
@@ -319,10 +308,6 @@ def _locked(file: BinaryIO, first: int, size: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _stamp(wall_ms: int) -> str:
-    return clock.rfc3339(wall_ms).replace(":", "")
 
 
 def _forget_oldest(path: Path) -> None:

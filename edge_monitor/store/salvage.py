@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge_monitor import clock
 from edge_monitor.store import database
 from edge_monitor.store.counters import add_to_counter, continue_outbox_ids, count_outbox
+from edge_monitor.store.log_file import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 100
 _VERSION_AT = slice(60, 64)  # of the header: `user_version`
-_PAGE_BYTES = 4096  # of every database of this program
 _STEPS = 5000  # rows tried one by one behind an unreadable one; then in ever larger steps
 
 
@@ -78,13 +78,13 @@ def _with(image: bytes, parts: dict[int, bytes]) -> bytes:
     mended = bytearray(image)
     for at, part in parts.items():
         mended[at : at + len(part)] = part
-    mended[28:40] = (len(image) // _PAGE_BYTES).to_bytes(4, "big") + bytes(8)
+    mended[28:40] = (len(image) // PAGE_BYTES).to_bytes(4, "big") + bytes(8)
     return bytes(mended)
 
 
 def _in_place(model: _Model, image: bytes) -> int:
     """Return how many pages of a schema an image has where a sound database has them, headers aside."""
-    return sum(image[at + _HEADER_BYTES : at + _PAGE_BYTES] == page[_HEADER_BYTES:] for at, page in model.pages.items())
+    return sum(image[at + _HEADER_BYTES : at + PAGE_BYTES] == page[_HEADER_BYTES:] for at, page in model.pages.items())
 
 
 def _model(version: int) -> _Model:
@@ -92,8 +92,8 @@ def _model(version: int) -> _Model:
         database.prepare(connection, "memory", version=version)
         roots = {row[0] for row in connection.execute("SELECT rootpage FROM sqlite_schema")}
         whole, columns = connection.serialize(), _columns(connection)
-    listed = (at for at in range(0, len(whole), _PAGE_BYTES) if at // _PAGE_BYTES + 1 not in roots)
-    return _Model(version, columns, {at: whole[at : at + _PAGE_BYTES] for at in listed})
+    listed = (at for at in range(0, len(whole), PAGE_BYTES) if at // PAGE_BYTES + 1 not in roots)
+    return _Model(version, columns, {at: whole[at : at + PAGE_BYTES] for at in listed})
 
 
 def _columns(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
@@ -130,12 +130,12 @@ def save(source: Readable, target: sqlite3.Connection) -> tuple[int, tuple[str, 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> bool:
     """Copy the rows of a table; return whether all were there."""
-    about = target.execute(f"PRAGMA table_info({table})").fetchall()
-    columns = ", ".join(row[1] for row in about)
+    about = database.columns(target, table)
+    columns = ", ".join(about)
     [(sql,)] = target.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,))
     keyed = "WITHOUT ROWID" in sql
     if keyed:
-        key = [row[1] for row in sorted(about, key=lambda row: row[5]) if row[5]]
+        key = sorted((name for name, place in about.items() if place), key=about.__getitem__)
         rows = _from_both_ends(source, f"SELECT {columns} FROM {table}", key)  # noqa: S608 - as above
     else:
         rows = _by_rowid(source, f"SELECT rowid, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid")  # noqa: S608 - as above
@@ -203,7 +203,7 @@ UPDATE generations SET active = 1
 
 def _mend(source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
     """Make what was saved fit together again; return whether generations went: of k normals or fewer, none scores."""
-    if "complete" in {row[1] for row in target.execute("PRAGMA table_info(generations)")}:
+    if "complete" in database.columns(target, "generations"):
         target.execute("DELETE FROM generations WHERE complete = 0")  # what was just being written
     lost = target.execute(_TOO_SMALL).rowcount > 0
     target.execute(_NEWEST_IS_ACTIVE)

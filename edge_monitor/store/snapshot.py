@@ -8,12 +8,10 @@ import sqlite3
 import threading
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from edge_monitor.errors import StorageError
-from edge_monitor.store import checkpoints
-from edge_monitor.store.companion_files import SNAPSHOT, beside, remove_database
-from edge_monitor.store.database import is_interrupted
+from edge_monitor.store import checkpoints, database
+from edge_monitor.store.database_files import SNAPSHOT, beside, remove_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ _LOWEST_PRIORITY = 19
 
 
 @contextmanager
-def snapshot(database: Path, *, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+def snapshot(source: Path, *, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Path]:
     """Yield a file with all that was committed when it was begun, readable by its owner alone; it goes with the body.
 
     One transaction reads it all: commits go on, and are not in it. A backup in steps would begin anew with each commit
@@ -33,10 +31,10 @@ def snapshot(database: Path, *, cancelled: Callable[[], bool] = lambda: False) -
     anew: one that has become too long ends it.
     Raises StorageError when it is cancelled or ended, the disk is full, or the database cannot be read.
     """
-    path = beside(database, f"{SNAPSHOT}{secrets.token_hex(4)}")
+    path = beside(source, f"{SNAPSHOT}{secrets.token_hex(4)}")
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-        _copy(database, path, cancelled)
+        _copy(source, path, cancelled)
         with path.open("rb") as file:
             os.fsync(file.fileno())
         yield path
@@ -55,32 +53,31 @@ def lower_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
 
 
-def _log_bytes(database: Path) -> int:
+def _log_bytes(source: Path) -> int:
     try:
-        return beside(database, "-wal").stat().st_size
+        return beside(source, "-wal").stat().st_size
     except OSError:
         return 0
 
 
-def _copy(database: Path, path: Path, cancelled: Callable[[], bool]) -> None:
-    most = max(checkpoints.LONGEST_BYTES, _log_bytes(database) + _GROWTH_BYTES)
+def _copy(source: Path, path: Path, cancelled: Callable[[], bool]) -> None:
+    most = max(checkpoints.LONGEST_BYTES, _log_bytes(source) + _GROWTH_BYTES)
     try:
         # Read-only by its mode: VACUUM INTO refuses to run under `query_only`.
-        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=5.0)) as connection:
-            connection.set_progress_handler(lambda: 1 if cancelled() or _log_bytes(database) > most else 0, _LOOK_EVERY)
-            connection.isolation_level = None
+        with closing(database.unprepared(source, "ro")) as connection:
+            connection.set_progress_handler(lambda: 1 if cancelled() or _log_bytes(source) > most else 0, _LOOK_EVERY)
             connection.execute("VACUUM INTO ?", (str(path),))
     except sqlite3.Error as error:
-        if is_interrupted(error) and not cancelled():
+        if database.is_interrupted(error) and not cancelled():
             raise StorageError(
                 "the snapshot was ended: so much was written meanwhile that the log became too long",
-                where=str(database),
+                where=str(source),
                 hint="try again when no other long work runs",
             ) from error
-        if is_interrupted(error):
-            raise StorageError("the snapshot was cancelled", where=str(database)) from error
+        if database.is_interrupted(error):
+            raise StorageError("the snapshot was cancelled", where=str(source)) from error
         raise StorageError(
             f"no snapshot can be made: {error}",
-            where=str(database),
+            where=str(source),
             hint="`edge-monitor doctor` checks database and disk",
         ) from error

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor.errors import StateDirInUseError, StorageError
-from edge_monitor.store.companion_files import remove_unfinished
 from edge_monitor.store.database import FILE_NAME
+from edge_monitor.store.database_files import remove_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,8 @@ class StateDir:
                 where=str(self.control_socket),
                 hint=f"set node.runtime_dir to one of at most {_MAX_SOCKET_PATH - 13} bytes",
             )
-        if not self._read_only and not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
+        read_only = os.statvfs(self.path).f_flag & os.ST_RDONLY  # a fault to live with, unlike a folder of others
+        if not read_only and not os.access(self.path, os.W_OK | os.X_OK, effective_ids=True):
             raise StorageError(
                 "the state directory is not writable",
                 where=str(self.path),
@@ -110,11 +111,6 @@ class StateDir:
         if os.geteuid() == 0:
             owner = self.path.stat()
             os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
-
-    @property
-    def _read_only(self) -> bool:
-        """Return whether the disk itself takes nothing: a fault to live with, unlike a folder that is not ours."""
-        return bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
 
     def refuse_to_run_as_somebody_else(self) -> None:
         """Refuse to leave files of root's in another user's directory, which that user could not write."""

@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections import deque
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -45,7 +44,7 @@ class Store:
         self._writes = writes
         self._opening = threading.Lock()
         self._closed = False
-        self._readers = Readers(path, recovery.copy_in_memory)
+        self._readers = Readers(path)
         self._checkpoints: Checkpoints | None = None
         self._writer: Writer | None = None
 
@@ -117,18 +116,20 @@ class Store:
 
         What has been written survives a power cut once all is.
         """
-
-        def write_piece(piece: Sequence[I], connection: sqlite3.Connection) -> None:
-            write(connection, piece)
-
         size, at = _FIRST_PIECE, 0
         while at < len(items):
             piece = items[at : at + size]
             at += len(piece)
-            cost = self._write_piece(partial(write_piece, piece), last=at == len(items))
+            cost = self._write_piece(write, piece, last=at == len(items))
             size = max(1, min(2 * size, round(size / max(cost, 0.1))))
 
-    def _write_piece(self, write: Callable[[sqlite3.Connection], object], *, last: bool) -> float:
+    def executemany(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement for each of these rows, `in_pieces`."""
+        self.in_pieces(rows, lambda connection, piece: connection.executemany(statement, piece))
+
+    def _write_piece(
+        self, write: Callable[[sqlite3.Connection, Sequence[I]], object], piece: Sequence[I], *, last: bool
+    ) -> float:
         """Commit one piece when there is room for it; return what it cost, 1: as much as it may."""
         writer, checkpoints = self.writer, self._checkpoints
         if checkpoints is None:  # no writer without them
@@ -140,7 +141,7 @@ class Store:
         def timed(connection: sqlite3.Connection) -> None:
             nonlocal seconds
             began_s = clock.now().monotonic_s
-            write(connection)
+            write(connection, piece)
             seconds = clock.now().monotonic_s - began_s
 
         writer.submit(timed, Priority.WORK, durable=last).result()

@@ -13,10 +13,9 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.errors import DamagedError, DiskError, StorageError
 from edge_monitor.store import counters, database, recovery
-from edge_monitor.store.jobs import Job, Jobs, Priority
+from edge_monitor.store.jobs import Job, Jobs, Priority, WriteTransaction
 from edge_monitor.store.log_file import PAGE_BYTES
 from edge_monitor.store.reserve import Reserve
-from edge_monitor.store.write_transaction import WriteTransaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +111,7 @@ class Writer:
                 self.busy_since_s = None
 
     def _look(self) -> None:
-        """Tell when the file is not there any more, also while nothing is written."""
+        """Let go of a file that is not there any more, also while nothing is written."""
         if self._connection is not None and (gone := self._not_at_its_place()):
             self._let_go(gone)
 
@@ -154,8 +153,7 @@ class Writer:
             self._reserve.keep()
 
     def _try(self, transaction: WriteTransaction) -> None:
-        if self._connection is not None and (gone := self._not_at_its_place()):
-            self._let_go(gone)
+        self._look()
         connection = self._connection or self._open(create=self.openings == 0)
         self._checkpoints.keep_within_bound()
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NOTE = "EDGE_MONITOR_WRITERS_NOTED_IN"  # environment variable: the file that takes the complaints; it must exist
 # Who may: the files of edge_monitor/store/ that hold the write thread and the checkpointing thread. Nobody else.
-MAY_WRITE = ("store/writer.py", "store/checkpoints.py", "store/exchange.py")
+MAY_WRITE = ("store/writer.py", "store/checkpoints.py", "store/database_files.py")
 _STORE = ("store/", "database.py")  # what opens for others is not who asked for it
 _DATABASE = "edge-monitor.db"
 _PACKAGE = "edge_monitor"

@@ -10,8 +10,8 @@ import pytest
 
 from edge_monitor.config.file import load_settings
 from edge_monitor.errors import ControlError
-from edge_monitor.node.explain_messages import ExplainAlarm
 from edge_monitor.node.explaining import explain_alarm
+from edge_monitor.node.explanations import ExplainAlarm
 from edge_monitor.node.node import Node
 from tests.cli.explaining import KEY, LLM, alarm_id, refusal, with_llm
 from tests.llm_server import GOOD, LlmServer, refuses

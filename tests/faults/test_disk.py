@@ -206,11 +206,11 @@ def test_a_full_disk_keeps_no_half_written_index(small_disk: Path) -> None:
 
 def test_kept_sound_has_a_cap(tmp_path: Path) -> None:
     """retention.audio_max_mb bounds the sound of all machines; what would exceed it is refused, what is kept stays."""
-    KeptAudio(tmp_path / "audio/fan", 0, 1000).write("0" * 64, bytes(600))
+    KeptAudio(tmp_path / "audio/fan", 0, 1000).write("0" * 64, [bytes(600)])
     kept = KeptAudio(tmp_path / "audio/pump", 0, 1000)
     with pytest.raises(StorageError, match=r"retention\.audio_max_mb"):
-        kept.write("1" * 64, bytes(401))
-    kept.write("1" * 64, bytes(400))
+        kept.write("1" * 64, [bytes(401)])
+    kept.write("1" * 64, [bytes(400)])
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.flac")) == 1000
 
 

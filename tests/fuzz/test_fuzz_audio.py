@@ -110,7 +110,9 @@ def test_any_file_is_encoded_or_refused(content: bytes, tmp_path: Path, encoder:
         return
     for window in clip.windows:
         assert np.isfinite(window.vector).all()
-        assert np.isfinite([window.level_dbfs, window.quietest_dbfs]).all()
+        assert window.descriptors is not None
+        assert window.descriptors.quietest_dbfs is not None
+        assert np.isfinite([window.level_dbfs, window.descriptors.quietest_dbfs]).all()
 
 
 def one_line(error: AudioError) -> None:

@@ -54,7 +54,7 @@ def test_a_link_in_place_of_kept_sound_is_not_written_through(tmp_path: Path, su
     store.folder.mkdir(parents=True)
     (store.folder / f"{SHA}{suffix}").symlink_to(precious)
     with suppress(StorageError):
-        store.write(SHA, b"sound")
+        store.write(SHA, [b"sound"])
     assert precious.read_bytes() == b"precious"
 
 
@@ -66,7 +66,7 @@ def test_a_link_in_place_of_a_machines_folder_is_refused(tmp_path: Path) -> None
     store.folder.parent.mkdir()
     store.folder.symlink_to(outside)
     with pytest.raises(StorageError):
-        store.write(SHA, b"sound")
+        store.write(SHA, [b"sound"])
     assert list(outside.iterdir()) == []
 
 

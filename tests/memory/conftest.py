@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from edge_monitor.memory.calibration import CalibrationSettings
-from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.generations import build_generation
-from edge_monitor.memory.normal import NewNormal
+from edge_monitor.memory.normal import Descriptors, NewNormal
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.store.store import Store
 from tests.memory.memory import Memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_monitor.errors import NormalsError
-from edge_monitor.memory.descriptors import Descriptors
+from edge_monitor.memory.normal import Descriptors
 
 
 def test_what_is_kept_is_read_again() -> None:

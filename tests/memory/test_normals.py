@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from edge_monitor.errors import BundleMismatchError, NormalsError
-from edge_monitor.memory.descriptors import Descriptors
-from edge_monitor.memory.normal import Added, NewNormal
+from edge_monitor.memory.normal import Added, Descriptors, NewNormal
 from tests.memory.memory import Memory
 
 if TYPE_CHECKING:

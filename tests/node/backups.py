@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_monitor.store.companion_files import RESTORING, SNAPSHOT
+from edge_monitor.store.database_files import RESTORING, SNAPSHOT
 
 if TYPE_CHECKING:
     from tests.product import Product

@@ -16,9 +16,8 @@ import numpy as np
 from edge_monitor.api.client import finish, open_node
 from edge_monitor.config.file import load_settings
 from edge_monitor.encode.bundle import find_bundle
-from edge_monitor.memory.descriptors import Descriptors
 from edge_monitor.memory.leaveout import block_of
-from edge_monitor.memory.normal import NewNormal, NewRecording
+from edge_monitor.memory.normal import Descriptors, NewNormal, NewRecording
 from edge_monitor.memory.portable import write_recordings
 from edge_monitor.node.normals import AddRecording
 from edge_monitor.node.operations import ADD_RECORDING

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_monitor.store import database
-from edge_monitor.store.companion_files import KEPT, kept, remove_unfinished
-from edge_monitor.store.exchange import discard_kept, exchange, settle
+from edge_monitor.store.database_files import KEPT, discard_kept, exchange, kept, remove_unfinished, settle
 from tests.store.made import made
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge_monitor.store import exchange as under_test
+from edge_monitor.store import database_files as under_test
 left = [int(sys.argv[2])]
 def killing(step):
     def counted(*arguments, **named):
@@ -75,13 +74,26 @@ def test_killed_before_any_step_one_of_both_is_there_and_it_can_be_done_again(tm
     """The old database with its last commit, or the new one, never a mixture; the next try ends well."""
     path = prepared(tmp_path)
     done = subprocess.run([sys.executable, "-c", _KILLED, str(path), str(step)], check=False, timeout=60)
-    assert done.returncode == (-signal.SIGKILL if step < 9 else 0)
+    assert done.returncode == (-signal.SIGKILL if step < 10 else 0)
     assert names(path) in ([("old",)], [("new",)])
     remove_unfinished(path)
     made(tmp_path / "edge-monitor.db.restoring-1a", "INSERT INTO counters VALUES ('new', 1)")
     exchange(path, tmp_path / "edge-monitor.db.restoring-1a")
     assert names(path) == [("new",)]
     assert [("old",)] in [names(each) for each in kept(path)]
+
+
+@pytest.mark.parametrize("step", range(10))
+def test_killed_before_any_step_a_damaged_database_is_there_with_its_log(tmp_path: Path, step: int) -> None:
+    """What can still be read of it is in both: in their place, or kept together."""
+    path = prepared(tmp_path)
+    log = (tmp_path / "edge-monitor.db-wal").read_bytes()
+    path.write_bytes(b"damaged!" * 1000)
+    subprocess.run([sys.executable, "-c", _KILLED, str(path), str(step)], check=False, timeout=60)
+    assert path.exists()
+    remove_unfinished(path)
+    pairs = [(each.read_bytes(), each.with_name(f"{each.name}-wal")) for each in (path, *kept(path))]
+    assert [second.read_bytes() for first, second in pairs if first == b"damaged!" * 1000] == [log]
 
 
 def test_a_damaged_database_is_kept_with_its_log(tmp_path: Path) -> None:

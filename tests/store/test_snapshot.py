@@ -13,7 +13,7 @@ import pytest
 from edge_monitor.errors import StorageError
 from edge_monitor.store import checkpoints, database
 from edge_monitor.store import snapshot as snapshots
-from edge_monitor.store.companion_files import remove_unfinished
+from edge_monitor.store.database_files import remove_unfinished
 from edge_monitor.store.inspection import inspect
 from edge_monitor.store.snapshot import lower_priority, snapshot
 from tests.store.made import made

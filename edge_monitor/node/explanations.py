@@ -1,13 +1,17 @@
-"""What is asked and told when an alarm, or a window of sound, is explained by hand."""
+"""Explanations: what is asked and told when a sound is explained by hand, and those an alarm has or waits for."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from edge_monitor import clock
+from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import Acoustics
 from edge_monitor.node.operation import Message, OfMachine
-from edge_monitor.node.stored_explanations import StoredExplanation
 from edge_monitor.records import Finding, Neighbour
+
+if TYPE_CHECKING:
+    import sqlite3
 
 Method = Literal["measured", "text-decoder", "zero-shot", "combination", "measured-worded", "auto"]
 
@@ -74,6 +78,28 @@ class Explained(Message):
     prompt_version: str | None = None
 
 
+class StoredExplanation(Message):
+    """One explanation of an alarm, or that it is still to come."""
+
+    alarm_id: str
+    seq: int
+    method: str
+    status: Literal["ok", "unavailable", "waiting"]
+    at: str | None = None  # RFC 3339; None: it waits
+    at_ms: int | None = None
+    machine: str | None = None
+    generation: int | None = None
+    text: str | None = None
+    reason: str = ""  # why it is unavailable
+    findings: tuple[Finding, ...] = ()
+    caption: str | None = None
+    model: str | None = None
+    prompt_version: str | None = None
+    format_ok: bool | None = None
+    latency_s: float | None = None
+    requests: int | None = None  # made so far for one that waits
+
+
 class AlarmExplained(Explained):
     """An alarm's difference, and what was told of it before."""
 
@@ -92,3 +118,28 @@ class SoundExplained(Explained):
     threshold: float
     ratio: float
     neighbours: tuple[Neighbour, ...]  # nearest first
+
+
+def stored_explanations(connection: sqlite3.Connection, alarm_id: str) -> tuple[StoredExplanation, ...]:
+    """Return an alarm's explanations in the order of their `seq`."""
+    finished_ms = dict(
+        connection.execute(
+            "SELECT method, finished_ms FROM explanations WHERE alarm_id = ? AND finished_ms IS NOT NULL", (alarm_id,)
+        ).fetchall()
+    )
+    told = [
+        StoredExplanation.like(
+            each,
+            status="unavailable" if each.text is None else "ok",
+            at=clock.rfc3339(finished_ms[each.method]),
+            at_ms=finished_ms[each.method],
+        )
+        for each in jobs.of_alarm(connection, alarm_id)
+    ]
+    waits = [
+        StoredExplanation(alarm_id=alarm_id, seq=job.seq, method=job.method, status="waiting", requests=job.requests)
+        for worded in (False, True)
+        for job in jobs.waiting(connection, worded=worded)
+        if job.alarm_id == alarm_id
+    ]
+    return tuple(sorted(told + waits, key=lambda each: each.seq))

@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edge_monitor.errors import ExplainError
-from edge_monitor.explain.acoustics import measure
+from edge_monitor.explain.acoustics import Acoustics, measure
 from edge_monitor.explain.difference import spread_of
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.generations import list_generations
 from edge_monitor.memory.normals import Normals
-from edge_monitor.pipeline.measured_normals import evenly_chosen, measured_acoustics
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Spread
     from edge_monitor.records import Samples
+
+MOST = 500  # normals that are looked at: more do not change what is learnt of them, and each takes time to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,21 @@ def acoustics_json(samples: Samples, rate_hz: int) -> str | None:
         return measure(samples, rate_hz).to_json()
     except ExplainError:
         return None
+
+
+def evenly_chosen(members: tuple[int, ...]) -> tuple[int, ...]:
+    """Return at most MOST normals, evenly chosen."""
+    return members[:: -(-len(members) // MOST) or 1]
+
+
+def measured_acoustics(normals: Normals, ids: Iterable[int]) -> dict[int, Acoustics]:
+    """Return what was measured of these normals; those of another version's figures count as not measured."""
+    found = {}
+    for normal_id in ids:
+        kept = normals.descriptors(normal_id).acoustics
+        if kept is not None:
+            try:
+                found[normal_id] = Acoustics.from_json(kept)
+            except ExplainError:
+                continue
+    return found
