@@ -59,6 +59,10 @@ class NormalsError(EdgeMonitorError):
     """The normals or a generation cannot be read, written or used as asked."""
 
 
+class DamagedGenerationError(NormalsError):
+    """What was learnt holds numbers that cannot be right: scored with them, a machine would not be heard."""
+
+
 class StorageError(EdgeMonitorError):
     """The state directory or its database cannot be used."""
 

@@ -46,6 +46,11 @@ class ApiServer:
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Return whether it answers, or will."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Remove the socket, have long operations end, answer what is under way, for at most 2 s."""
         self._path.unlink(missing_ok=True)
@@ -96,7 +101,7 @@ class ApiServer:
             server = self._server = uvicorn.Server(config)
             if not self._closing.is_set():
                 asyncio.run(serve())
-        except Exception:  # the node listens on without it
+        except Exception:  # whoever looks after the daemon sees that it is not alive
             log.exception("api.not_served")
         finally:
             self._socket.close()

@@ -18,6 +18,7 @@ from edge_monitor.doctor.finding import Finding, fail, ok, warn
 from edge_monitor.doctor.running import PATIENCE_S
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normals import Normals
+from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.node.operation import OfMachine
 from edge_monitor.node.operations import LISTEN
 from edge_monitor.records import AudioLoss
@@ -135,6 +136,7 @@ def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | 
             if version:
                 generation = active_generation(connection, name)
                 in_use = len(Normals(connection, name).ids())
+                load_scorer(connection, name, path.parent, build=False)  # raises what is wrong with it
     if generation is None:
         yield fail(
             f"not enrolled: {counted(in_use, 'normal')}, no generation", "`edge-monitor enroll` while it is healthy"

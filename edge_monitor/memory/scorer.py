@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.errors import NormalsError
+from edge_monitor.errors import DamagedGenerationError, NormalsError
 from edge_monitor.memory.cache import IndexFile
-from edge_monitor.memory.generations import active_generation
+from edge_monitor.memory.generations import active_generation, possible
 from edge_monitor.memory.index import ExactIndex, HnswIndex
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import Normals
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.memory.generations import Generation
-    from edge_monitor.memory.index import Index
+    from edge_monitor.memory.index import Found, Index
     from edge_monitor.memory.normal import Normal
     from edge_monitor.memory.scoring_methods import ScaledScorer
     from edge_monitor.records import Embedding
+
+_LOOKED_AT = 64  # normals, evenly chosen: 10 ms
+_ORDER = 1000.0  # duplicates among the normals make the one smaller than the other, by less than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +67,29 @@ class GenerationScorer:
             )
         vector = self.generation.scaler.apply(embedding.vector)  # (dim,)
         found = self.index.query(vector, self.generation.k)
-        value = found.distance.mean() if self.scaled is None else self.scaled.scores(vector[None, :])[0]
+        value = self._value(vector, found)
+        if not math.isfinite(value):  # no evidence of health
+            raise NormalsError(f"the score is {value}, no finite number", where=self.generation.machine)
         nearest = (self.normals[position] for position in found.position)
         return AnomalyScore(
-            value=float(value),
+            value=value,
             neighbours=tuple(
                 Neighbour(normal.id, float(distance), normal.recording, normal.start_s)
                 for normal, distance in zip(nearest, found.distance, strict=True)
             ),
         )
+
+    def as_calibrated(self, vectors: NDArray[np.float32]) -> bool:
+        """Return whether the generation's own normals, (n, dim) scaled, score about what was written down of them.
+
+        Each is its own nearest normal here, and was not there: they are of one order, and no more than that.
+        """
+        chosen = vectors[:: max(1, len(vectors) // _LOOKED_AT)]
+        found = [self._value(vector, self.index.query(vector, self.generation.k)) for vector in chosen]
+        return 1 / _ORDER <= float(np.median(found)) / self.generation.calibration.median_score <= _ORDER
+
+    def _value(self, vector: NDArray[np.float32], found: Found) -> float:
+        return float(found.distance.mean() if self.scaled is None else self.scaled.scores(vector[None, :])[0])
 
 
 def load_scorer(
@@ -81,12 +99,18 @@ def load_scorer(
 
     The index comes from `{state_dir}/index`, or is built and stored there when missing, stale or damaged. With `build`
     False a rebuild is not waited for: exact search answers meanwhile (`index_source` starts with 'exact').
+    Raises DamagedGenerationError when its numbers cannot be what was learnt: it would be blind, or alarm for ever.
     """
     generation = active_generation(connection, machine)
     if generation is None:
         return None
     store = Normals(connection, machine)
     raw = store.vectors(generation.members)  # (n, dim)
+    whole = possible(raw).all(axis=1)  # (n,)
+    if not whole.all():
+        raise _damaged(generation, f"normal {generation.members[int(np.argmin(whole))]} has values no embedding has")
+    if wrong := generation.implausible():
+        raise _damaged(generation, wrong)
     by_id = {normal.id: normal for normal in store.normals(removed=True)}
     normals = tuple(by_id[normal_id] for normal_id in generation.members)
     file = IndexFile(state_dir / "index", machine, generation.number)
@@ -95,7 +119,18 @@ def load_scorer(
     scaled = None
     if generation.scorer not in EQUATION_1:
         scaled = fit_scaled(generation.scorer, vectors, generation.bands, generation.k)
-    return GenerationScorer(generation, index, scaled, normals, raw.shape[1], source)
+    scorer = GenerationScorer(generation, index, scaled, normals, raw.shape[1], source)
+    if not scorer.as_calibrated(vectors):
+        raise _damaged(generation, "its own normals do not score as they did when it was calibrated")
+    return scorer
+
+
+def _damaged(generation: Generation, what: str) -> DamagedGenerationError:
+    return DamagedGenerationError(
+        f"generation {generation.number} is damaged: {what}",
+        where=generation.machine,
+        hint="`edge-monitor generations build` makes one anew, `generations activate` goes back",
+    )
 
 
 def _index(vectors: NDArray[np.float32], k: int, file: IndexFile, *, build: bool) -> tuple[Index, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor.encode.bundle import list_bundles
-from edge_monitor.errors import BundleMismatchError, NormalsError
+from edge_monitor.errors import BundleMismatchError, DamagedGenerationError, NormalsError
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.pipeline.machine_pipeline import Learnt, NotLearnt
 from edge_monitor.pipeline.sensor_check import load_sensor
@@ -26,7 +26,11 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
     Raises BundleMismatchError for a generation of another bundle than the node's.
     """
     with node.reading() as connection:
-        scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
+        try:
+            scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
+        except DamagedGenerationError as error:  # the other machines are heard all the same
+            log.error("memory.generation_damaged", machine=machine, reason=str(error))
+            return NotLearnt(f"{error.message} ({error.hint})")
         sensor = None if scorer is None else load_sensor(connection, scorer.generation)
     if scorer is None:
         return NotLearnt()

@@ -318,7 +318,9 @@ class Parts:
 
     def dead(self) -> list[str]:
         """Return the names of threads that have ended and must not: without them the node would fall silent."""
-        lasting = [storage(self.store), self.measuring.thread.health(), self.wording.thread.health()]
+        threads = [self.measuring.thread, self.wording.thread, self.housekeeping.thread]
+        threads += [self.commands.thread] if self.commands else []
+        lasting = [storage(self.store), *(each.health() for each in threads)]
         broker = self.broker()
         publisher = [] if broker is None or broker.alive else ["publisher"]
         return [each.name for each in (*lasting, *self.audio.threads()) if not each.alive] + publisher

@@ -60,6 +60,7 @@ class Daemon:
         self._audio = AudioQueue()
         self._stopping = threading.Event()
         self._failed = False
+        self._api: ApiServer | None = None  # once the rest is open
 
     def stop(self) -> None:
         """End the run soon; from any thread or a signal handler."""
@@ -112,8 +113,8 @@ class Daemon:
         parts.wording.thread.start()
         parts.housekeeping.thread.start()
         # Last: whoever gets an answer finds the rest open.
-        server = ApiServer(self.node.state_dir.control_socket, self.node, self._jobs)
-        stack.callback(server.close)
+        self._api = ApiServer(self.node.state_dir.control_socket, self.node, self._jobs)
+        stack.callback(self._api.close)
 
     def _work(self, parts: Parts) -> None:
         parts.indexer.start()
@@ -143,7 +144,7 @@ class Daemon:
             parts.timekeeper.tick()
             for machine in self._audio.live:
                 parts.states.note_silence(machine, limit_s)
-            dead = parts.dead()
+            dead = parts.dead() + ([] if self._api is None or self._api.alive else ["api"])
             if dead and not self._stopping.is_set():  # sources end by themselves after a stop
                 self._failed = True
                 log.critical("service.thread_died", threads=dead)

@@ -105,13 +105,19 @@ class Checkpoints:
 
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_S):
-            state = self.state
-            if state.open_frames >= (1 if state.frames > TIGHT_FRAMES else self._worth_frames()):
-                state = self.now()
-                if not state.open_frames:
-                    self.on_emptied()
-            if state.frames >= TIGHT_FRAMES:  # what is read holds the log: it cannot begin anew
-                self._end_readers(_READER_S)
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - without this thread the log would grow until the disk is full
+                log.error("storage.checkpoint_failed", error=str(error))
+
+    def _look(self) -> None:
+        state = self.state
+        if state.open_frames >= (1 if state.frames > TIGHT_FRAMES else self._worth_frames()):
+            state = self.now()
+            if not state.open_frames:
+                self.on_emptied()
+        if state.frames >= TIGHT_FRAMES:  # what is read holds the log: it cannot begin anew
+            self._end_readers(_READER_S)
 
     def _worth_frames(self) -> int:
         """Return from how many open frames on a checkpoint is made."""
