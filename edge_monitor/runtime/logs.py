@@ -8,7 +8,6 @@ import os
 import queue
 import sys
 import threading
-import time
 from contextlib import suppress
 from typing import TextIO, cast
 
@@ -45,9 +44,8 @@ class BoundedLog:
 
     def finish(self, seconds: float = _LAST_S) -> None:
         """Wait until all lines are written, at most so long."""
-        end_s = time.monotonic() + seconds
-        while self._lines.unfinished_tasks and time.monotonic() < end_s:
-            time.sleep(0.01)
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, seconds)
 
     def _run(self) -> None:
         while True:
