@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ _MARGIN_DB = 6.0
 _HYSTERESIS_DB = 3.0  # half the margin: a start is believed halfway back to the quietest normal moment
 # One stray dropout among hundreds of enrolled windows must not disable the gate; of fewer than 100 it is the minimum.
 _QUANTILE = 0.01
+# A plant that says "stopped" of a machine as loud as it is when it runs, nearly all the time: one of the two is wrong.
+# So is one that starts again and again before it has settled. Both are told within a minute.
+_DOUBTED_S = 45.0
+_DOUBTED_SHARE = 0.9
+_MOST_STARTS = 3
 
 
 class Running(Enum):
@@ -57,41 +63,65 @@ def learn_gate(quietest: Iterable[float]) -> float | None:
 class RunningGate:
     """Follows one machine's level through its blocks and says which windows may be scored.
 
-    `gate_dbfs` None means always running. What the plant says (`told`) outweighs the level. `settle_s` is not scored
-    after each observed start; a stream that begins with the machine running has no start to settle from. The state is
-    kept across gaps: what was off stays off until heard.
+    `gate_dbfs` None means always running. What the plant says (`told`) outweighs the level for `max_age_s`. `settle_s`
+    is not scored after each observed start; a stream that begins with the machine running has no start to settle from.
+    The state is kept across gaps: what was off stays off until heard.
     """
 
-    def __init__(self, gate_dbfs: float | None, settle_s: float) -> None:
+    def __init__(self, gate_dbfs: float | None, settle_s: float, *, max_age_s: float | None = None) -> None:
         self.gate_dbfs = gate_dbfs
         self.settle_s = settle_s
         self.told: bool | None = None  # what the plant's run or speed topic says; None: nothing yet
-        self._running = True
+        self.off_since_s: float | None = None  # stream time since when it has not run; None: it runs
+        self._max_age_s = math.inf if max_age_s is None else max_age_s
+        self._told_s: float | None = None  # stream time of the first block since then
+        self._running = self._loud = True
         self._off_until_s = -math.inf  # stream time up to which the machine was last heard off
         self._undecided: Samples = np.zeros(0, dtype=np.float32)  # less than a quarter second, waiting for the rest
+        self._starts = 0  # since it was last scored
+        self._first_start_s = 0.0
+        self._against: deque[bool] = deque(maxlen=round(_DOUBTED_S / _PIECE_S))  # of each piece: as loud as running
+
+    def tell(self, running: bool | None) -> None:
+        """Take what the plant says from the next block on; None: it says nothing any more."""
+        if running is not self.told:
+            self._against.clear()
+        self.told, self._told_s = running, None
 
     def hear(self, block: AudioBlock) -> None:
         """Take a block in, in stream order, before the windows that end in it are judged."""
         if self.told is not None:
-            self._running = self.told
-            if not self.told:
-                self._off_until_s = block.end_s
-            return
-        if self.gate_dbfs is None:
-            return
+            self._told_s = block.end_s if self._told_s is None else self._told_s
+            if block.end_s - self._told_s > self._max_age_s:
+                self.tell(None)
+        if self.gate_dbfs is not None:
+            self._follow(block, self.gate_dbfs)
+        if self.told is not None:
+            self._set(self.told, block.end_s)
+
+    def _follow(self, block: AudioBlock, gate_dbfs: float) -> None:
         undecided = block.samples if block.gap else np.concatenate((self._undecided, block.samples))
         size = round(_PIECE_S * block.rate_hz)
         whole = len(undecided) // size * size
         for end in range(size, whole + 1, size):
-            self._decide(undecided[end - size : end], block.end_s - (len(undecided) - end) / block.rate_hz)
+            level = level_dbfs(undecided[end - size : end])
+            self._loud = level >= gate_dbfs + (0.0 if self._loud else _HYSTERESIS_DB)
+            if self.told is None:
+                self._set(self._loud, block.end_s - (len(undecided) - end) / block.rate_hz)
+            elif not self.told:
+                self._against.append(level >= gate_dbfs + _MARGIN_DB)
         self._undecided = undecided[whole:]
 
-    def _decide(self, samples: Samples, end_s: float) -> None:
-        assert self.gate_dbfs is not None  # noqa: S101 - hear returns early without a gate
-        level = level_dbfs(samples)
-        self._running = level >= self.gate_dbfs + (0.0 if self._running else _HYSTERESIS_DB)
-        if not self._running:
+    def _set(self, running: bool, end_s: float) -> None:
+        if running and not self._running:
+            self._first_start_s = self._first_start_s if self._starts else end_s
+            self._starts += 1
+        if running:
+            self.off_since_s = None
+        else:
             self._off_until_s = end_s
+            self.off_since_s = end_s if self.off_since_s is None else self.off_since_s
+        self._running = running
 
     def judge(self, window: Window) -> Running:
         """Return the verdict on a window whose blocks have all been heard: RUNNING only if all of it was."""
@@ -99,7 +129,18 @@ class RunningGate:
             return Running.RUNNING
         if not self._running or (self.told is None and self._ends_quiet(window)):
             return Running.NOT_RUNNING
-        return Running.SETTLING if window.start_s < self._off_until_s + self.settle_s else Running.RUNNING
+        if window.start_s < self._off_until_s + self.settle_s:
+            return Running.SETTLING
+        self._starts = 0
+        return Running.RUNNING
+
+    def doubt(self, at_s: float) -> str | None:
+        """Return in one line why a machine that is not scored, at this stream time, may run all the same; or None."""
+        if len(self._against) == self._against.maxlen and sum(self._against) >= _DOUBTED_SHARE * len(self._against):
+            return "the run topic says that the machine stands still, but it is as loud as when it ran: which is right?"
+        if self._starts >= _MOST_STARTS and at_s - self._first_start_s > max(_DOUBTED_S, 2 * self.settle_s):
+            return f"the machine stops before it settles, {self._starts} times now, and is never scored: settle_s?"
+        return None
 
     def _ends_quiet(self, window: Window) -> bool:
         """Return whether the window's last quarter second, which may not be decided yet, is already off."""

@@ -150,15 +150,21 @@ def _rejected_lines(answer: Rejected, *, undo: bool) -> Iterator[str]:
     normals = f"{counted(answer.normals, 'normal', '+d')} ({answer.seconds:.0f} s"
     if answer.dry_run:
         yield f"alarm {answer.alarm_id}: would change {normals})"
+        if answer.threshold is not None:
+            yield from _threshold_lines(answer, "  threshold")
         return
     already = "" if answer.was_rejected is undo else "was already "
     yield f"alarm {answer.alarm_id}: {already}{'not rejected' if undo else 'rejected'}"
     if answer.generation is not None and answer.threshold is not None:
         active = f"generation {answer.generation} of {answer.machine} is active"
-        threshold = f"threshold {answer.threshold_before:.4g} -> {answer.threshold:.4g}"
-        yield f"  {normals} of its sound); {active}, {threshold}"
-        if answer.threshold > _MUCH_HIGHER * answer.threshold_before:
-            yield (
-                "  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
-                " normal, --undo takes it back; hours of normal sound make the threshold lower."
-            )
+        yield from _threshold_lines(answer, f"  {normals} of its sound); {active}, threshold")
+
+
+def _threshold_lines(answer: Rejected, head: str) -> Iterator[str]:
+    assert answer.threshold is not None  # noqa: S101 - whoever calls has looked
+    yield f"{head} {answer.threshold_before:.4g} -> {answer.threshold:.4g}"
+    if answer.threshold > _MUCH_HIGHER * answer.threshold_before:
+        yield (
+            "  Caution: that is much higher, quieter faults raise no alarm any more. If the sound was not"
+            " normal, --undo takes it back; hours of normal sound make the threshold lower."
+        )

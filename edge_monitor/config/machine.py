@@ -109,6 +109,12 @@ class GateSettings(Table):
     topic: Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_one_topic)] | None = Field(
         default=None, description="run or speed topic of the plant, full name; once it has spoken it outweighs the gate"
     )
+    max_age_s: Positive | None = Field(
+        default=None, description="what the topic said is believed for so long; default: until it says something else"
+    )
+    not_running_max_s: Positive | None = Field(
+        default=None, description="a machine that has not run for so long is said to; default: none is"
+    )
     running_above: Annotated[float, Field(allow_inf_nan=False)] = Field(
         default=0.5, description="a number on the topic above this means running, in the topic's unit"
     )

@@ -40,9 +40,13 @@ def status_payload(
 ) -> payloads.StatusPayload:
     """Say how the node is and what it has lost; times in milliseconds since 1970-01-01 UTC.
 
-    `figures` are what the node counts and measures, by name: of STATUS_FIGURES each that is missing counts as 0.
+    `figures` are what the node counts and measures, by name: of STATUS_FIGURES each that is missing counts as 0. The
+    Last Will (offline) carries none.
     """
-    known = {name: figures.get(name) or 0 for name in payloads.STATUS_FIGURES}
+    known: dict[str, float] = {}
+    if state != "offline":
+        known = {name: figures.get(name) or 0 for name in payloads.STATUS_FIGURES}
+        known["storage_fault"] = bool(known["storage_fault"])
     return payloads.StatusPayload.model_validate(
         {
             **_common(node, at_ms, clock_synced),
@@ -53,7 +57,6 @@ def status_payload(
             "version": edge_monitor.__version__,
             "bundle": bundle,
             "started_ms": started_ms,
-            "storage_fault": bool(known["storage_fault"]),
         }
     )
 

@@ -94,7 +94,7 @@ class Payload(BaseModel):
 
 
 class StatusPayload(Payload):
-    """The node's life sign: retained, and its Last Will."""
+    """The node's life sign: retained, and its Last Will, which has none of the optional fields."""
 
     state: Literal["online", "stopped", "offline"] = Field(
         description="online; stopped: ended in order; offline: the connection was lost (Last Will)"
@@ -104,40 +104,50 @@ class StatusPayload(Payload):
     version: ShortText = Field(description="edge-monitor's version")
     bundle: Line = Field(description="the model bundle's name")
     started_ms: Milliseconds = Field(description="when the daemon started, milliseconds since 1970-01-01 UTC")
-    alerts_queued: Count = Field(description="alerts that wait for the broker")
-    alerts_oldest_s: Distance = Field(
-        description="how long the oldest alert or explanation has waited for the broker, seconds; 0: none does"
+    # A Last Will is written when the connection is begun: what was counted until then would be old news.
+    alerts_queued: Count | None = Field(default=None, description="alerts that wait for the broker")
+    alerts_oldest_s: Distance | None = Field(
+        default=None,
+        description="how long the oldest alert or explanation has waited for the broker, seconds; 0: none does",
     )
-    alerts_parked: Count = Field(description="alerts the broker refused, ever")
-    alerts_dropped: Count = Field(description="alerts lost at the outbox's cap or from memory, ever")
-    alarms_not_stored: Count = Field(
+    alerts_parked: Count | None = Field(default=None, description="alerts the broker refused, ever")
+    alerts_dropped: Count | None = Field(
+        default=None, description="alerts lost at the outbox's cap or from memory, ever"
+    )
+    alarms_not_stored: Count | None = Field(
+        default=None,
         description="records of alarms (a start, update, end or further window) that the disk never took, since the"
         " daemon started; their alerts were sent from memory",
     )
-    score_minutes_lost: Count = Field(
-        description="minutes of scores, of one machine each, that the disk never took, since the daemon started"
+    score_minutes_lost: Count | None = Field(
+        default=None,
+        description="minutes of scores, of one machine each, that the disk never took, since the daemon started",
     )
-    evidence_lost: Count = Field(
-        description="alarms whose picture or sound could not be kept, since the daemon started"
+    evidence_lost: Count | None = Field(
+        default=None, description="alarms whose picture or sound could not be kept, since the daemon started"
     )
-    frames_dropped: Count = Field(description="audio frames lost, since the daemon started")
-    windows_dropped: Count = Field(
-        description="windows not scored because scoring was too slow, since the daemon started"
+    frames_dropped: Count | None = Field(default=None, description="audio frames lost, since the daemon started")
+    windows_dropped: Count | None = Field(
+        default=None, description="windows not scored because scoring was too slow, since the daemon started"
     )
-    publish_errors: Count = Field(
-        description="connections lost or not made, and messages refused, since the daemon started"
+    publish_errors: Count | None = Field(
+        default=None, description="connections lost or not made, and messages refused, since the daemon started"
     )
-    explanations_queued: Count = Field(description="explanations that wait for the broker")
-    explanations_parked: Count = Field(description="explanations the broker refused, ever")
-    explanations_dropped: Count = Field(description="explanations lost at the outbox's cap, ever")
-    explanations_waiting: Count = Field(description="explanations that are still to be given")
-    explanations_unavailable: Count = Field(
-        description="explanations that could not be given, since the daemon started"
+    explanations_queued: Count | None = Field(default=None, description="explanations that wait for the broker")
+    explanations_parked: Count | None = Field(default=None, description="explanations the broker refused, ever")
+    explanations_dropped: Count | None = Field(default=None, description="explanations lost at the outbox's cap, ever")
+    explanations_waiting: Count | None = Field(default=None, description="explanations that are still to be given")
+    explanations_unavailable: Count | None = Field(
+        default=None, description="explanations that could not be given, since the daemon started"
     )
-    thread_restarts: Count = Field(description="threads that died and were begun anew, since the daemon started")
-    storage_fault: Flag = Field(description="1 while the disk fails")
-    clock_steps: Count = Field(description="steps of the wall clock, since the daemon started")
-    uptime_s: Distance = Field(description="since the daemon started, by a clock that does not step, seconds")
+    thread_restarts: Count | None = Field(
+        default=None, description="threads that died and were begun anew, since the daemon started"
+    )
+    storage_fault: Flag | None = Field(default=None, description="1 while the disk fails")
+    clock_steps: Count | None = Field(default=None, description="steps of the wall clock, since the daemon started")
+    uptime_s: Distance | None = Field(
+        default=None, description="since the daemon started, by a clock that does not step, seconds"
+    )
 
 
 # What the node counts and measures of itself; the other fields say who and how it is.

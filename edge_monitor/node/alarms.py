@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 from pydantic import Field
 
 from edge_monitor import clock
 from edge_monitor.alarm import history
 from edge_monitor.memory import changes
+from edge_monitor.memory.calibration import calibrate
+from edge_monitor.memory.leaveout import Layout
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.node.explanations import StoredExplanation, stored_explanations
-from edge_monitor.node.generations import rebuild
+from edge_monitor.node.generations import rebuild, settings_of
 from edge_monitor.node.normals import in_force
 from edge_monitor.node.operation import Message
 from edge_monitor.records import Neighbour
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.alarm.history import AlarmRow
     from edge_monitor.memory.generations import Generation
+    from edge_monitor.memory.normal import Recording
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Cancelled, Nothing
     from edge_monitor.records import Embedding
@@ -101,7 +105,7 @@ class Rejected(Message):
     dry_run: bool
     generation: int | None
     threshold_before: float
-    threshold: float | None
+    threshold: float | None  # of the generation that was built, or would be; None: none is
 
 
 def list_alarms(node: Node, request: ListAlarms) -> Alarms:
@@ -149,6 +153,7 @@ def reject_alarm(node: Node, request: RejectAlarm, _cancelled: Cancelled) -> Gen
         learnt = sum(each.normals for each in known)
         cut_off = not in_force(normals, {each.id for each in known})
         windows = history.windows_of(connection, row.alarm_id)
+        would_be = _would_be(node, normals, request, known, windows) if request.dry_run else None
     built = None
     if not request.dry_run:
         if request.undo and (learnt or cut_off):
@@ -168,8 +173,34 @@ def reject_alarm(node: Node, request: RejectAlarm, _cancelled: Cancelled) -> Gen
         dry_run=request.dry_run,
         generation=None if built is None else built.number,
         threshold_before=row.threshold,
-        threshold=None if built is None else built.threshold,
+        threshold=would_be if built is None else built.threshold,
     )
+
+
+def _would_be(
+    node: Node,
+    normals: Normals,
+    request: RejectAlarm,
+    known: list[Recording],
+    windows: list[tuple[float, Embedding]],
+) -> float | None:
+    """Return the threshold that a generation would have whose normals were changed as asked; None: it stays."""
+    vectors, layout = normals.vectors(ids := normals.ids()), normals.layout(ids)
+    learnt = np.isin(layout.recording, [each.id for each in known])  # (n,) of the alarm's sound
+    if request.undo and learnt.any():
+        vectors = vectors[~learnt]
+        layout = Layout(layout.recording[~learnt], layout.block[~learnt], layout.start_s[~learnt])
+    elif request.add_normal and not request.undo and not learnt.any() and windows:
+        new = np.arange(len(windows))
+        vectors = np.concatenate((vectors, [embedding.vector for _, embedding in windows]), dtype=np.float32)
+        layout = Layout(
+            recording=np.concatenate((layout.recording, new * 0 - 1)),  # the id of no other
+            block=np.concatenate((layout.block, new * 0)),
+            start_s=np.concatenate((layout.start_s, new * node.window_s)),
+        )
+    else:
+        return None
+    return calibrate(vectors, layout, node.metric, settings_of(node, normals.machine)).threshold
 
 
 def _learn(node: Node, row: AlarmRow, name: str, windows: list[tuple[float, Embedding]]) -> None:

@@ -10,8 +10,10 @@ from edge_monitor.alarm.history import AnomalousWindow
 from edge_monitor.alarm.state_machine import AlarmStateMachine
 from edge_monitor.capture.gate import Running, RunningGate
 from edge_monitor.capture.quality import check, level_dbfs
+from edge_monitor.capture.repetition import RepetitionWatch
 from edge_monitor.capture.resampling import StreamResampler
 from edge_monitor.capture.windowing import WindowCutter
+from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.pipeline.sensor_check import SensorWatch
 from edge_monitor.records import AudioLoss, Embedding, EventKind, MachineState, Score
 
@@ -103,8 +105,11 @@ class MachinePipeline:
         self._resampler = StreamResampler(encoder.sample_rate_hz)
         self._cutter = WindowCutter(settings.name, encoder.sample_rate_hz, encoder.window_s, hop_s)
         self.alarm = AlarmStateMachine(settings.name, settings.alarm, new_id, restored)
-        self._gate = RunningGate(self._gate_level(learnt), settings.running.settle_s)
+        running = settings.running
+        self._gate = RunningGate(self._gate_level(learnt), running.settle_s, max_age_s=running.max_age_s)
         self._sensor = SensorWatch()
+        # What plays recordings may play one again.
+        self._repetition = RepetitionWatch() if isinstance(settings.source, MicrophoneSource) else None
         history_s = (settings.alarm.raise_[1] + 1) * encoder.window_s  # that the windows which confirm an alarm span
         self._anomalous: deque[AnomalousWindow] = deque(maxlen=int(history_s / hop_s) + 2)
         self._kept_until_s = 0.0
@@ -135,7 +140,7 @@ class MachinePipeline:
         """Take what the plant says of the machine (None: it cannot be heard), from the next block on."""
 
         def change(_at_s: float) -> None:
-            self._gate.told = running
+            self._gate.tell(running)
 
         self._orders.append(change)
 
@@ -167,6 +172,8 @@ class MachinePipeline:
             return
         if self.settings.evidence == "audio":
             self._keep_sound(item)
+        if self._repetition is not None:
+            self._repetition.hear(item)
         block = self._resampler.feed(item)
         if block is None:
             return
@@ -179,8 +186,9 @@ class MachinePipeline:
 
     def _judge(self, window: Window, wall_ms: Callable[[], int]) -> WindowResult:
         fault = check(window)
-        if fault is not None:
-            return WindowResult(window.machine, MachineState.SIGNAL_FAULT, window.end_s, fault.detail, window=window)
+        broken = self._repetition and self._repetition.repeats(window.start_s) if fault is None else fault.detail
+        if broken is not None:
+            return WindowResult(window.machine, MachineState.SIGNAL_FAULT, window.end_s, broken, window=window)
         level = level_dbfs(window.samples)
         unfit = self._unfit(window, level)
         if unfit is not None:
@@ -212,11 +220,22 @@ class MachinePipeline:
         changed = self._sensor_change(window, level_dbfs, unless_usual=True)
         running = self._gate.judge(window)
         if running is not Running.RUNNING and (changed is None or self._gate.told is False):
-            text = "the machine does not run" if running is Running.NOT_RUNNING else "the machine is starting"
-            return MachineState.NOT_RUNNING, text
+            if doubt := self._gate.doubt(window.end_s):
+                return MachineState.SIGNAL_FAULT, doubt
+            return MachineState.NOT_RUNNING, self._standing_still(running, window.end_s)
         if changed is not None and not self.learning:
             return MachineState.SENSOR_CHANGED, changed
         return None
+
+    def _standing_still(self, running: Running, at_s: float) -> str:
+        if running is Running.SETTLING:
+            return "the machine is starting"
+        most_s, since_s = self.settings.running.not_running_max_s, self._gate.off_since_s
+        if most_s is not None and since_s is not None and at_s - since_s > most_s:
+            return (
+                f"the machine has not run for {(at_s - since_s) / 3600:.1f} h, longer than it may (not_running_max_s)"
+            )
+        return "the machine does not run"
 
     def _sensor_change(self, window: Window, level_dbfs: float, *, unless_usual: bool = False) -> str | None:
         sensor = self.learnt.sensor if isinstance(self.learnt, Learnt) else None

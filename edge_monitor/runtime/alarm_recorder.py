@@ -252,7 +252,7 @@ class AlarmRecorder:
             self._send_from_memory(event)
 
     def _show(self, event: AlarmEvent) -> None:
-        self.states.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id)
+        self.states.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id, event.since_ms)
         log.warning(
             _NAMES[event.kind],
             machine=event.machine,

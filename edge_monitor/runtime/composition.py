@@ -202,7 +202,7 @@ class Parts:
                     connection, name, cooldown_s=machine.alarm.cooldown_s, wall_ms=clock.now().wall_ms
                 )
             if restored.active is not None:
-                self.states.committed(name, restored.active.alarm_id)
+                self.states.committed(name, restored.active.alarm_id, restored.active.since_ms)
                 log.info("alarm.restored", machine=name, alarm_id=restored.active.alarm_id)
             self.pipelines[name] = MachinePipeline(
                 machine,

@@ -13,6 +13,7 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.api.jobs import Jobs
 from edge_monitor.api.server import ApiServer
+from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
 from edge_monitor.node.node import Node
@@ -24,6 +25,7 @@ from edge_monitor.store.state_dir import PRIVATE_UMASK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge_monitor.config.machine import MachineSettings
     from edge_monitor.config.settings import Settings
     from edge_monitor.runtime.reload import Reloading
     from edge_monitor.runtime.systemd import Notifier
@@ -137,12 +139,14 @@ class Daemon:
 
     def _look_after(self, parts: Parts) -> None:
         """Do what is due, twice a second, until the sound ends, a stop is asked for or a thread has died."""
-        limit_s = self.node.window_s + SILENT_AFTER_WINDOW_S
+        limits_s = {
+            machine.name: _silent_after_s(machine, self.node.window_s) for machine in self.node.settings.machine
+        }
         republished_s = parts.started.monotonic_s
         while parts.pipeline.thread.is_alive() and not self._stopping.wait(TICK_S):
             parts.recorder.retry()
             parts.timekeeper.tick()
-            for machine in self._audio.live:
+            for machine, limit_s in limits_s.items():
                 parts.states.note_silence(machine, limit_s)
             dead = parts.dead() + ([] if self._api is None or self._api.alive else ["api"])
             if dead and not self._stopping.is_set():  # sources end by themselves after a stop
@@ -172,3 +176,9 @@ class Daemon:
                 return parts.broker() is None or Outbox(connection).counts().due == 0
         except (sqlite3.Error, StorageError):
             return True
+
+
+def _silent_after_s(machine: MachineSettings, window_s: float) -> float:
+    """Return after how many seconds without a window a machine's source counts as silent, whatever it is."""
+    pace = "realtime" if isinstance(machine.source, MicrophoneSource) else machine.source.pace
+    return window_s / (min(pace, 1.0) if isinstance(pace, float) else 1.0) + SILENT_AFTER_WINDOW_S

@@ -42,6 +42,7 @@ class View:
     judged_s: float = 0.0  # monotonic time at which the last window was judged, seconds
     text: str = "waiting for the first window"
     alarm_id: str | None = None  # of the active alarm, once it is committed
+    alarm_since_ms: int = 0  # when that began, wall clock, milliseconds: also where it began before a restart
     generation: int | None = None
     scorer: str | None = None  # of that generation
     score: Score | None = None
@@ -88,11 +89,14 @@ class MachineStates:
                 ),
             )
 
-    def committed(self, machine: str, alarm_id: str | None) -> None:
-        """Take note that the machine's alarm (None: no alarm any more) is on disk, so that everybody may know."""
+    def committed(self, machine: str, alarm_id: str | None, since_ms: int = 0) -> None:
+        """Take note that the machine's alarm (None: no alarm any more) is on disk, so that everybody may know.
+
+        `since_ms` is when it began, milliseconds since 1970-01-01 UTC.
+        """
         with self._lock:
-            view = self._views[machine]
-            self._change(machine, replace(view, alarm_id=alarm_id, state=_shown(view.state, alarm_id)))
+            view = replace(self._views[machine], alarm_id=alarm_id, alarm_since_ms=since_ms)
+            self._change(machine, replace(view, state=_shown(view.state, alarm_id)))
 
     def set_generation(self, machine: str, generation: Generation | None) -> None:
         """Take note of what the machine is scored with."""
@@ -136,7 +140,8 @@ class MachineStates:
         before = self._views[machine]
         changed = (before.state, before.alarm_id, before.generation) != (view.state, view.alarm_id, view.generation)
         if before.state is not view.state:
-            view = replace(view, since_ms=clock.now().wall_ms)
+            began_ms = view.alarm_since_ms if view.state is MachineState.ALARM else 0
+            view = replace(view, since_ms=began_ms or clock.now().wall_ms)
         self._views[machine] = view
         if before.state is not view.state:
             log.info("machine.state_changed", machine=machine, state=view.state.label, text=view.text)

@@ -74,6 +74,10 @@ def test_a_false_alarm_becomes_normal_and_back(enrolled: Make) -> None:
         wait_until(lambda: product.rows("SELECT count(*) FROM alarms") == [(2,)], 30.0, "the next alarm")
         assert daemon.stop() == 0
     assert [row["reason"].split()[0] for row in product.answer("generations list")] == ["enroll", "reject", "undo"]
+    second = product.answer("alarms list")[0]["alarm_id"]
+    would_be = product.answer("alarms reject", second, "--add-normal", "--dry-run")
+    assert would_be["generation"] is None
+    assert would_be["threshold"] == product.answer("alarms reject", second, "--add-normal")["threshold"]
 
 
 def test_enrolling_live_while_the_daemon_runs(tmp_path: Path) -> None:

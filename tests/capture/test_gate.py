@@ -139,7 +139,69 @@ def test_the_plant_outweighs_the_level() -> None:
         return gate.judge(Window("pump", loud, 16_000, float(start_s), start_s + 1.0))
 
     assert second(0) is Running.RUNNING
-    gate.told = False
+    gate.tell(False)
     assert second(1) is Running.NOT_RUNNING
-    gate.told = True
+    gate.tell(True)
     assert [second(start_s) for start_s in (2, 11, 12)] == [Running.SETTLING, Running.SETTLING, Running.RUNNING]
+
+
+def second(gate: RunningGate, start_s: int, dbfs: float) -> Running:
+    """Hear a second of noise and judge it."""
+    samples = noise(1.0, dbfs, seed=start_s)
+    gate.hear(AudioBlock("pump", samples, RATE_HZ, float(start_s)))
+    return gate.judge(Window("pump", samples, RATE_HZ, float(start_s), start_s + 1.0))
+
+
+def test_a_topic_that_died_while_the_machine_runs_is_doubted_within_a_minute() -> None:
+    """It says 0, and the machine is as loud as ever; once it says 1 nothing is doubted."""
+    gate = RunningGate(-50.0, settle_s=10.0)
+    gate.tell(False)
+    verdicts_of = [(second(gate, at, -40.0), gate.doubt(at + 1.0)) for at in range(60)]
+    assert {verdict for verdict, _ in verdicts_of} == {Running.NOT_RUNNING}
+    assert next(at for at, (_, doubt) in enumerate(verdicts_of) if doubt) == 44
+    assert "which is right?" in str(verdicts_of[-1][1])
+    gate.tell(True)
+    assert second(gate, 60, -40.0) is Running.SETTLING
+    assert gate.doubt(61.0) is None
+
+
+def test_a_hall_that_is_not_as_loud_as_the_machine_raises_no_doubt() -> None:
+    """The topic is there for what the level cannot tell: above the gate, and below all that was learnt."""
+    gate = RunningGate(-50.0, settle_s=10.0)
+    gate.tell(False)
+    assert {(second(gate, at, -46.0), gate.doubt(at + 1.0)) for at in range(120)} == {(Running.NOT_RUNNING, None)}
+
+
+def test_what_the_topic_said_grows_old() -> None:
+    """After `max_age_s` the level decides again."""
+    gate = RunningGate(-50.0, settle_s=0.0, max_age_s=30.0)
+    gate.tell(False)
+    judged = [second(gate, at, -40.0) for at in range(40)]
+    assert judged.index(Running.RUNNING) == 31
+    gate.tell(False)
+    assert second(gate, 40, -40.0) is Running.NOT_RUNNING
+
+
+def test_a_machine_that_never_settles_is_doubted() -> None:
+    """A start is not scored, and a topic that flips every five seconds starts for ever."""
+    gate = RunningGate(-50.0, settle_s=10.0)
+    doubts = []
+    for at in range(60):
+        gate.tell(at // 5 % 2 == 1)
+        second(gate, at, -40.0)
+        doubts.append(gate.doubt(at + 1.0))
+    assert doubts[:45] == [None] * 45
+    assert "never scored" in str(doubts[-1])
+    gate.tell(True)
+    assert [second(gate, at, -40.0) for at in range(60, 72)][-1] is Running.RUNNING
+    assert gate.doubt(72.0) is None
+
+
+def test_since_when_it_has_not_run() -> None:
+    """From the first quiet moment; None while it runs."""
+    gate = RunningGate(-50.0, settle_s=0.0)
+    second(gate, 0, -40.0)
+    assert gate.off_since_s is None
+    for at in range(1, 5):
+        second(gate, at, -60.0)
+    assert gate.off_since_s == pytest.approx(1.25)
