@@ -194,7 +194,7 @@ def _would_be(
         new = np.arange(len(windows))
         vectors = np.concatenate((vectors, [embedding.vector for _, embedding in windows]), dtype=np.float32)
         layout = Layout(
-            recording=np.concatenate((layout.recording, new * 0 - 1)),  # the id of no other
+            recording=np.concatenate((layout.recording, new * 0 + layout.recording.max() + 1)),  # the next id
             block=np.concatenate((layout.block, new * 0)),
             start_s=np.concatenate((layout.start_s, new * node.window_s)),
         )

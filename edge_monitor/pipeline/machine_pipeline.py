@@ -185,8 +185,7 @@ class MachinePipeline:
                 yield self._judge(window, wall_ms)
 
     def _judge(self, window: Window, wall_ms: Callable[[], int]) -> WindowResult:
-        fault = check(window)
-        broken = self._repetition and self._repetition.repeats(window.start_s) if fault is None else fault.detail
+        broken = self._broken(window)
         if broken is not None:
             return WindowResult(window.machine, MachineState.SIGNAL_FAULT, window.end_s, broken, window=window)
         level = level_dbfs(window.samples)
@@ -213,6 +212,13 @@ class MachinePipeline:
         if not score.exceeds:
             return heard
         return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
+
+    def _broken(self, window: Window) -> str | None:
+        """Return in one line why the signal is none of a machine; None when it may be one."""
+        fault = check(window)
+        if fault is not None:
+            return fault.detail
+        return None if self._repetition is None else self._repetition.repeats(window.start_s)
 
     def _unfit(self, window: Window, level_dbfs: float) -> tuple[MachineState, str] | None:
         """Return state and text when a window says nothing about the running machine; None when it is to be scored."""
