@@ -169,6 +169,7 @@ class AlarmEvent:
     window_start_s: float  # the window that confirmed the start, stream time, seconds
     window_end_s: float
     reason: str  # one line: why it was raised, updated or ended
+    hint: str = ""  # one line: what else to look at; empty: nothing
 
 
 @dataclass(frozen=True, slots=True)

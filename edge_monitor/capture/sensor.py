@@ -2,7 +2,7 @@
 
 A gain moves every band by the same number of decibels; a machine never does. So a window whose bands have all moved
 alike, out of the range that was learnt, is the learnt sound through another gain. A sample rate that the operating
-system has lowered takes the top bands away altogether and leaves the rest.
+system has lowered takes the top bands away altogether and leaves the rest; one that was raised brings them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ _STEP_DB = 4.0
 _STRAY_DB = 1.0
 # A resampler's stop band is 60 dB and more below; a machine that loses its highest sounds still leaves the room's.
 _LOST_DB = 20.0
+# A gain at the limit is not reported and taken back with every window.
+_HYSTERESIS_DB = 1.0
+_WORTH_DB = 1.0  # a common shift, beyond what was learnt, that whoever looks into an alarm should know of
+# From one third octave to the next but one: an anti-aliasing filter does that, no machine and no room.
+_CLIFF_DB = 30.0
 _LEAST_NORMALS = 8  # fewer do not show how far the bands stray by themselves
 
 
@@ -40,6 +45,8 @@ class SensorProfile:
     centre_db: Array  # (entries,) medians
     stray_db: Array  # (entries,) furthest that a normal's entry lay from where its other entries put it
     lowest_db: Array  # (entries,) quietest normal
+    highest_db: Array  # (entries,) loudest normal
+    cut: int | None  # the first entry from which nothing was heard; None: the top band was
     shift_db: tuple[float, float]  # least and largest common shift of a normal's entries against the centre
     level_dbfs: tuple[float, float]  # least and largest level of a normal
 
@@ -47,6 +54,14 @@ class SensorProfile:
         """Return whether the level is one of a normal: then no gain has changed, and nothing else need be measured."""
         least, largest = self.level_dbfs
         return least <= level_dbfs <= largest
+
+
+@dataclass(frozen=True, slots=True)
+class SensorLook:
+    """What one window says of the microphone."""
+
+    changed: str | None = None  # in one line how it has changed; None: it has not
+    alike_db: float | None = None  # by how much all bands have moved alike, less than a change; None: they have not
 
 
 def learn_sensor(normals: Sequence[Sequence[float]]) -> SensorProfile | None:
@@ -62,13 +77,17 @@ def learn_sensor(normals: Sequence[Sequence[float]]) -> SensorProfile | None:
         centre_db=centre,
         stray_db=stray.max(axis=0),
         lowest_db=entries.min(axis=0),
+        highest_db=entries.max(axis=0),
+        cut=_cut(centre),
         shift_db=(float(shifts.min()), float(shifts.max())),
         level_dbfs=(float(levels.min()), float(levels.max())),
     )
 
 
-def find_change(profile: SensorProfile, window: Sequence[float], band_hz: Sequence[float]) -> str | None:
-    """Return in one line how the microphone has changed, or None when this window does not say that it has.
+def find_change(
+    profile: SensorProfile, window: Sequence[float], band_hz: Sequence[float], *, changed: bool = False
+) -> SensorLook:
+    """Look whether this window says that the microphone has changed; `changed`: the one before said so.
 
     `window` holds the entries of one window, `band_hz` where each of its bands begins. Raises ValueError when they are
     not as many as were learnt.
@@ -77,26 +96,39 @@ def find_change(profile: SensorProfile, window: Sequence[float], band_hz: Sequen
     if len(entries) != len(profile.centre_db) or len(band_hz) != len(entries) - 1:
         raise ValueError(f"{len(entries)} entries and {len(band_hz)} bands; {len(profile.centre_db)} entries learnt")
     least, largest = profile.shift_db
-    shift, alike = _common_shift(profile, entries, slice(None))
-    if alike and not least - _STEP_DB <= shift <= largest + _STEP_DB:
+    slack_db = _HYSTERESIS_DB if changed else 0.0
+    shift, alike = _common_shift(profile, entries, slice(None), _STRAY_DB + slack_db)
+    beyond_db = max(least - shift, shift - largest) if alike else 0.0
+    if beyond_db > _STEP_DB - slack_db:
         how = "louder" if shift > 0 else "quieter"
-        return f"everything is {abs(shift):.0f} dB {how} than learnt, in all bands alike: the gain has changed"
+        return SensorLook(
+            f"everything is {abs(shift):.0f} dB {how} than learnt, in all bands alike: the gain has changed"
+        )
     kept = _kept(profile, entries)
     if kept is not None:
         # The band at the cut is half gone, and with it part of the level.
-        _, alike = _common_shift(profile, entries, slice(1, kept - 1))
+        _, alike = _common_shift(profile, entries, slice(1, kept - 1), _STRAY_DB)
         if alike:
-            return f"nothing is heard above {band_hz[kept - 1]:.0f} Hz any more: the sample rate has been lowered"
-    return None
+            lost = f"nothing is heard above {band_hz[kept - 1]:.0f} Hz any more: the sample rate has been lowered"
+            return SensorLook(lost)
+    cut = profile.cut
+    if cut is not None and np.all(entries[cut:] > profile.highest_db[cut:] + _LOST_DB):
+        _, alike = _common_shift(profile, entries, slice(1, cut - 1), _STRAY_DB)
+        if alike:
+            new = (
+                f"there is sound above {band_hz[cut - 1]:.0f} Hz, where nothing was learnt: the sample rate was raised"
+            )
+            return SensorLook(new)
+    return SensorLook(alike_db=shift if beyond_db >= _WORTH_DB else None)
 
 
-def _common_shift(profile: SensorProfile, entries: Array, which: slice) -> tuple[float, bool]:
-    """Return by how much these entries have moved together, dB, and whether they all have."""
+def _common_shift(profile: SensorProfile, entries: Array, which: slice, stray_db: float) -> tuple[float, bool]:
+    """Return by how much these entries have moved together, dB, and whether they all have but for `stray_db`."""
     moved = (entries - profile.centre_db)[which]
     if not len(moved):
         return 0.0, False
     shift = float(np.median(moved))
-    return shift, bool(np.all(np.abs(moved - shift) <= profile.stray_db[which] + _STRAY_DB))
+    return shift, bool(np.all(np.abs(moved - shift) <= profile.stray_db[which] + stray_db))
 
 
 def _kept(profile: SensorProfile, entries: Array) -> int | None:
@@ -106,3 +138,11 @@ def _kept(profile: SensorProfile, entries: Array) -> int | None:
         return None
     kept = len(gone) - int(np.argmin(gone[::-1]))  # one past the last entry that is not gone
     return kept if not gone.all() and kept - 1 > len(gone) // 2 else None
+
+
+def _cut(centre_db: Array) -> int | None:
+    """Return the first entry from which nothing was heard, of the upper half; None: there is none."""
+    for entry in range(len(centre_db) // 2, len(centre_db)):
+        if centre_db[entry:].max() < centre_db[entry - 2] - _CLIFF_DB:
+            return entry
+    return None

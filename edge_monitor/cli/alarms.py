@@ -1,4 +1,4 @@
-"""`edge-monitor alarms`: listed, shown, exported, rejected."""
+"""`edge-monitor alarms`: listed, shown, exported, rejected; and a test of who is told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from edge_monitor.cli.answers import answered, tell, to_json, warn
 from edge_monitor.cli.explanation import neighbour_lines, stored_line
-from edge_monitor.cli.options import complete_machines, dry_run_option, json_option, settings_option
+from edge_monitor.cli.options import complete_machines, dry_run_option, json_option, machine_option, settings_option
 from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _FOREVER = 2**31
 
 @click.group("alarms")
 def command() -> None:
-    """List, show, export or reject alarms."""
+    """List, show, export, reject or test alarms."""
 
 
 @command.command("list")
@@ -126,6 +126,19 @@ def export(*, settings: Settings, machine: str | None, since: Any, as_json: bool
     writer = csv.DictWriter(sys.stdout, _COLUMNS, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(alarm.model_dump() for alarm in alarms)
+
+
+@command.command("test")
+@machine_option
+@json_option
+def test(*, settings: Settings, machine: str, as_json: bool) -> None:
+    """Prove the wiring: send start, explanation and end of an alarm with `test` 1, which counts for nothing."""
+    from edge_monitor.node.operations import TEST_ALARM
+
+    answer = answered(settings, TEST_ALARM, TEST_ALARM.request(machine=machine))
+    lines = [f"{machine}: test alarm {answer.alarm_id} is queued, start, explanation and end:"]
+    lines += [f"  {topic}" for topic in answer.topics]
+    tell(answer, [*lines, "`edge-monitor status` says what still waits for the broker"], as_json=as_json)
 
 
 @command.command("reject")

@@ -22,7 +22,7 @@ _INTERRUPTED = 128 + 2  # what a shell reports for SIGINT
 
 # Each lives in the file of its name, as `command`; its line in `--help` stands here, so that help imports nothing.
 COMMANDS = {
-    "alarms": "List, show, export or reject alarms.",
+    "alarms": "List, show, export, reject or test alarms.",
     "backup": "Write what was learnt, and the configuration, into one file.",
     "calibrate": "Find a machine's threshold anew, and say what it promises.",
     "caption": "Describe recordings in a bundle's own words.",

@@ -127,8 +127,9 @@ def alert_payload(
     clock_synced: bool | None,
     evidence: str | None = None,
     persisted: bool = True,
+    test: bool = False,
 ) -> payloads.AlertPayload:
-    """Say a transition of an alarm; `persisted` is False only when the disk could not take it."""
+    """Say a transition of an alarm; `persisted` is False only when the disk could not take it. `test`: it is none."""
     ratio, peak_ratio = _ratio(event.score, event.threshold), min(event.peak_ratio, payloads.MAX_RATIO)
     what = {
         EventKind.START: f"sounds anomalous, {ratio:.2f} x threshold",
@@ -145,8 +146,9 @@ def alert_payload(
             "since": rfc3339(event.since_ms),
             "ratio": ratio,
             "bundle": bundle,
-            "text": f"{machine.title}: {what}",
+            "text": f"{machine.title}: {'TEST, no alarm: ' if test else ''}{what}{'; ' * bool(event.hint)}{event.hint}",
             "evidence": evidence,
+            "test": test or None,
             "persisted": persisted,
             **_numbered("neighbour", _OF_NEIGHBOUR, event.neighbours, _MAX_NEIGHBOURS),
         }
@@ -161,6 +163,7 @@ def explanation_payload(
     at_ms: int,
     clock_synced: bool | None,
     evidence: str | None = None,
+    test: bool = False,
 ) -> payloads.ExplanationPayload:
     """Say how the sound differs, or why that is not known; `evidence` is where the picture will lie."""
     return payloads.ExplanationPayload.model_validate(
@@ -170,6 +173,7 @@ def explanation_payload(
             "status": "unavailable" if explanation.text is None else "ok",
             "text": explanation.text or "",
             "evidence": evidence,
+            "test": test or None,
             **_numbered("finding", _OF_FINDING, explanation.findings, _MAX_FINDINGS),
         }
     )

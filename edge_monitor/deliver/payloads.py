@@ -105,47 +105,49 @@ class StatusPayload(Payload):
     bundle: Line = Field(description="the model bundle's name")
     started_ms: Milliseconds = Field(description="when the daemon started, milliseconds since 1970-01-01 UTC")
     # A Last Will is written when the connection is begun: what was counted until then would be old news.
-    alerts_queued: Count | None = Field(default=None, description="alerts that wait for the broker")
-    alerts_oldest_s: Distance | None = Field(
+    alerts_queued: Count | Absent = Field(default=None, description="alerts that wait for the broker")
+    alerts_oldest_s: Distance | Absent = Field(
         default=None,
         description="how long the oldest alert or explanation has waited for the broker, seconds; 0: none does",
     )
-    alerts_parked: Count | None = Field(default=None, description="alerts the broker refused, ever")
-    alerts_dropped: Count | None = Field(
+    alerts_parked: Count | Absent = Field(default=None, description="alerts the broker refused, ever")
+    alerts_dropped: Count | Absent = Field(
         default=None, description="alerts lost at the outbox's cap or from memory, ever"
     )
-    alarms_not_stored: Count | None = Field(
+    alarms_not_stored: Count | Absent = Field(
         default=None,
         description="records of alarms (a start, update, end or further window) that the disk never took, since the"
         " daemon started; their alerts were sent from memory",
     )
-    score_minutes_lost: Count | None = Field(
+    score_minutes_lost: Count | Absent = Field(
         default=None,
         description="minutes of scores, of one machine each, that the disk never took, since the daemon started",
     )
-    evidence_lost: Count | None = Field(
+    evidence_lost: Count | Absent = Field(
         default=None, description="alarms whose picture or sound could not be kept, since the daemon started"
     )
-    frames_dropped: Count | None = Field(default=None, description="audio frames lost, since the daemon started")
-    windows_dropped: Count | None = Field(
+    frames_dropped: Count | Absent = Field(default=None, description="audio frames lost, since the daemon started")
+    windows_dropped: Count | Absent = Field(
         default=None, description="windows not scored because scoring was too slow, since the daemon started"
     )
-    publish_errors: Count | None = Field(
+    publish_errors: Count | Absent = Field(
         default=None, description="connections lost or not made, and messages refused, since the daemon started"
     )
-    explanations_queued: Count | None = Field(default=None, description="explanations that wait for the broker")
-    explanations_parked: Count | None = Field(default=None, description="explanations the broker refused, ever")
-    explanations_dropped: Count | None = Field(default=None, description="explanations lost at the outbox's cap, ever")
-    explanations_waiting: Count | None = Field(default=None, description="explanations that are still to be given")
-    explanations_unavailable: Count | None = Field(
+    explanations_queued: Count | Absent = Field(default=None, description="explanations that wait for the broker")
+    explanations_parked: Count | Absent = Field(default=None, description="explanations the broker refused, ever")
+    explanations_dropped: Count | Absent = Field(
+        default=None, description="explanations lost at the outbox's cap, ever"
+    )
+    explanations_waiting: Count | Absent = Field(default=None, description="explanations that are still to be given")
+    explanations_unavailable: Count | Absent = Field(
         default=None, description="explanations that could not be given, since the daemon started"
     )
-    thread_restarts: Count | None = Field(
+    thread_restarts: Count | Absent = Field(
         default=None, description="threads that died and were begun anew, since the daemon started"
     )
-    storage_fault: Flag | None = Field(default=None, description="1 while the disk fails")
-    clock_steps: Count | None = Field(default=None, description="steps of the wall clock, since the daemon started")
-    uptime_s: Distance | None = Field(
+    storage_fault: Flag | Absent = Field(default=None, description="1 while the disk fails")
+    clock_steps: Count | Absent = Field(default=None, description="steps of the wall clock, since the daemon started")
+    uptime_s: Distance | Absent = Field(
         default=None, description="since the daemon started, by a clock that does not step, seconds"
     )
 
@@ -226,6 +228,7 @@ class AlertPayload(MachinePayload):
     text: OperatorLine
     evidence: Line | Absent = Field(default=None, description="where the evidence lies on the node")
     persisted: Flag = Field(description="1: on the node's disk before this was sent; 0: its disk failed")
+    test: Flag | Absent = Field(default=None, description="1: a test of the wiring, no alarm; absent otherwise")
     neighbours: Annotated[int, Field(ge=0, le=4)] = Field(
         description="how many normal sounds nearest to that window follow: neighbour_1_… to at most neighbour_4_…"
     )
@@ -269,6 +272,7 @@ class ExplanationPayload(MachinePayload):
     format_ok: Flag | Absent = Field(default=None, description="0: the LLM did not keep to the form it was asked for")
     caption: Line | Absent = Field(default=None, description="the anomalous sound as the bundle's decoder words it")
     evidence: Line | Absent = Field(default=None, description="where the picture lies on the node")
+    test: Flag | Absent = Field(default=None, description="1: of a test of the wiring; absent otherwise")
     findings: Annotated[int, Field(ge=0, le=3)] = Field(
         default=0, description="how many measured differences follow, largest first: finding_1_… to at most finding_3_…"
     )

@@ -19,6 +19,7 @@ from edge_monitor.node import (
     scoring,
     status,
     transfer,
+    wiring,
 )
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, OfMachine, Operation, Role
 
@@ -31,6 +32,7 @@ RELOAD = LongOperation("reload", status.reload, Nothing, status.Reloaded, _ADMIN
 LIST_ALARMS = Operation("alarms.list", alarms.list_alarms, alarms.ListAlarms, alarms.Alarms, _READ, _LOOK)
 SHOW_ALARM = Operation("alarms.show", alarms.show_alarm, alarms.ShowAlarm, alarms.ExplainedAlarm, _READ, _LOOK)
 REJECT_ALARM = LongOperation("alarms.reject", alarms.reject_alarm, alarms.RejectAlarm, alarms.Rejected, _OPERATE)
+TEST_ALARM = Operation("alarms.test", wiring.send_test_alarm, OfMachine, wiring.SentTestAlarm, _WRITE, _OPERATE)
 
 INHIBIT = Operation("inhibit", inhibition.inhibit, inhibition.Inhibit, inhibition.Inhibited, _WRITE, _OPERATE)
 LISTEN = LongOperation("listen", live.listen, OfMachine, Nothing, _LOOK, progress=live.Reading)

@@ -12,6 +12,7 @@ from edge_monitor.capture.gate import Running, RunningGate
 from edge_monitor.capture.quality import check, level_dbfs
 from edge_monitor.capture.repetition import RepetitionWatch
 from edge_monitor.capture.resampling import StreamResampler
+from edge_monitor.capture.sensor import SensorLook
 from edge_monitor.capture.windowing import WindowCutter
 from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.pipeline.sensor_check import SensorWatch
@@ -202,12 +203,16 @@ class MachinePipeline:
         if self.learning or isinstance(learnt, NotLearnt):
             return heard
         score = self._score(learnt, window, embedding, level)
-        if score.exceeds:
-            changed = self._sensor_change(window, level)
-            if changed is not None:
-                return replace(heard, state=MachineState.SENSOR_CHANGED, text=changed, embedding=None)
+        look = self._look(window, level) if score.exceeds else SensorLook()
+        if look.changed is not None:
+            return replace(heard, state=MachineState.SENSOR_CHANGED, text=look.changed, embedding=None)
+        hint = "" if look.alike_db is None else f"all bands alike by {look.alike_db:+.0f} dB: microphone or flow?"
         event = self.alarm.on_score(score, wall_ms())
+        if event is not None and hint:
+            event = replace(event, hint=hint)
         state, text = self._standing(score)
+        if state is MachineState.ALARM and hint:
+            text = f"{text}; {hint}"
         heard = replace(heard, state=state, text=text, score=score, event=event)
         if not score.exceeds:
             return heard
@@ -223,7 +228,7 @@ class MachinePipeline:
     def _unfit(self, window: Window, level_dbfs: float) -> tuple[MachineState, str] | None:
         """Return state and text when a window says nothing about the running machine; None when it is to be scored."""
         # Before the gate: a gain that was turned down must not pass for a machine that stands still.
-        changed = self._sensor_change(window, level_dbfs, unless_usual=True)
+        changed = self._look(window, level_dbfs, unless_usual=True).changed
         running = self._gate.judge(window)
         if running is not Running.RUNNING and (changed is None or self._gate.told is False):
             if doubt := self._gate.doubt(window.end_s):
@@ -243,11 +248,11 @@ class MachinePipeline:
             )
         return "the machine does not run"
 
-    def _sensor_change(self, window: Window, level_dbfs: float, *, unless_usual: bool = False) -> str | None:
+    def _look(self, window: Window, level_dbfs: float, *, unless_usual: bool = False) -> SensorLook:
         sensor = self.learnt.sensor if isinstance(self.learnt, Learnt) else None
         if sensor is None or (unless_usual and sensor.usual(level_dbfs)):
-            return None
-        return self._sensor.change(sensor, window, level_dbfs)
+            return SensorLook()
+        return self._sensor.look(sensor, window, level_dbfs)
 
     def _standing(self, score: Score) -> tuple[MachineState, str]:
         """Return the state and its text after a scored window."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_monitor.capture.sensor import SensorProfile, find_change, learn_sensor
+from edge_monitor.capture.sensor import SensorLook, SensorProfile, find_change, learn_sensor
 from edge_monitor.explain.acoustics import steady_noise_db
 from edge_monitor.explain.spectrum import band_edges
 from edge_monitor.memory.normals import Normals
@@ -30,27 +30,31 @@ def load_sensor(connection: sqlite3.Connection, generation: Generation) -> Senso
     return learn_sensor([(each.level_dbfs, *each.noise_db) for each in measured if each.rate_hz == rate_hz])
 
 
-def sensor_change(profile: SensorProfile, samples: Samples, rate_hz: int, level_dbfs: float) -> str | None:
-    """Return in one line how the microphone has changed since the profile was learnt, as far as this window says it."""
-    return find_change(profile, [level_dbfs, *steady_noise_db(samples, rate_hz)], band_edges(rate_hz)[:-1].tolist())
+def sensor_change(
+    profile: SensorProfile, samples: Samples, rate_hz: int, level_dbfs: float, *, changed: bool = False
+) -> SensorLook:
+    """Look how the microphone has changed since the profile was learnt, as far as this window says it."""
+    entries = [level_dbfs, *steady_noise_db(samples, rate_hz)]
+    return find_change(profile, entries, band_edges(rate_hz)[:-1].tolist(), changed=changed)
 
 
 class SensorWatch:
     """Looks at windows for a changed microphone, as seldom as will do. Belongs to one thread."""
 
     def __init__(self) -> None:
-        # by which profile, until when, at which level
-        self._unchanged: tuple[SensorProfile, float, float] | None = None
+        self._last = SensorLook()
+        self._known: SensorProfile | None = None  # by which profile that was seen,
+        self._until_s, self._level_dbfs = 0.0, 0.0  # until when it holds, and at which level
 
-    def change(self, profile: SensorProfile | None, window: Window, level_dbfs: float) -> str | None:
-        """Return in one line how the microphone has changed, or None: not, or nothing is known of it."""
+    def look(self, profile: SensorProfile | None, window: Window, level_dbfs: float) -> SensorLook:
+        """Look whether the microphone has changed; where nothing is known of it, it has not."""
         if profile is None:
-            return None
-        if self._unchanged is not None:
-            known, until_s, then_dbfs = self._unchanged
-            if known is profile and window.end_s <= until_s and abs(level_dbfs - then_dbfs) <= _MOVED_DB:
-                return None
-        changed = sensor_change(profile, window.samples, window.rate_hz, level_dbfs)
-        until_s = window.end_s + _SPEAKS_FOR * (window.end_s - window.start_s)
-        self._unchanged = None if changed is not None else (profile, until_s, level_dbfs)
-        return changed
+            return SensorLook()
+        changed = profile is self._known and self._last.changed is not None
+        near = window.end_s <= self._until_s and abs(level_dbfs - self._level_dbfs) <= _MOVED_DB
+        if profile is self._known and near and not changed:
+            return self._last
+        self._last = sensor_change(profile, window.samples, window.rate_hz, level_dbfs, changed=changed)
+        self._known, self._level_dbfs = profile, level_dbfs
+        self._until_s = window.end_s + _SPEAKS_FOR * (window.end_s - window.start_s)
+        return self._last
