@@ -13,6 +13,7 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.api.messages import JobState, Problem
 from edge_monitor.errors import ControlError, EdgeMonitorError
+from edge_monitor.node.operation import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +147,16 @@ class Jobs:
         if job is None:
             raise ControlError("no such operation is under way", where=job_id[:64])
         return job
+
+    def changing(self) -> tuple[str, ...]:
+        """Return the names of those under way that change the node; a reload is none."""
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if job.ended_s is None]
+        return tuple(
+            job.operation.name
+            for job in jobs
+            if job.operation.role is not Role.LOOK and not job.operation.outlives_daemon
+        )
 
     def end_all(self, timeout_s: float) -> None:
         """Have all end, and wait for those that change the node: they undo what is half done.

@@ -75,6 +75,10 @@ class _Session:
         self.windows = 0
         self._parts = 0
 
+    def begin(self, at_s: float) -> None:
+        """Take only sound from this stream time on: what was heard before was not said to be normal."""
+        self._free_from_s = at_s
+
     def take(self, heard: WindowResult) -> None:
         """Take in a window unless it overlaps the last one taken."""
         window, embedding = heard.window, heard.embedding
@@ -155,6 +159,7 @@ def enroll_live(
     """Enrol live sound; yields progress after each window. The generation is built by `generations.build`.
 
     When nobody waits for the end, what was enrolled is taken out of use; `normals restore` brings it back.
+    Only sound from after the request is taken.
     Raises BundleMismatchError at once when the machine was enrolled with another bundle.
     """
     machine, wanted_s = request.machine, request.minutes * 60.0
@@ -170,14 +175,18 @@ def enroll_live(
             _go_on_unless(cancelled, machine)
             if isinstance(item, AudioBlock):
                 session.listen(item)
+                if began_s is None:
+                    began_s = item.start_s
+                    session.begin(began_s)
             if not isinstance(item, WindowResult):
                 continue
             if began_s is None:
                 _refuse_silence(item)
-            began_s = item.end_s - node.window_s if began_s is None else began_s
+                continue
             session.take(item)
             heard_s = item.end_s - began_s
-            yield session.progress(min(heard_s, wanted_s), item.text)
+            level = "" if item.level_dbfs is None else f", {item.level_dbfs:.0f} dBFS"
+            yield session.progress(min(heard_s, wanted_s), item.text + level)
             if heard_s >= wanted_s:
                 break
         session.commit()

@@ -14,6 +14,7 @@ from edge_monitor import clock
 from edge_monitor.api.jobs import Jobs
 from edge_monitor.api.server import ApiServer
 from edge_monitor.config.machine import MicrophoneSource
+from edge_monitor.counting import counted
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
 from edge_monitor.node.node import Node
@@ -63,6 +64,17 @@ class Daemon:
         self._stopping = threading.Event()
         self._failed = False
         self._api: ApiServer | None = None  # once the rest is open
+
+    def busy(self) -> str | None:
+        """Return in one line what an end of the run would cut off; None: nothing."""
+        names = list(self._jobs.changing())
+        if self.parts is not None and self.parts.commands is not None and self.parts.commands.learning:
+            names.append("learn")
+        if names:
+            return f"{', '.join(names)} under way"
+        if self.parts is not None and (waiting := self.parts.recorder.in_memory):
+            return f"{counted(waiting, 'alarm')} in memory, which the disk does not take"
+        return None
 
     def stop(self) -> None:
         """End the run soon; from any thread or a signal handler."""

@@ -74,6 +74,11 @@ class PlantCommands:
         self._waiting.put(None)
         self.thread.join(1.0)
 
+    @property
+    def learning(self) -> bool:
+        """Return whether a machine is being enrolled because the plant asked for it."""
+        return bool(self._learning)
+
     def take(self, command: Command, payload: bytes, retained: bool) -> None:
         """Take in a request, in the publisher's thread; returns at once."""
         if retained:

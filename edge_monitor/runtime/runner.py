@@ -11,7 +11,7 @@ import structlog
 
 from edge_monitor.api.jobs import Jobs
 from edge_monitor.config.file import load_settings
-from edge_monitor.errors import ConfigError, EdgeMonitorError, ReloadError
+from edge_monitor.errors import ConfigError, ControlError, EdgeMonitorError, ReloadError
 from edge_monitor.memory.generations import list_generations
 from edge_monitor.node.learnt import require_bundle
 from edge_monitor.node.preflight import require_named
@@ -126,6 +126,11 @@ class Runner:
         if not self._outcome:
             log.info("config.unchanged")
             self._go_on(())
+            return
+        if busy := self._daemon.busy():  # what is half done would be cut off
+            refused = ControlError(busy, hint="reload once that has ended")
+            log.error("config.refused", reason=str(refused), running_with="the configuration from before")
+            self._go_on(ReloadError(refused))
             return
         log.info("config.reloading", changed=self._outcome)
         self._next = settings

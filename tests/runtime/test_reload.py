@@ -12,6 +12,7 @@ import pytest
 
 from edge_monitor.config.file import load_settings
 from edge_monitor.runtime.reload import changed_keys
+from tests.broker import wait_until
 from tests.enrolled import IDLE
 from tests.product import Product
 
@@ -82,6 +83,26 @@ def test_a_start_that_fails_with_the_new_settings_is_a_failure(product: Product)
         assert product.status()["bundle"] == "spectral"
         product.bundle = "spectral"
         assert product.answer("reload") == {"changed": []}
+        assert daemon.stop() == 0
+
+
+def test_a_reload_in_the_middle_of_an_enrolment_is_refused_with_the_reason(product: Product) -> None:
+    """By command and by SIGHUP: the enrolment goes on to its end, the settings are the old ones until it is over."""
+    product.source = '{ kind = "simulator", machine = "pump", pace = 20 }'
+    with product.daemon() as daemon:
+        enrolling = subprocess.Popen(product.argv("enroll", "--live", "10"), stdout=subprocess.DEVNULL)
+        wait_until(lambda: product.status()["machines"][0]["state"] == "learning", 20.0, "the enrolment")
+        product.model = "threads = 2"
+        refused = product.command("reload")
+        assert refused.returncode == 1
+        assert "enroll.live under way (reload once that has ended)" in refused.stderr
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: sum(each["event"] == "config.refused" for each in daemon.events()) == 2, 5.0, "the second refusal"
+        )
+        assert enrolling.wait(60.0) == 0
+        assert product.answer("reload") == {"changed": ["model.threads"]}
+        assert product.answer("generations list")[0]["normals"] >= 50
         assert daemon.stop() == 0
 
 
