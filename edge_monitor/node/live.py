@@ -75,10 +75,6 @@ class _Session:
         self.windows = 0
         self._parts = 0
 
-    def begin(self, at_s: float) -> None:
-        """Take only sound from this stream time on: what was heard before was not said to be normal."""
-        self._free_from_s = at_s
-
     def take(self, heard: WindowResult) -> None:
         """Take in a window unless it overlaps the last one taken."""
         window, embedding = heard.window, heard.embedding
@@ -168,21 +164,23 @@ def enroll_live(
     with node.reading() as connection:
         require_bundle(node, machine, Normals(connection, machine).bundle_hash())
     session = _Session(node, machine, keep_audio=request.keep_audio)
-    began_s: float | None = None
+    asked_s: float | None = None  # stream time of the first sound since the request,
+    began_s: float | None = None  # and of the first window in it
     node.running.set_learning(machine, learning=True)
     try:
         for item in node.running.hear(machine):
             _go_on_unless(cancelled, machine)
             if isinstance(item, AudioBlock):
                 session.listen(item)
-                if began_s is None:
-                    began_s = item.start_s
-                    session.begin(began_s)
+                asked_s = item.start_s if asked_s is None else asked_s
             if not isinstance(item, WindowResult):
                 continue
-            if began_s is None:
+            if asked_s is None:
                 _refuse_silence(item)
-                continue
+            if began_s is None:
+                if asked_s is None or item.end_s - node.window_s < asked_s - _TOLERANCE_S:
+                    continue  # what was heard before was not said to be normal
+                began_s = item.end_s - node.window_s
             session.take(item)
             heard_s = item.end_s - began_s
             level = "" if item.level_dbfs is None else f", {item.level_dbfs:.0f} dBFS"
