@@ -25,7 +25,7 @@ _HYSTERESIS_DB = 3.0  # half the margin: a start is believed halfway back to the
 # One stray dropout among hundreds of enrolled windows must not disable the gate; of fewer than 100 it is the minimum.
 _QUANTILE = 0.01
 # A plant that says "stopped" of a machine as loud as it is when it runs, nearly all the time: one of the two is wrong.
-# So is one that starts again and again before it has settled. Both are told within a minute.
+# So is one that has it start again and again before it has settled. Both are told within a minute.
 _DOUBTED_S = 45.0
 _DOUBTED_SHARE = 0.9
 _MOST_STARTS = 3
@@ -86,6 +86,8 @@ class RunningGate:
         """Take what the plant says from the next block on; None: it says nothing any more."""
         if running is not self.told:
             self._against.clear()
+        if running is None:
+            self._starts = 0
         self.told, self._told_s = running, None
 
     def hear(self, block: AudioBlock) -> None:
@@ -98,6 +100,8 @@ class RunningGate:
             self._follow(block, self.gate_dbfs)
         if self.told is not None:
             self._set(self.told, block.end_s)
+        elif self.gate_dbfs is None:
+            self._set(True, block.end_s)
 
     def _follow(self, block: AudioBlock, gate_dbfs: float) -> None:
         undecided = block.samples if block.gap else np.concatenate((self._undecided, block.samples))
@@ -113,7 +117,7 @@ class RunningGate:
         self._undecided = undecided[whole:]
 
     def _set(self, running: bool, end_s: float) -> None:
-        if running and not self._running:
+        if running and not self._running and self.told is not None:  # a level may flicker, a door slam
             self._first_start_s = self._first_start_s if self._starts else end_s
             self._starts += 1
         if running:
@@ -139,7 +143,7 @@ class RunningGate:
         if len(self._against) == self._against.maxlen and sum(self._against) >= _DOUBTED_SHARE * len(self._against):
             return "the run topic says that the machine stands still, but it is as loud as when it ran: which is right?"
         if self._starts >= _MOST_STARTS and at_s - self._first_start_s > max(_DOUBTED_S, 2 * self.settle_s):
-            return f"the machine stops before it settles, {self._starts} times now, and is never scored: settle_s?"
+            return f"the run topic stops it before it settles, {self._starts} times now: it is never scored (settle_s?)"
         return None
 
     def _ends_quiet(self, window: Window) -> bool:

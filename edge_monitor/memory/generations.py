@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 # of a generation, what the database keeps as it is
 _PLAIN = ("machine", "number", "created_ms", "bundle_hash", "metric", "bands", "k", "threshold", "gate_dbfs", "reason")
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
-_FAR = 1e6  # of the highest normal score: thresholds from one short recording lie furthest above it, by 30 to 3000
 _LARGEST, _FINEST = 1e12, 1e-12  # values are decibels or features of about 1; squares of these are within float32
 _GATE_DBFS = (-160.0, 0.0)  # below a perfect silence, less the margin; at full scale nothing runs
 _ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
@@ -55,9 +54,9 @@ class Generation:
 
     def implausible(self) -> str | None:
         """Return in words which of its numbers cannot be what was learnt; None: each may be."""
-        highest = self.calibration.max_score
-        if not (math.isfinite(highest) and 0 < self.threshold <= _FAR * highest):  # of NaN neither holds
-            return f"its threshold is {self.threshold:.4g}, its highest normal score {highest:.4g}"
+        calibrated = self.calibration.threshold
+        if not (math.isfinite(calibrated) and self.threshold > 0 and math.isclose(self.threshold, calibrated)):
+            return f"its threshold is {self.threshold:.4g}, and was calibrated as {calibrated:.4g}"
         if not (math.isfinite(self.calibration.median_score) and self.calibration.median_score > 0):
             return f"its normals' median score is {self.calibration.median_score:.4g}"
         if self.scaler.mean is not None and not possible(self.scaler.mean).all():

@@ -106,13 +106,15 @@ def load_scorer(
         return None
     store = Normals(connection, machine)
     raw = store.vectors(generation.members)  # (n, dim)
-    whole = possible(raw).all(axis=1)  # (n,)
-    if not whole.all():
-        raise _damaged(generation, f"normal {generation.members[int(np.argmin(whole))]} has values no embedding has")
-    if wrong := generation.implausible():
-        raise _damaged(generation, wrong)
     by_id = {normal.id: normal for normal in store.normals(removed=True)}
     normals = tuple(by_id[normal_id] for normal_id in generation.members)
+    whole = possible(raw).all(axis=1)  # (n,)
+    if not whole.all():
+        normal = normals[int(np.argmin(whole))]
+        hint = f"`edge-monitor normals remove '{normal.recording}'` takes it out"
+        raise _damaged(generation, f"normal {normal.id} has values no embedding has", hint)
+    if wrong := generation.implausible():
+        raise _damaged(generation, wrong)
     file = IndexFile(state_dir / "index", machine, generation.number)
     vectors = generation.scaler.apply(raw)
     index, source = _index(vectors, generation.k, file, build=build)
@@ -125,11 +127,13 @@ def load_scorer(
     return scorer
 
 
-def _damaged(generation: Generation, what: str) -> DamagedGenerationError:
+def _damaged(
+    generation: Generation,
+    what: str,
+    hint: str = "`edge-monitor generations build` makes one anew, `generations activate` goes back",
+) -> DamagedGenerationError:
     return DamagedGenerationError(
-        f"generation {generation.number} is damaged: {what}",
-        where=generation.machine,
-        hint="`edge-monitor generations build` makes one anew, `generations activate` goes back",
+        f"generation {generation.number} is damaged: {what}", where=generation.machine, hint=hint
     )
 
 

@@ -17,12 +17,15 @@ from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.node.explanations import StoredExplanation, stored_explanations
 from edge_monitor.node.generations import rebuild, settings_of
+from edge_monitor.node.learnt import require_bundle
 from edge_monitor.node.normals import in_force
 from edge_monitor.node.operation import Message
 from edge_monitor.records import Neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from numpy.typing import NDArray
 
     from edge_monitor.alarm.history import AlarmRow
     from edge_monitor.memory.generations import Generation
@@ -153,7 +156,8 @@ def reject_alarm(node: Node, request: RejectAlarm, _cancelled: Cancelled) -> Gen
         learnt = sum(each.normals for each in known)
         cut_off = not in_force(normals, {each.id for each in known})
         windows = history.windows_of(connection, row.alarm_id)
-        would_be = _would_be(node, normals, request, known, windows) if request.dry_run else None
+        changed = _changed(node, normals, request, known, windows) if request.dry_run else None
+    would_be = None if changed is None else calibrate(*changed, node.metric, settings_of(node, row.machine)).threshold
     built = None
     if not request.dry_run:
         if request.undo and (learnt or cut_off):
@@ -177,30 +181,33 @@ def reject_alarm(node: Node, request: RejectAlarm, _cancelled: Cancelled) -> Gen
     )
 
 
-def _would_be(
+def _changed(
     node: Node,
     normals: Normals,
     request: RejectAlarm,
     known: list[Recording],
     windows: list[tuple[float, Embedding]],
-) -> float | None:
-    """Return the threshold that a generation would have whose normals were changed as asked; None: it stays."""
+) -> tuple[NDArray[np.float32], Layout] | None:
+    """Return the normals that would be in use, (n, dim), and where they come from; None: they stay.
+
+    Raises BundleMismatchError as the change itself does.
+    """
+    require_bundle(node, normals.machine, normals.bundle_hash())
     vectors, layout = normals.vectors(ids := normals.ids()), normals.layout(ids)
     learnt = np.isin(layout.recording, [each.id for each in known])  # (n,) of the alarm's sound
     if request.undo and learnt.any():
-        vectors = vectors[~learnt]
-        layout = Layout(layout.recording[~learnt], layout.block[~learnt], layout.start_s[~learnt])
-    elif request.add_normal and not request.undo and not learnt.any() and windows:
-        new = np.arange(len(windows))
-        vectors = np.concatenate((vectors, [embedding.vector for _, embedding in windows]), dtype=np.float32)
-        layout = Layout(
-            recording=np.concatenate((layout.recording, new * 0 + layout.recording.max() + 1)),  # the next id
-            block=np.concatenate((layout.block, new * 0)),
-            start_s=np.concatenate((layout.start_s, new * node.window_s)),
-        )
-    else:
+        left = Layout(layout.recording[~learnt], layout.block[~learnt], layout.start_s[~learnt])
+        return vectors[~learnt], left
+    if request.undo or not request.add_normal or learnt.any() or not windows:
         return None
-    return calibrate(vectors, layout, node.metric, settings_of(node, normals.machine)).threshold
+    normals.require_bundle(windows[0][1].bundle_hash)
+    new, own = np.arange(len(windows)), max(layout.recording, default=0) + 1
+    more = np.array([embedding.vector for _, embedding in windows], dtype=np.float32)
+    return np.concatenate((vectors, more)) if ids else more, Layout(
+        recording=np.concatenate((layout.recording, np.full(len(new), own))),
+        block=np.concatenate((layout.block, np.zeros_like(new))),
+        start_s=np.concatenate((layout.start_s, new * node.window_s)),
+    )
 
 
 def _learn(node: Node, row: AlarmRow, name: str, windows: list[tuple[float, Embedding]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_monitor.encode.encoder import Encoder
-from edge_monitor.errors import AudioError, NormalsError
+from edge_monitor.errors import AudioError, ControlError, NormalsError
 from edge_monitor.memory import changes
 from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normal import NewRecording
@@ -55,12 +55,18 @@ class HeardAgain(Message):
     left_out: str | None  # why
 
 
-def keep(node: Node, request: KeepSound, _cancelled: Cancelled) -> Generator[Nothing, None, Nothing]:
+def keep(node: Node, request: KeepSound, cancelled: Cancelled) -> Generator[Nothing, None, Nothing]:
     """Keep a recording's sound, so that another bundle can learn from it."""
     node.machine(request.machine)
     yield from ()
     with node.files.using(request.file) as file:
-        KeptAudio.of(node, request.machine).write(request.sha256, iter(lambda: file.read(_PIECE_BYTES), b""))
+
+        def next_piece() -> bytes:
+            if cancelled():
+                raise ControlError("the sound was not kept: nobody waits for it", where=request.machine)
+            return file.read(_PIECE_BYTES)
+
+        KeptAudio.of(node, request.machine).write(request.sha256, iter(next_piece, b""))
     return Nothing()
 
 

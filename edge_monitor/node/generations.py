@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from edge_monitor.capture.gate import learn_gate
+from edge_monitor.errors import DamagedGenerationError
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
 from edge_monitor.memory.normals import Normals
@@ -104,7 +105,13 @@ def _doubt(node: Node, connection: sqlite3.Connection, machine: str) -> str:
     if active is None or active.bundle_hash != node.bundle.bundle_hash:
         return ""
     new = sorted(set(store.ids()) - set(active.members))[:MOST_DOUBTED]
-    if not new or (scorer := load_scorer(connection, machine, node.state_dir.path)) is None:
+    if not new:
+        return ""
+    try:
+        scorer = load_scorer(connection, machine, node.state_dir.path)
+    except DamagedGenerationError:  # it can say nothing of them, and the next one takes its place
+        return ""
+    if scorer is None:
         return ""
     scores = [scorer.score(Embedding(vector, active.bundle_hash)).value for vector in store.vectors(new)]
     above = sum(score > active.threshold for score in scores)

@@ -151,9 +151,8 @@ class Daemon:
 
     def _look_after(self, parts: Parts) -> None:
         """Do what is due, twice a second, until the sound ends, a stop is asked for or a thread has died."""
-        limits_s = {
-            machine.name: _silent_after_s(machine, self.node.window_s) for machine in self.node.settings.machine
-        }
+        every_s = max(self.node.window_s, self.node.settings.model.hop_s)
+        limits_s = {machine.name: _silent_after_s(machine, every_s) for machine in self.node.settings.machine}
         republished_s = parts.started.monotonic_s
         while parts.pipeline.thread.is_alive() and not self._stopping.wait(TICK_S):
             parts.recorder.retry()
@@ -190,7 +189,7 @@ class Daemon:
             return True
 
 
-def _silent_after_s(machine: MachineSettings, window_s: float) -> float:
-    """Return after how many seconds without a window a machine's source counts as silent, whatever it is."""
+def _silent_after_s(machine: MachineSettings, every_s: float) -> float:
+    """Return after how long without a window, which comes every so often, a machine's source is silent, seconds."""
     pace = "realtime" if isinstance(machine.source, MicrophoneSource) else machine.source.pace
-    return window_s / (min(pace, 1.0) if isinstance(pace, float) else 1.0) + SILENT_AFTER_WINDOW_S
+    return every_s / (min(pace, 1.0) if isinstance(pace, float) else 1.0) + SILENT_AFTER_WINDOW_S

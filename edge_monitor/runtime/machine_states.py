@@ -42,7 +42,7 @@ class View:
     judged_s: float = 0.0  # monotonic time at which the last window was judged, seconds
     text: str = "waiting for the first window"
     alarm_id: str | None = None  # of the active alarm, once it is committed
-    alarm_since_ms: int = 0  # when that began, wall clock, milliseconds: also where it began before a restart
+    alarm_since_ms: int = 0  # when that began, wall clock, milliseconds: maybe before a restart
     generation: int | None = None
     scorer: str | None = None  # of that generation
     score: Score | None = None
@@ -140,7 +140,8 @@ class MachineStates:
         before = self._views[machine]
         changed = (before.state, before.alarm_id, before.generation) != (view.state, view.alarm_id, view.generation)
         if before.state is not view.state:
-            began_ms = view.alarm_since_ms if view.state is MachineState.ALARM else 0
+            restored = before.state is MachineState.STARTING and view.state is MachineState.ALARM
+            began_ms = view.alarm_since_ms if restored else 0
             view = replace(view, since_ms=began_ms or clock.now().wall_ms)
         self._views[machine] = view
         if before.state is not view.state:

@@ -40,6 +40,8 @@ class RunSignals:
     def _take(self, machines: list[MachineSettings], payload: bytes, _retained: bool) -> None:
         for machine in machines:
             running = parse_run_signal(payload, machine.running.running_above)
-            if running is None:  # then the level decides, rather than what was said before
+            if running is None:
                 log.warning("service.run_signal_unclear", machine=machine.name, payload=repr(payload[:40]))
+                if machine.running.gate == "off":  # no level can decide instead: the last word stands
+                    continue
             self._on_signal(machine.name, running)

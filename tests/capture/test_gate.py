@@ -205,3 +205,21 @@ def test_since_when_it_has_not_run() -> None:
     for at in range(1, 5):
         second(gate, at, -60.0)
     assert gate.off_since_s == pytest.approx(1.25)
+
+
+def test_doors_that_slam_beside_a_standing_machine_raise_no_doubt() -> None:
+    """A level flickers; the topic alone is taken at its word."""
+    gate = RunningGate(-50.0, settle_s=10.0)
+    for at in range(120):
+        second(gate, at, -40.0 if at in {20, 50, 80} else -60.0)
+        assert gate.doubt(at + 1.0) is None
+
+
+def test_without_a_gate_a_topic_that_falls_silent_leaves_the_machine_running() -> None:
+    """And nothing of how long it had not run."""
+    gate = RunningGate(None, settle_s=0.0)
+    gate.tell(False)
+    assert second(gate, 0, -40.0) is Running.NOT_RUNNING
+    gate.tell(None)
+    assert second(gate, 1, -40.0) is Running.RUNNING
+    assert gate.off_since_s is None

@@ -14,6 +14,7 @@ from edge_monitor.runtime.systemd import Notifier
 from edge_monitor.store.store import Store
 from tests.broker import wait_until
 from tests.product import Product
+from tests.sounds import pump, write_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ HEALTHY = '{ kind = "simulator", machine = "pump", take = 1, pace = 20 }'
 
 
 def test_a_damaged_generation_is_told_and_can_be_made_anew(enrolled_state: Path, tmp_path: Path) -> None:
-    """The daemon runs, says so in the machine's state, `doctor` fails; the command that it names ends it."""
+    """The daemon runs, says so in the machine's state, `doctor` fails; learning more ends it."""
     shutil.copytree(enrolled_state, tmp_path / "state")
     product = Product(tmp_path, HEALTHY)
     with closing(Store(product.state / "edge-monitor.db")) as store:
@@ -36,7 +37,8 @@ def test_a_damaged_generation_is_told_and_can_be_made_anew(enrolled_state: Path,
         doctor = product.command("doctor")
         assert doctor.returncode == 1
         assert "generation 1 is damaged" in doctor.stdout
-        built = product.command("generations build")
+        write_clips(tmp_path / "more", "more", pump(30.0, take=3), 16_000)
+        built = product.command("enroll", str(tmp_path / "more"))  # which builds one, of the old normals and the new
         assert built.returncode == 0, built.stderr
         wait_until(lambda: product.status()["machines"][0]["state"] == "normal", 30.0, "the state")
         assert daemon.stop() == 0

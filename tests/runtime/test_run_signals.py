@@ -29,3 +29,17 @@ def test_machines_that_share_a_topic_hear_it_by_their_own_limits_until_the_conne
     signals.lost()
     assert topic == "plant/speed"
     assert said == [("above-100", True), ("above-1000", False), ("above-100", None), ("above-1000", None)]
+
+
+def test_without_a_gate_the_last_word_stands() -> None:
+    """An unclear payload would have a standing machine scored: there is no level to decide."""
+    machine = MachineSettings.model_validate(
+        {"name": "pump", "source": {"kind": "simulator"}, "running": {"topic": "plant/run", "gate": "off"}}
+    )
+    said: list[tuple[str, bool | None]] = []
+    signals = RunSignals((machine,), lambda name, running: said.append((name, running)))
+    [take] = signals.subscriptions().values()
+    take(b"0", False)
+    take(b"BAD", False)
+    take(b"", False)
+    assert said == [("pump", False)]
