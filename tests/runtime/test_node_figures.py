@@ -25,7 +25,7 @@ def test_everything_in_the_plant_s_status_is_a_figure() -> None:
 def test_names_are_used_once() -> None:
     """In the registry, and in Prometheus."""
     metrics = [figure.metric for figure in FIGURES if figure.metric]
-    assert len(set(metrics)) == len(metrics) == 24
+    assert len(set(metrics)) == len(metrics) == 25
     assert len(SOURCES) == len(FIGURES)
 
 

@@ -206,8 +206,13 @@ def test_a_bad_configuration_changes_nothing(
         config.write_text(config.read_text().replace(old, new))
         daemon.process.send_signal(signal.SIGHUP)
         heard(manager, "READY=1")
-        [rejected] = [event for event in daemon.events() if event["event"] == "config.rejected"]
-        assert reason in rejected["reason"]
+
+        def rejected() -> list[str]:
+            return [event["reason"] for event in daemon.events() if event["event"] == "config.rejected"]
+
+        wait_until(rejected, 5.0, "the line in the log")
+        [why] = rejected()
+        assert reason in why
         assert product.answer("status")["running"] is True
         assert daemon.process.poll() is None
 
