@@ -48,6 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """Take back the umask that a command sets, which a test may run in this process: the next test is not private."""
+    mask = os.umask(0o022)
+    yield
+    os.umask(mask)
+
+
+@pytest.fixture(autouse=True)
 def one_writer() -> Iterator[None]:
     """Fail a test in which anything but the store opened a node's database for writing."""
     note = Path(os.environ[audit.NOTE])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -108,11 +107,11 @@ class ApiServer:
 
 
 def _bound(path: Path) -> socket.socket:
-    mask = os.umask(0o777 & ~SOCKET_MODE)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)  # the lock is held, so a socket that is there is a dead daemon's
         listening.bind(str(path))
+        path.chmod(SOCKET_MODE)  # before anyone can connect; a umask would be that of every thread
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
@@ -122,6 +121,4 @@ def _bound(path: Path) -> socket.socket:
             where=str(path),
             hint="the daemon's user must be able to write there; node.runtime_dir names another folder",
         ) from error
-    finally:
-        os.umask(mask)
     return listening
