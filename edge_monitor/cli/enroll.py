@@ -72,7 +72,7 @@ def command(
     the blocks are independent: ten minutes give 450 s of sound.
     """
     from edge_monitor.api.client import finish, open_node
-    from edge_monitor.node.node import Node
+    from edge_monitor.node.node import Node, going_over
     from edge_monitor.node.operations import ENROLL_LIVE, LEAVE_BEHIND
 
     if bool(files) + bool(live_minutes) + re_embed != 1:
@@ -80,6 +80,8 @@ def command(
     if re_embed and (keep_audio or anew):
         raise click.UsageError("--re-embed goes with neither --keep-audio nor --anew")
     console = _console(as_json=as_json, progress_json=progress_json)
+    if re_embed or anew:
+        settings = going_over(settings)
     node = Node(settings)
     node.machine(machine)
     node.bundle.check("audio")

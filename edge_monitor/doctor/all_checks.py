@@ -106,13 +106,15 @@ def _as_owner(state_dir: StateDir, findings: Iterator[Finding]) -> Iterator[Find
 
 def _look_at_bundle(settings: Settings, bundles: list[Bundle]) -> Iterator[Finding]:
     """Yield what the bundle's files are worth; the bundle, if it is one, is appended to `bundles`."""
-    from edge_monitor.encode.bundle import find_bundle
+    from edge_monitor.node.node import GO_OVER, superseded, used_bundle
 
-    bundle = find_bundle(settings.model.bundle, settings.node.state_dir)
+    bundle = used_bundle(settings)
     bundles.append(bundle)
     bundle.verify()
     files = counted(len(bundle.manifest.file), "file")
     yield ok(f"{bundle.name} {bundle.bundle_hash[:12]}: {files} with the right hash")
+    if text := superseded(settings, bundle):
+        yield warn(text, GO_OVER)
 
 
 def _look_at_daemon(state_dir: StateDir, bundle: Bundle | None, statuses: list[NodeStatus]) -> Iterator[Finding]:

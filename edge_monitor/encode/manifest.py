@@ -205,6 +205,8 @@ class Manifest(Table):
     revision: str = Field(min_length=1)  # of the source
     abilities: Annotated[tuple[Ability, ...], Field(min_length=1), BeforeValidator(tuple_of)]
     get: str | None = Field(default=None, max_length=200)  # the command that makes missing files
+    # Bundles that this one replaces, by name. A node that learnt with one of them goes on with it.
+    supersedes: Annotated[tuple[str, ...], BeforeValidator(tuple_of)] = ()
     audio: AudioPart
     scoring: Scoring
     scorer: OwnScoring = OwnScoring()

@@ -24,6 +24,10 @@ WINDOW_S = 10.0
 BANDS = 128
 DIM = 2 * BANDS
 
+# Below, microphones hear little; above lies the roll-off of one resampler or another, which is not the machine's. From
+# 50 Hz on, a fan's imbalance (24 Hz) would be heard in 3 of 12 simulated machines, from 20 Hz on in 9.
+LOW_HZ, HIGH_HZ = 20.0, 6800.0
+
 # The noise a 16-bit converter leaves in one band reads about this. It is added as power, so digital silence gives a
 # finite constant, and what lies below the converter's own noise does not move the embedding.
 NOISE_FLOOR_DBFS = -110.0
@@ -54,22 +58,28 @@ class BuiltBundle:
 class _Spectrum:
     """Which frames are taken and at which frequencies they are looked at."""
 
-    frame: int  # samples; frames overlap by half
-    bins: NDArray[np.int64]  # (bin,) frequencies in steps of sample rate / _GRID; Nyquist has no weight in any band
+    frame: int  # samples; frames overlap by half, and that hop divides 100 ms
+    bins: NDArray[np.int64]  # (bin,) frequencies in steps of sample rate / _GRID
     width: NDArray[np.float64]  # (bin,) how much of the spectrum a bin stands for, in steps of sample rate / frame
 
+    @property
+    def own(self) -> NDArray[np.int64] | None:
+        """Return the bins in steps of sample rate / frame; None when some lie between those."""
+        step = _GRID // self.frame
+        return None if (self.bins % step).any() else self.bins // step
 
-_GRID = 1024  # steps per sample rate: 15.6 Hz
-_CROSSOVER = 128  # 2 kHz: above it a triangle spans several bins of a 32 ms frame, below it none or one
 
-# Loudest moment of each band: 64 ms frames, so that one click does not outweigh a squeal.
-_LOUDEST = _Spectrum(frame=1024, bins=np.arange(512), width=np.ones(512))
-# Unsteadiness of each band: 32 ms frames follow the beating of a machine that 64 ms smear (docs/detection.md).
-# Below 2 kHz the frame is zero-padded to the grid, so that each triangle has bins of its own.
+_GRID = 1600  # steps per sample rate: 10 Hz
+_CROSSOVER = 200  # 2 kHz: above it a triangle spans several bins of a 20 ms frame, below it none or one
+
+# Loudest moment of each band: 50 ms frames, so that one click does not outweigh a squeal.
+_LOUDEST = _Spectrum(frame=800, bins=np.arange(4, 680, 2), width=np.ones(338))
+# Unsteadiness of each band: 20 ms frames follow the beating of a machine that 50 ms smear (docs/detection.md).
+# Below 2 kHz the frame is zero-padded, so that each triangle has bins of its own.
 _UNSTEADY = _Spectrum(
-    frame=512,
-    bins=np.concatenate([np.arange(_CROSSOVER), np.arange(_CROSSOVER, 512, 2)]),
-    width=np.concatenate([np.full(_CROSSOVER, 0.5), [0.75], np.ones(191)]),
+    frame=320,
+    bins=np.concatenate([np.arange(4, _CROSSOVER, 2), np.arange(_CROSSOVER, 680, 5)]),
+    width=np.concatenate([np.full(98, 0.4), [0.7], np.ones(95)]),
 )
 
 
@@ -87,7 +97,7 @@ def _dft_matrices(graph: Graph, bins: NDArray[np.int64], rows: int) -> tuple[str
 
 def _mel_matrix(graph: Graph, bins: NDArray[np.int64], width: NDArray[np.float64]) -> str:
     """Return the name of the `(bin, bands)` triangles, each with peak 1."""
-    edges = mel_edges(0.0, SAMPLE_RATE_HZ / 2, BANDS)
+    edges = mel_edges(LOW_HZ, HIGH_HZ, BANDS)
     bins_hz = graph.constant((bins * (SAMPLE_RATE_HZ / _GRID))[:, None])
     low, middle, high = (graph.constant(edges[i : i + BANDS][None, :]) for i in range(3))
     rise = graph("Div", graph("Sub", bins_hz, low), graph("Sub", middle, low))
@@ -107,10 +117,11 @@ def _fold(graph: Graph, halves: str, length: int) -> tuple[str, str]:
 def _mel_power(graph: Graph, waveform: str, spectrum: _Spectrum) -> str:
     """Return the name of the `(batch, time, bands)` band powers, a full-scale sine reading 1.
 
-    A DFT by matrix products: about three times faster than the runtime's own STFT. Each windowed frame is folded
-    around its middle into a sum and a difference: the cosine sees only the first, the sine only the second, which
-    halves the products. When the frame is as long as the grid, the halves fold once more: under m -> half - 1 - m the
-    cosine of an even bin is even and of an odd bin odd, the sine the other way round, which halves them again.
+    A DFT by matrix products: about three times faster than the runtime's own STFT. Each frame is folded around its
+    middle into a sum and a difference: the cosine sees only the first, the sine only the second, which halves the
+    products. The frame's mean, which only the sum has, is taken out before it is windowed. Where all bins are the
+    frame's own, the halves fold once more: under m -> half - 1 - m the cosine of an even bin is even and of an odd bin
+    odd, the sine the other way round, which halves them again.
     """
     hop = spectrum.frame // 2
     hops = int(SAMPLE_RATE_HZ * WINDOW_S) // hop
@@ -120,13 +131,14 @@ def _mel_power(graph: Graph, waveform: str, spectrum: _Spectrum) -> str:
     before = graph("Slice", blocks, (0, -1), (-1, -hop - 1), (1, 2), (1, -1))
     hann = np.hanning(spectrum.frame)
     window = graph.constant((2.0 / hann.sum() * hann[hop:]).astype(np.float32))
-    plus = graph("Mul", graph("Add", after, before), window)  # (batch, time, hop)
+    total = graph("Add", after, before)  # (batch, time, hop)
+    plus = graph("Mul", graph("Sub", total, graph("ReduceMean", total, axes=[2], keepdims=1)), window)
     minus = graph("Mul", graph("Sub", after, before), window)
 
-    if spectrum.frame == _GRID:
+    if spectrum.own is not None:
         plus_even, plus_odd = _fold(graph, plus, hop)
         minus_even, minus_odd = _fold(graph, minus, hop)
-        even = spectrum.bins % 2 == 0
+        even = spectrum.own % 2 == 0
         parts = [(plus_even, minus_odd, hop // 2, even), (plus_odd, minus_even, hop // 2, ~even)]
     else:
         parts = [(plus, minus, hop, np.ones(len(spectrum.bins), dtype=bool))]

@@ -9,7 +9,7 @@ from edge_monitor.errors import ControlError
 from edge_monitor.memory.scorer import load_scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edge_monitor.config.settings import Settings
@@ -56,7 +56,7 @@ class Running(Protocol):
 class NotRunning:
     """Stands in for the daemon in a command: what it would do at once is done by the next one, or by the command."""
 
-    def __init__(self, settings: Settings, bundle: Bundle, store: Store, state_dir: Path) -> None:
+    def __init__(self, settings: Settings, bundle: Callable[[], Bundle], store: Store, state_dir: Path) -> None:
         self._settings = settings
         self._bundle = bundle
         self._store = store
@@ -77,7 +77,7 @@ class NotRunning:
         model = self._settings.model
         pipeline = MachinePipeline(
             settings,
-            Encoder(self._bundle, model.threads),
+            Encoder(self._bundle(), model.threads),
             hop_s=model.hop_s,
             learnt=NotLearnt(),
             restored=Restored(),
@@ -113,7 +113,7 @@ class NotRunning:
         """Return what is known."""
         return {
             "running": False,
-            "bundle": self._bundle.name,
+            "bundle": self._bundle().name,
             "mqtt": None,
             "machines": [
                 {"machine": machine.name, "state": "stopped", "text": "the daemon does not run"}

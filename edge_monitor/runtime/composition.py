@@ -81,8 +81,8 @@ class Parts:
         self._log_lines_dropped = log_lines_dropped
         self._machines = {machine.name: machine for machine in node.settings.machine}
         # `stack` closes everything in the opposite order.
+        self._open_store(stack)  # which also says which bundle everything was learnt with
         self._open_sound(stack)
-        self._open_store(stack)
         self._connect_plant(stack)
         self._keep_time_and_states()
         self._explain()

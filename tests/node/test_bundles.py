@@ -13,6 +13,7 @@ import soundfile
 from onnx import TensorProto, helper
 
 from edge_monitor.capture.recording import read_clip
+from edge_monitor.node.node import GO_OVER
 from tests.broker import Broker, Subscriber
 from tests.encode.foreign import ForeignBundle
 from tests.product import Product
@@ -155,6 +156,45 @@ def test_kept_sound_is_heard_by_another_bundle(tmp_path: Path, healthy_clips: Pa
     assert (third["normals"], third["threshold"]) == (first["normals"], pytest.approx(first["threshold"]))
     assert product.answer("normals remove", "healthy_000.wav")["left"] == first["normals"] - 1
     assert product.answer("normals restore", "healthy_000.wav")["left"] == first["normals"]
+
+
+def test_what_was_learnt_with_a_superseded_bundle_goes_on_with_it(
+    tmp_path: Path, healthy_clips: Path, faulty: Path
+) -> None:
+    """A new version scores nothing otherwise by itself: the doctor says how to go over, and kept sound does it."""
+    product = Product(tmp_path, '{ kind = "simulator", pace = "max", seconds = 1 }', bundle="spectral-1")
+    first = product.answer("enroll", str(healthy_clips), "--keep-audio")
+    scored = product.answer("score", str(faulty))
+
+    product.bundle = "spectral"
+    assert product.answer("score", str(faulty)) == scored
+    run = product.command("run")
+    assert (run.returncode, GO_OVER in run.stderr) == (0, True)
+    told = [each for each in product.answer("doctor")["findings"] if each["check"] == "bundle"]
+    assert [(each["result"], each["hint"]) for each in told][1:] == [("warn", GO_OVER)]
+    assert "spectral-1" in told[0]["text"]
+
+    second = product.answer("enroll", "--re-embed")
+    assert (second["generation"], second["bundle_hash"] != first["bundle_hash"]) == (2, True)
+    assert product.answer("score", str(faulty))["anomalous"]
+    told = [each["result"] for each in product.answer("doctor")["findings"] if each["check"] == "bundle"]
+    assert told == ["ok"]
+
+
+def test_with_two_machines_the_superseded_bundle_is_used_until_one_has_gone_over(
+    tmp_path: Path, healthy_clips: Path
+) -> None:
+    """Vectors of two bundles never mix in one node: then the other machine is told to go over too."""
+    fan = '[[machine]]\nname = "fan"\nsource = { kind = "simulator", machine = "fan", pace = "max", seconds = 1 }\n'
+    product = Product(tmp_path, '{ kind = "simulator", pace = "max", seconds = 1 }', bundle="spectral-1", tables=fan)
+    for machine in ("pump", "fan"):
+        product.answer("enroll", str(healthy_clips), "--keep-audio", "--machine", machine)
+    product.bundle = "spectral"
+    assert product.command("run").returncode == 0
+    product.answer("enroll", "--re-embed", "--machine", "fan")
+    assert "pump: enrolled with spectral-1, the configured bundle is spectral" in product.command("run").stderr
+    product.answer("enroll", "--re-embed", "--machine", "pump")
+    assert product.command("run").returncode == 0
 
 
 def test_a_recording_whose_sound_is_not_kept_is_named_and_left_out(tmp_path: Path, healthy_clips: Path) -> None:
