@@ -18,7 +18,7 @@ from bench.rows import Row, markdown
 
 ROOT = Path(__file__).parent.parent
 EXPORT = ROOT / ".venv-export"
-PRODUCT = ("edge_monitor", "models/spectral")  # what the wheel carries
+PRODUCT = ("edge_monitor", "models/spectral", "models/spectral-1")  # what the wheel carries
 
 
 def needed(name: str) -> set[str]:

@@ -53,7 +53,15 @@ def test_the_wheel_has_the_package_the_example_and_the_bundle_and_stays_small(wh
     """What is used at run time is in the wheel, and nothing else."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    for name in ("py.typed", "config/example.toml", "_models/spectral/manifest.toml", "_models/spectral/model.onnx"):
+    for name in (
+        "py.typed",
+        "config/example.toml",
+        *(
+            f"_models/{bundle}/{file}"
+            for bundle in ("spectral", "spectral-1")
+            for file in ("manifest.toml", "model.onnx")
+        ),
+    ):
         assert f"edge_monitor/{name}" in names
     assert {name.split("/")[0] for name in names} == {"edge_monitor", "edge_monitor-0.1.0.dist-info"}
     assert wheel.stat().st_size < 5_000_000
