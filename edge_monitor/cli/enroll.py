@@ -276,7 +276,7 @@ def _lines(active: GenerationSummary, recordings: int, *, changed: bool, verbose
     done = f"generation {active.generation} is active" if changed else f"nothing new, generation {active.generation}"
     yield f"{active.machine}: {heard}; {done}."
     if verbose:
-        yield active.verdict.figures
+        yield from filter(None, [active.verdict.figures])
         yield active.coverage
         yield active.calibration
         if active.gate_dbfs is not None:

@@ -116,11 +116,12 @@ def _learnt(config_path: Path | None, machine: str) -> Verdict | None:
     from edge_monitor.node.node import Node
     from edge_monitor.node.verdict import Facts, judge
 
-    node = Node(load_settings(find_config(config_path)), writes=False)
-    if not node.state_dir.database.exists():
-        return judge(Facts())
-    with suppress(EdgeMonitorError, OSError), node.state_dir.as_owner():
-        return node.running.verdict(machine)
+    with suppress(EdgeMonitorError, OSError):
+        node = Node(load_settings(find_config(config_path)), writes=False)
+        if not node.state_dir.database.exists():
+            return judge(Facts())
+        with node.state_dir.as_owner():
+            return node.running.verdict(machine)
     return None
 
 

@@ -152,7 +152,7 @@ class Calibration:
         """Return a line when one sound raises the threshold, or it is so high that the monitor is hard of hearing."""
         if self.odd:
             return self.odd.caution(machine)
-        ratio = self.threshold / self.highest_usual
+        ratio = self.threshold / self.max_score
         if ratio < HARD_OF_HEARING:
             return ""
         return (

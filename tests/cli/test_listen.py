@@ -77,6 +77,9 @@ def test_a_configured_machine_is_metered(tmp_path: Path) -> None:
     assert shown[0] == "deaf: not enrolled: `edge-monitor enroll` while the machine is healthy"
     assert len(shown) == 3
     assert not (tmp_path / "state").exists()
+    config.write_text(config.read_text() + '[model]\nbundle = "none-such"\n')
+    unjudged = edge_monitor("listen", "--config", config, "--machine", "pump-3").stdout.splitlines()
+    assert unjudged == shown[1:]
     refused = edge_monitor("listen", "--config", config, "--machine", "pump-4")
     assert refused.returncode == 2
     assert refused.stderr.splitlines() == [
