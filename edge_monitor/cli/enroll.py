@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_monitor.cli.answers import sent, tell, warn
-from edge_monitor.cli.options import FiniteRange, channel_option, json_option, machine_option
+from edge_monitor.cli.options import FiniteRange, channel_option, json_option, machine_option, verbose_option
 from edge_monitor.console import Console, JsonConsole, Progress, QuietConsole
+from edge_monitor.counting import counted
 from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     help="After another bundle was configured: hear the kept sound with it, instead of FILES.",
 )
 @click.option("--anew", is_flag=True, help="Leave behind what was enrolled so far, with whatever bundle.")
+@verbose_option
 @json_option
 @click.option("--progress-json", is_flag=True, help="Tell progress on standard error in JSON lines, for programs.")
 def command(
@@ -62,13 +64,15 @@ def command(
     keep_audio: bool,
     re_embed: bool,
     anew: bool,
+    verbose: bool,
     as_json: bool,
     progress_json: bool,
 ) -> None:
     """Learn how a machine sounds when healthy, from FILES or folders of them, or from its live sound.
 
     Ten minutes are a beginning; a threshold you can trust needs every way the machine normally runs. What is enrolled
-    adds to what was, and the daemon goes over to it by itself. Live, a window is passed over after each 30 s, so that
+    adds to what was, and the daemon goes over to it by itself. The last line is a verdict, good, thin or deaf, with
+    the next step. Live, a window is passed over after each 30 s, so that
     the blocks are independent: ten minutes give 450 s of sound.
     """
     from edge_monitor.api.client import finish, open_node
@@ -103,10 +107,10 @@ def command(
                 added, failed = _enroll_files(
                     client, node, machine, chosen, channel, keep_audio=keep_audio, console=console
                 )
-        active, changed = _active(client, node, machine, added, anew=anew, built=re_embed)
-    nothing_new = [f"{machine}: nothing new; generation {active.generation} stays active."]
-    answer = {**active.model_dump(mode="json", exclude_unset=True), "added": added, "files_failed": failed}
-    tell(answer, _lines(active) if changed else nothing_new, as_json=as_json)
+        active, changed, recordings = _active(client, node, machine, added, anew=anew, built=re_embed)
+    answer = active.model_dump(mode="json", exclude_unset=True)
+    answer |= {"recordings": recordings, "added": added, "files_failed": failed}
+    tell(answer, _lines(active, recordings, changed=changed, verbose=verbose), as_json=as_json)
     if failed:
         warn(f"{failed} of the files could not be enrolled, see above")
         raise SystemExit(1)
@@ -114,8 +118,8 @@ def command(
 
 def _active(
     client: NodeClient, node: Node, machine: str, added: int, *, anew: bool, built: bool
-) -> tuple[GenerationSummary, bool]:
-    """Return the active generation, the next one if what is in use has changed, and whether it has.
+) -> tuple[GenerationSummary, bool, int]:
+    """Return the active generation, the next one if what is in use has changed, whether it has, and its recordings.
 
     With `built` there is one already.
     """
@@ -125,12 +129,13 @@ def _active(
 
     of_machine = OfMachine(machine=machine)
     active = [each for each in client.call(LIST_GENERATIONS, of_machine).generations if each.active]
-    in_use = sum(each.normals for each in client.call(LIST_NORMALS, of_machine).recordings)
-    stale = anew or not active or active[0].normals != in_use
+    in_use = [each.normals for each in client.call(LIST_NORMALS, of_machine).recordings if each.normals]
+    stale = anew or not active or active[0].normals != sum(in_use)
     changed = bool(added) or stale or bool(node.another_scorer(machine, active[0].scorer))
     if built or not changed:
-        return active[0], changed
-    return finish(client, BUILD_GENERATION, BUILD_GENERATION.request(machine=machine, reason="enroll")), changed
+        return active[0], changed, len(in_use)
+    built_now = finish(client, BUILD_GENERATION, BUILD_GENERATION.request(machine=machine, reason="enroll"))
+    return built_now, changed, len(in_use)
 
 
 def _console(*, as_json: bool, progress_json: bool) -> Console:
@@ -268,11 +273,18 @@ def _enroll_live(client: NodeClient, request: EnrollLive, console: Console) -> i
     return enrolled.windows
 
 
-def _lines(built: GenerationSummary) -> Iterator[str]:
-    yield f"{built.machine}: generation {built.generation} of {built.normals} normal windows is active."
-    yield built.coverage
-    yield built.calibration
-    if built.gate_dbfs is not None:
-        yield f"Below {built.gate_dbfs:.1f} dBFS the machine counts as not running."
-    if built.caution:
-        yield built.caution
+def _lines(active: GenerationSummary, recordings: int, *, changed: bool, verbose: bool) -> Iterator[str]:
+    heard = f"{active.seconds / 60:.1f} min of normal sound from {counted(recordings, 'recording')}"
+    done = f"generation {active.generation} is active" if changed else f"nothing new, generation {active.generation}"
+    yield f"{active.machine}: {heard}; {done}."
+    if verbose:
+        yield from filter(None, [active.verdict.figures])
+        yield active.coverage
+        yield active.calibration
+        if active.gate_dbfs is not None:
+            yield f"Below {active.gate_dbfs:.1f} dBFS the machine counts as not running."
+        if active.caution:
+            yield active.caution
+    if active.doubt:
+        yield active.doubt
+    yield active.verdict.line

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, closing
-from itertools import islice
+from contextlib import ExitStack, closing, suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edge_monitor.cli.answers import to_json
-from edge_monitor.cli.options import complete_machines, find_config, json_option
+from edge_monitor.cli.options import complete_machines, find_config, json_option, verbose_option
 from edge_monitor.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from edge_monitor.capture.meter import Meter
     from edge_monitor.capture.source import Source
     from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.node.live import Reading
+    from edge_monitor.node.verdict import Verdict
     from edge_monitor.records import AudioBlock, AudioLoss
+
+    Heard = Meter | AudioLoss | Verdict
 
 _READING_S = 0.5
 
@@ -34,6 +38,7 @@ _READING_S = 0.5
 @click.option("--device", help="Listen to this input, as `edge-monitor devices` prints it, or a part of it.")
 @click.option("--channel", type=click.IntRange(1, 256), default=1, show_default=True, help="Of the input or the file.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this much sound.")
+@verbose_option
 @json_option
 def command(
     *,
@@ -43,11 +48,13 @@ def command(
     device: str | None,
     channel: int,
     seconds: float | None,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Show level, peak, clipping and frequency bands of a machine's source, an input, or a FILE.
 
-    Without any of them: the default input. Stop with Ctrl-C. While the daemon runs, its own stream is shown.
+    Without any of them: the default input. Stop with Ctrl-C. While the daemon runs, its own stream is shown. With
+    --machine the verdict on it, good, thin or deaf, comes first, and again when it changes.
     """
     if sum(given is not None for given in (file, machine, device)) > 1:
         raise click.UsageError("give one of FILE, --machine and --device")
@@ -55,15 +62,17 @@ def command(
         raise click.UsageError("--config goes with --machine")
     stack = ExitStack()
     try:
-        tapped = None if machine is None else _tap(stack, config_path, machine)
+        tapped: Iterator[Heard] | None = None
+        if machine is not None:
+            tapped = _tap(stack, config_path, machine, seconds)
         if tapped is None:
             source = _open(file, config_path, machine, device, channel)
             stack.callback(source.close)
             tapped = _read(source.items(), seconds)
-        elif seconds is not None:
-            tapped = islice(tapped, max(1, round(seconds / _READING_S)))
+            if machine is not None and (verdict := _learnt(config_path, machine)):
+                tapped = chain([verdict], tapped)
         for item in tapped:
-            _show(item, as_json=as_json)
+            _show(item, verbose=verbose, as_json=as_json)
     except KeyboardInterrupt:
         pass
     finally:
@@ -72,13 +81,12 @@ def command(
             click.echo()
 
 
-def _tap(stack: ExitStack, config_path: Path | None, machine: str) -> Iterator[Meter | AudioLoss] | None:
-    """Return the readings of the running daemon; None when none runs."""
+def _tap(stack: ExitStack, config_path: Path | None, machine: str, seconds: float | None) -> Iterator[Heard] | None:
+    """Return what the running daemon hears, and the verdict whenever it changes; None when none runs."""
     from edge_monitor.api.daemon_client import daemon_at
     from edge_monitor.config.file import load_settings
     from edge_monitor.node.operation import OfMachine
     from edge_monitor.node.operations import LISTEN
-    from edge_monitor.records import AudioLoss
     from edge_monitor.store.state_dir import StateDir
 
     socket = StateDir.of(load_settings(find_config(config_path)).node).control_socket
@@ -86,7 +94,35 @@ def _tap(stack: ExitStack, config_path: Path | None, machine: str) -> Iterator[M
     if daemon is None:
         return None
     readings = stack.enter_context(closing(daemon.follow(LISTEN, OfMachine(machine=machine))))
-    return (each.meter or AudioLoss(machine, 0.0, each.loss or "") for each in readings)
+    return with_changes(islice(readings, None if seconds is None else max(1, round(seconds / _READING_S))), machine)
+
+
+def with_changes(readings: Iterable[Reading], machine: str) -> Iterator[Heard]:
+    """Yield what each reading says of a machine's sound; before it the verdict, when that is another than before."""
+    from edge_monitor.records import AudioLoss
+
+    told = None
+    for each in readings:
+        if each.verdict.line != told:
+            told = each.verdict.line
+            yield each.verdict
+        yield each.meter or AudioLoss(machine, 0.0, each.loss or "")
+
+
+def _learnt(config_path: Path | None, machine: str) -> Verdict | None:
+    """Return the verdict while no daemon runs; None when what was learnt cannot be looked at: the meter needs none."""
+    from edge_monitor.config.file import load_settings
+    from edge_monitor.errors import EdgeMonitorError
+    from edge_monitor.node.node import Node
+    from edge_monitor.node.verdict import Facts, judge
+
+    with suppress(EdgeMonitorError, OSError):
+        node = Node(load_settings(find_config(config_path)), writes=False)
+        if not node.state_dir.database.exists():
+            return judge(Facts())
+        with node.state_dir.as_owner():
+            return node.running.verdict(machine)
+    return None
 
 
 def _open(file: Path | None, config_path: Path | None, machine: str | None, device: str | None, channel: int) -> Source:
@@ -152,14 +188,19 @@ def _read(items: Iterator[AudioBlock | AudioLoss], seconds: float | None) -> Ite
             return
 
 
-def _show(item: Meter | AudioLoss, *, as_json: bool) -> None:
+def _show(item: Heard, *, verbose: bool, as_json: bool) -> None:
+    from edge_monitor.node.verdict import Verdict
     from edge_monitor.records import AudioLoss
 
     if as_json:
-        click.echo(to_json({"loss": item.reason} if isinstance(item, AudioLoss) else item))
+        named = {"loss": item.reason} if isinstance(item, AudioLoss) else item
+        click.echo(to_json({"verdict": item} if isinstance(item, Verdict) else named))
+        return
+    clear = "\r\x1b[K" if sys.stdout.isatty() else ""  # back to the line's start, and clear it
+    if isinstance(item, Verdict):
+        click.echo(f"{clear}{item.line}")
+        if verbose and item.figures:
+            click.echo(item.figures)
         return
     line = f"no sound: {item.reason}" if isinstance(item, AudioLoss) else item.line()
-    if sys.stdout.isatty():
-        click.echo(f"\r\x1b[K{line}", nl=False)  # back to the line's start, and clear it
-    else:
-        click.echo(line)
+    click.echo(f"{clear}{line}", nl=not clear)

@@ -100,6 +100,7 @@ class FiniteRange(click.FloatRange):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+verbose_option = click.option("--verbose", is_flag=True, help="Also the figures behind the verdict.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 force_option = click.option("--force", is_flag=True, help="Overwrite FILE.")
 pattern_option = click.option("--pattern", default="*", show_default=True, help="Which files of a folder.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_monitor.cli.answers import tell
-from edge_monitor.cli.options import json_option, settings_option
+from edge_monitor.cli.options import json_option, settings_option, verbose_option
 from edge_monitor.counting import counted
 
 if TYPE_CHECKING:
@@ -23,10 +23,14 @@ WATCH_S = 1.0
 
 @click.command("status")
 @settings_option
+@verbose_option
 @json_option
 @click.option("--watch", is_flag=True, help="Show it every second until Ctrl-C; with --json, one line each time.")
-def command(*, settings: Settings, as_json: bool, watch: bool) -> None:
-    """Show what the daemon does: the state of each machine, the broker, what was lost. Exits with 3 when none runs."""
+def command(*, settings: Settings, verbose: bool, as_json: bool, watch: bool) -> None:
+    """Show what the daemon does: the broker, what was lost, each machine's state and the verdict on it.
+
+    That is good, thin or deaf, with the next step. Exits with 3 when no daemon runs.
+    """
     from edge_monitor.api.daemon_client import daemon_at
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Nothing
@@ -38,7 +42,7 @@ def command(*, settings: Settings, as_json: bool, watch: bool) -> None:
             answer = daemon.call(STATUS, Nothing()) if daemon else STATUS.run(node, Nothing())
         if watch and not as_json:
             click.clear()  # nothing where the output is no terminal
-        tell(answer, _lines(answer, node), as_json=as_json)
+        tell(answer, _lines(answer, node, verbose=verbose), as_json=as_json)
         if not answer.running:
             raise SystemExit(3)  # as `systemctl status` does
         if not watch:
@@ -46,7 +50,7 @@ def command(*, settings: Settings, as_json: bool, watch: bool) -> None:
         time.sleep(WATCH_S)  # until Ctrl-C
 
 
-def _lines(answer: NodeStatus, node: Node) -> Iterator[str]:
+def _lines(answer: NodeStatus, node: Node, *, verbose: bool) -> Iterator[str]:
     if not answer.running:
         yield "edge-monitor does not run here. `edge-monitor run` starts it."
         return
@@ -75,6 +79,10 @@ def _lines(answer: NodeStatus, node: Node) -> Iterator[str]:
         yield f"clock: {'' if health['clock_synced'] else 'not '}synchronized, {steps}"
     for machine in answer.machines:
         yield _machine_line(machine)
+        if machine.verdict:
+            yield f"  {machine.verdict.line}"
+            if verbose and machine.verdict.figures:
+                yield f"  {machine.verdict.figures}"
         if text := node.another_scorer(machine.machine, machine.scorer):
             yield text
 

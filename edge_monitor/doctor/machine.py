@@ -21,6 +21,7 @@ from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.node.operation import OfMachine
 from edge_monitor.node.operations import LISTEN
+from edge_monitor.node.verdict import Facts, facts_of, judge
 from edge_monitor.records import AudioLoss
 from edge_monitor.store import database
 from edge_monitor.store.recovery import opened
@@ -126,7 +127,7 @@ def _hint(machine: MachineSettings) -> str:
 def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | None) -> Iterator[Finding]:
     """Yield whether a machine is enrolled with this bundle (None: unknown), and what its threshold is worth."""
     name = machine.name
-    generation, in_use = None, 0
+    generation, in_use, facts = None, 0, Facts()
     if path.exists():
         with closing(opened(path)) as connection:
             version = version_of(connection)
@@ -137,6 +138,7 @@ def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | 
                 generation = active_generation(connection, name)
                 in_use = len(Normals(connection, name).ids())
                 load_scorer(connection, name, path.parent, build=False)  # raises what is wrong with it
+                facts = facts_of(connection, machine, generation)
     if generation is None:
         yield fail(
             f"not enrolled: {counted(in_use, 'normal')}, no generation", "`edge-monitor enroll` while it is healthy"
@@ -145,17 +147,17 @@ def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | 
     if bundle_hash not in (None, generation.bundle_hash):
         yield fail(f"generation {generation.number} was made by another bundle", "set model.bundle back, or enrol anew")
         return
-    calibration, alarm = generation.calibration, machine.alarm
-    told = f"generation {generation.number}, {len(generation.members)} normals, threshold {generation.threshold:.4g}"
+    alarm = machine.alarm
     if alarm.threshold_generation not in (None, generation.number):
         yield warn(
             f"the configured threshold is for generation {alarm.threshold_generation},"
             f" not {generation.number}: the calibrated one is used",
             'set machine.alarm.threshold anew, or back to "calibrated"',
         )
-    if caution := calibration.caution(name):
-        yield warn(f"{told}. {caution}", "enrol more healthy sound, or take out what was not")
-    elif not calibration.coverage.enough:
-        yield warn(f"{told}. {calibration.coverage.sentence}", "enrol more healthy sound")
-    else:
+    verdict = judge(facts)
+    normals = counted(len(generation.members), "normal")
+    told = f"generation {generation.number}, {normals}: {verdict.level}, {verdict.figures}"
+    if verdict.level == "good":
         yield ok(told)
+    else:
+        yield (fail if verdict.level == "deaf" else warn)(told, verdict.next_step)

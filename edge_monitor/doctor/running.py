@@ -9,6 +9,7 @@ from edge_monitor.counting import counted
 from edge_monitor.doctor.finding import Finding, carefully, fail, ok, warn
 from edge_monitor.node.operation import Nothing
 from edge_monitor.node.operations import STATUS
+from edge_monitor.node.verdict import UNHEARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 5.0
 _ALERT_PATIENCE_S = 10.0  # beyond a window: docs/reliability.md, deafness shows within this time
-_DEAF = {"no-audio", "signal-fault", "sensor-changed", "storage-fault"}
+_DEAF = {"storage-fault"} | {state.label for state in UNHEARD}
 _WAITING = {"not-enrolled", "learning", "inhibited"}
 
 

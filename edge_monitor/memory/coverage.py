@@ -19,14 +19,14 @@ STILL_LEARNING = 1.10
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The verdict on how much normal sound there is."""
+    """How much normal sound there is."""
 
     enough: bool
     sentence: str  # one line for a person
 
 
 def assess(left_out: LeftOut, unit: NDArray[np.int64]) -> Coverage:
-    """Return the verdict for n leave-block-out scores from blocks `unit`, (n,).
+    """Return how much there is, for n leave-block-out scores from blocks `unit`, (n,).
 
     Two questions: are there enough independent blocks, and do scores still fall as the memory grows (the learning
     curve's last doubling: the distances with half the blocks forgotten over those with all).

@@ -208,6 +208,16 @@ def active_generation(connection: sqlite3.Connection, machine: str) -> Generatio
     return None if row is None else _read(connection, row)
 
 
+def share_below(connection: sqlite3.Connection, generation: Generation, level_dbfs: float) -> float:
+    """Return the share, 0 to 1, of a generation's normals whose level is below `level_dbfs`."""
+    query = (
+        "SELECT avg(level_dbfs < ?) FROM normals JOIN generation_members ON normal_id = id"
+        " WHERE generation_members.machine = ? AND number = ?"
+    )
+    found = connection.execute(query, (level_dbfs, generation.machine, generation.number)).fetchone()[0]
+    return float(found or 0.0)
+
+
 def activate(store: Store, machine: str, number: int) -> None:
     """Make a generation the active one, going back or forth. Raises NormalsError when it does not exist."""
 

@@ -61,7 +61,7 @@ def leave_block_out(
     Windows of the same recording nearer than one window to a held-out one are left out too (the guard). Up to
     20 blocks each is a fold of its own; beyond, block i is in fold i modulo 20. Where fewer than k normals would
     remain (one or two blocks in all) the guard is given up, then the block: such scores flatter, and the few blocks
-    that cause them are what the coverage verdict complains about.
+    that cause them are what the coverage complains about.
     Raises NormalsError for fewer than k + 1 normals.
     """
     count = len(vectors)

@@ -113,7 +113,7 @@ def reembed(node: Node, request: OfBundle, _cancelled: Cancelled) -> Generator[H
         raise
     if used != bundle_hash:
         changes.remove_bundle(node.store, machine, used)
-    return describe(built)
+    return describe(node, built)
 
 
 def _hear(node: Node, machine: str, recordings: list[Recording]) -> Generator[HeardAgain, None, list[NewRecording]]:

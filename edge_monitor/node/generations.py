@@ -14,6 +14,7 @@ from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.node.learnt import require_bundle
 from edge_monitor.node.operation import Message, OfMachine
+from edge_monitor.node.verdict import Verdict, facts_of, judge
 from edge_monitor.records import Embedding
 
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ class GenerationSummary(Message):
     gate_dbfs: float | None
     expected_false_alarms_per_day: float
     cannot_promise_below_per_day: float
-    calibration: str  # for a person, as the three below are
+    verdict: Verdict
+    seconds: float  # of normal sound
+    calibration: str  # for a person, as the four below are
     enough: bool
     coverage: str
     caution: str  # empty: none
+    doubt: str  # of what was learnt last; empty: none
 
 
 class Generations(Message):
@@ -81,11 +85,11 @@ def list_all(node: Node, request: OfMachine) -> Generations:
     node.machine(request.machine)
     with node.reading() as connection:
         found = list_generations(connection, request.machine)
-    return Generations(generations=tuple(map(describe, found)))
+    return Generations(generations=tuple(describe(node, each) for each in found))
 
 
 def build(node: Node, request: BuildGeneration, _cancelled: Cancelled) -> Generator[Nothing, None, GenerationSummary]:
-    """Build and activate the next generation from the normals in use; its caution says if it learnt a fault."""
+    """Build and activate the next generation from the normals in use; its doubt says if it learnt a fault."""
     yield from ()
     return build_next(node, request)
 
@@ -94,8 +98,7 @@ def build_next(node: Node, request: BuildGeneration) -> GenerationSummary:
     """Build and activate the next generation from the normals in use, and wait for it."""
     with node.reading() as connection:
         doubt = _doubt(node, connection, request.machine)
-    built = describe(rebuild(node, request.machine, request.reason))
-    return built.model_copy(update={"caution": "\n".join(filter(None, (built.caution, doubt)))})
+    return describe(node, rebuild(node, request.machine, request.reason), doubt)
 
 
 def _doubt(node: Node, connection: sqlite3.Connection, machine: str) -> str:
@@ -163,19 +166,24 @@ def rebuild(node: Node, machine: str, reason: str, settings: CalibrationSettings
         return next(each for each in list_generations(connection, machine) if each.number == number)
 
 
-def describe(generation: Generation) -> GenerationSummary:
+def describe(node: Node, generation: Generation, doubt: str = "") -> GenerationSummary:
     """Return what a generation was built from and what it promises."""
     calibration = generation.calibration
+    with node.reading() as connection:
+        verdict = judge(facts_of(connection, node.machine(generation.machine), generation))
     return GenerationSummary.like(
         generation,
         generation=generation.number,
         normals=len(generation.members),
         expected_false_alarms_per_day=calibration.expected_per_day,
         cannot_promise_below_per_day=calibration.cannot_promise_below_per_day,
+        verdict=verdict,
+        seconds=calibration.seconds,
         calibration=calibration.sentence(),
         enough=calibration.coverage.enough,
         coverage=calibration.coverage.sentence,
         caution=calibration.caution(generation.machine),
+        doubt=doubt,
     )
 
 
@@ -194,4 +202,6 @@ def activate_again(
     with node.reading() as connection:
         active = next(each for each in list_generations(connection, machine) if each.number == number)
         in_use = Normals(connection, machine).ids()
-    return ActivatedGeneration.like(describe(active), in_use=len(in_use), as_in_use=set(in_use) == set(active.members))
+    return ActivatedGeneration.like(
+        describe(node, active), in_use=len(in_use), as_in_use=set(in_use) == set(active.members)
+    )

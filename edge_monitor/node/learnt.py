@@ -30,7 +30,7 @@ def load_learnt(node: Node, machine: str, *, build: bool = True) -> Learnt | Not
             scorer = load_scorer(connection, machine, node.state_dir.path, build=build)
         except DamagedGenerationError as error:  # the other machines are heard all the same
             log.error("memory.generation_damaged", machine=machine, reason=str(error))
-            return NotLearnt(f"{error.message} ({error.hint})")
+            return NotLearnt(f"{error.message} ({error.hint})", damaged=True)
         sensor = None if scorer is None else load_sensor(connection, scorer.generation)
     if scorer is None:
         return NotLearnt()

@@ -21,6 +21,7 @@ from edge_monitor.node.kept_audio import KeptAudio, as_flac
 from edge_monitor.node.learnt import require_bundle, require_same
 from edge_monitor.node.normals import PART, vectors_sha256
 from edge_monitor.node.operation import Message, Nothing, OfMachine
+from edge_monitor.node.verdict import Verdict
 from edge_monitor.pipeline.machine_pipeline import WindowResult
 from edge_monitor.records import AudioBlock, AudioLoss, MachineState
 
@@ -54,10 +55,11 @@ class EnrolmentProgress(Message):
 
 
 class Reading(Message):
-    """What half a second of sound measures, or why there is none."""
+    """What half a second of sound measures, or why there is none, and the verdict on the machine just now."""
 
     meter: Meter | None = None
     loss: str | None = None
+    verdict: Verdict
 
 
 class _Session:
@@ -215,13 +217,14 @@ def listen(node: Node, request: OfMachine, cancelled: Cancelled) -> Generator[Re
         if cancelled():
             break
         if isinstance(item, AudioLoss):
-            yield Reading(loss=item.reason)
+            yield Reading(loss=item.reason, verdict=node.running.verdict(request.machine))
         elif isinstance(item, AudioBlock):
             if pending and pending[0].rate_hz != item.rate_hz:
                 pending = []
             pending.append(item)
             if pending[-1].end_s - pending[0].start_s >= READING_S:
                 samples = np.concatenate([block.samples for block in pending])
-                yield Reading(meter=meter(samples, item.rate_hz))
+                verdict = node.running.verdict(request.machine)
+                yield Reading(meter=meter(samples, item.rate_hz), verdict=verdict)
                 pending = []
     return Nothing()

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.errors import ControlError
+from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.node.verdict import facts_of, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.config.settings import Settings
     from edge_monitor.encode.bundle import Bundle
+    from edge_monitor.node.verdict import Verdict
     from edge_monitor.pipeline.machine_pipeline import WindowResult
     from edge_monitor.records import AudioBlock, AudioLoss
     from edge_monitor.store.store import Store
@@ -51,6 +54,9 @@ class Running(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
+
+    def verdict(self, machine: str) -> Verdict:
+        """Return whether the machine would be heard to fail."""
 
 
 class NotRunning:
@@ -120,3 +126,9 @@ class NotRunning:
                 for machine in self._settings.machine
             ],
         }
+
+    def verdict(self, machine: str) -> Verdict:
+        """Return whether the machine would be heard to fail, by what was learnt of it."""
+        with self._store.reading() as connection:
+            generation = active_generation(connection, machine)
+            return judge(facts_of(connection, self._settings.named(machine), generation))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from edge_monitor.node.operation import Message, Nothing
+from edge_monitor.node.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,6 +41,7 @@ class MachineStatus(Message):
     machine: str
     state: str
     text: str
+    verdict: Verdict | None = None
     state_code: int | None = None
     since: str | None = None  # RFC 3339
     alarm_id: str | None = None

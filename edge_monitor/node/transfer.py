@@ -61,5 +61,5 @@ def import_(node: Node, request: ImportNormals, _cancelled: Cancelled) -> Genera
         moved = import_normals(
             node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash
         )
-    built = describe(rebuild(node, machine, "import"))
+    built = describe(node, rebuild(node, machine, "import"))
     return ImportedNormals.like(built, recordings=moved.recordings, already=moved.already)

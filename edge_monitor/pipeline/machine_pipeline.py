@@ -52,6 +52,7 @@ class NotLearnt:
     """Why a machine is not scored."""
 
     reason: str = "no normal sound is known"
+    damaged: bool = False  # there is a generation, and nothing can be scored with it
 
 
 @dataclass(frozen=True, slots=True)

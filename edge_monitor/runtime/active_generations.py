@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge_monitor.node.learnt import load_learnt
+from edge_monitor.node.verdict import Facts, facts_of
 from edge_monitor.pipeline.machine_pipeline import Learnt
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class ActiveGenerations:
 
     def _announce(self, machine: str, learnt: Learnt | NotLearnt) -> None:
         generation = learnt.scorer.generation if isinstance(learnt, Learnt) else None
-        self.states.set_generation(machine, generation)
+        if isinstance(learnt, Learnt):
+            with self.node.reading() as connection:
+                facts = facts_of(connection, self.node.machine(machine), generation)
+        else:
+            facts = Facts(damaged=learnt.damaged)
+        self.states.set_generation(machine, generation, facts)
         if generation is not None:
             self.prepare(machine, generation.number)

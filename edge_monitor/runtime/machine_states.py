@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from edge_monitor import clock
 from edge_monitor.deliver.compose import state_payload
+from edge_monitor.node.verdict import Facts, judge
 from edge_monitor.records import MachineState
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.machine import MachineSettings
     from edge_monitor.config.settings import NodeSettings
     from edge_monitor.memory.generations import Generation
+    from edge_monitor.node.verdict import Verdict
     from edge_monitor.pipeline.machine_pipeline import WindowResult
     from edge_monitor.records import Score
 
@@ -45,6 +47,7 @@ class View:
     alarm_since_ms: int = 0  # when that began, wall clock, milliseconds: maybe before a restart
     generation: int | None = None
     scorer: str | None = None  # of that generation
+    learnt: Facts = field(default_factory=Facts)  # of that generation, for the verdict
     score: Score | None = None
     level_dbfs: float | None = None
     windows: int = 0
@@ -98,11 +101,11 @@ class MachineStates:
             view = replace(self._views[machine], alarm_id=alarm_id, alarm_since_ms=since_ms)
             self._change(machine, replace(view, state=_shown(view.state, alarm_id)))
 
-    def set_generation(self, machine: str, generation: Generation | None) -> None:
-        """Take note of what the machine is scored with."""
+    def set_generation(self, machine: str, generation: Generation | None, learnt: Facts) -> None:
+        """Take note of what the machine is scored with, and of what the verdict on that goes by."""
         number, scorer = (generation.number, generation.scorer) if generation else (None, None)
         with self._lock:
-            self._change(machine, replace(self._views[machine], generation=number, scorer=scorer))
+            self._change(machine, replace(self._views[machine], generation=number, scorer=scorer, learnt=learnt))
 
     def note_silence(self, machine: str, limit_s: float) -> None:
         """Take note that no window was judged for longer than `limit_s` seconds, if so it is."""
@@ -130,6 +133,12 @@ class MachineStates:
         """Publish every state again, so that its validity goes on."""
         with self._lock:
             self._publish_all()
+
+    def verdict(self, machine: str) -> Verdict:
+        """Return whether the machine would be heard to fail, as it is just now."""
+        with self._lock:
+            view = self._views[machine]
+        return judge(replace(view.learnt, state=view.state))
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return every machine's state as plain JSON types."""
@@ -181,6 +190,7 @@ class MachineStates:
             "state_code": int(state),
             "since": clock.rfc3339(view.since_ms),
             "text": text,
+            "verdict": asdict(judge(replace(view.learnt, state=view.state))),
             "alarm_id": view.alarm_id,
             "generation": view.generation,
             "scorer": view.scorer,

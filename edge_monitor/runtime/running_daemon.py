@@ -13,6 +13,7 @@ from edge_monitor.records import AudioLoss
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from edge_monitor.node.verdict import Verdict
     from edge_monitor.pipeline.machine_pipeline import MachinePipeline, WindowResult
     from edge_monitor.records import AudioBlock
     from edge_monitor.runtime.active_generations import ActiveGenerations
@@ -89,3 +90,7 @@ class RunningDaemon:
     def status(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
         return self.daemon_status.read()
+
+    def verdict(self, machine: str) -> Verdict:
+        """Return whether the machine would be heard to fail, as it is just now."""
+        return self.daemon_status.states.verdict(machine)

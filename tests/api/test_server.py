@@ -175,7 +175,9 @@ def test_a_long_operation_ends_when_its_asker_leaves(served: Path) -> None:
     """Whoever stops to follow cancels it at once."""
     with asking(served) as asker:
         readings = asker.follow(LISTEN, OfMachine(machine="pump"))
-        assert next(readings).meter is not None
+        first = next(readings)
+        assert first.meter is not None
+        assert first.verdict.line.startswith("deaf: not enrolled")
         assert long_jobs() == ["job-listen"]
         readings.close()
         wait_until(lambda: not long_jobs(), 5.0, "the end of the job")

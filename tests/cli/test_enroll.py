@@ -33,11 +33,12 @@ def test_on_a_terminal_what_is_left_out_stands_above_the_bar(product: Product) -
         )
         terminal.read_until(lambda: enrolment.poll() is not None, 60.0)
         terminal.read()
-    left_out, bar, built = terminal.lines[:3]
+    left_out, bar, built, verdict = terminal.lines[:4]
     assert left_out.startswith("edge-monitor: ")
     assert "healthy_004b.wav: " in left_out
     assert bar == "Enrolling  [########################################]  100 %"
-    assert built.startswith("pump: generation 1 of ")
+    assert built == "pump: 1.5 min of normal sound from 9 recordings; generation 1 is active."
+    assert verdict == "thin: enrol 2 more minutes of healthy sound, best on another day"
     assert enrolment.returncode == 1  # one file failed
 
 
@@ -55,7 +56,28 @@ def test_without_a_terminal_progress_is_plain_lines(product: Product) -> None:
     ]
     assert "\r" not in done.stderr + done.stdout
     assert "\x1b" not in done.stderr + done.stdout
-    assert done.stdout.startswith("pump: generation 1 of ")
+    assert done.stdout.splitlines() == [
+        "pump: 1.5 min of normal sound from 9 recordings; generation 1 is active.",
+        "thin: enrol 2 more minutes of healthy sound, best on another day",
+    ]
+
+
+def test_the_figures_behind_the_verdict_are_told_if_asked_for(product: Product) -> None:
+    """`--verbose` has the threshold and what it promises before the verdict; `--json` has the verdict in parts."""
+    (product.folder / "clips/healthy_004b.wav").unlink()
+    first = product.command("enroll", str(product.folder / "clips"), "--verbose").stdout.splitlines()
+    assert "9 independent blocks (thin below 12), 1.5 min of sound" in first[1]
+    words = [line.partition(" ")[0] for line in first]
+    assert words == ["pump:", "threshold", "More", "Threshold", "Expected", "Below", "thin:"]
+    again = product.command("enroll", str(product.folder / "clips")).stdout.splitlines()
+    assert again == [
+        "pump: 1.5 min of normal sound from 9 recordings; nothing new, generation 1.",
+        "thin: enrol 2 more minutes of healthy sound, best on another day",
+    ]
+    answer = product.answer("enroll", str(product.folder / "clips"))
+    assert (answer["recordings"], answer["seconds"], answer["added"]) == (9, 90.0, 0)
+    assert answer["verdict"]["level"] == "thin"
+    assert answer["verdict"]["next_step"] == "enrol 2 more minutes of healthy sound, best on another day"
 
 
 def test_programs_get_progress_as_json_if_they_ask(product: Product) -> None:

@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge_monitor.capture.meter import meter
+from edge_monitor.cli.listen import with_changes
+from edge_monitor.node.live import Reading
+from edge_monitor.node.verdict import Verdict
+from edge_monitor.records import AudioLoss
 from tests.sound_server import sound_server
 
 MAIN = "from edge_monitor.cli.main import main; main()"
@@ -65,12 +70,30 @@ def test_a_configured_machine_is_metered(tmp_path: Path) -> None:
         '[[machine]]\nname = "pump-3"\nsource = { kind = "simulator", seconds = 1, pace = "max", stops = [[5, 9]] }\n'
     )
     told = edge_monitor("listen", "--config", config, "--machine", "pump-3", "--json")
-    assert [-45 < json.loads(line)["level_dbfs"] < -30 for line in told.stdout.splitlines()] == [True, True]
+    verdict, *readings = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [-45 < reading["level_dbfs"] < -30 for reading in readings] == [True, True]
+    assert verdict["verdict"]["level"] == "deaf"
+    shown = edge_monitor("listen", "--config", config, "--machine", "pump-3").stdout.splitlines()
+    assert shown[0] == "deaf: not enrolled: `edge-monitor enroll` while the machine is healthy"
+    assert len(shown) == 3
+    assert not (tmp_path / "state").exists()
+    config.write_text(config.read_text() + '[model]\nbundle = "none-such"\n')
+    unjudged = edge_monitor("listen", "--config", config, "--machine", "pump-3").stdout.splitlines()
+    assert unjudged == shown[1:]
     refused = edge_monitor("listen", "--config", config, "--machine", "pump-4")
     assert refused.returncode == 2
     assert refused.stderr.splitlines() == [
         f"edge-monitor: {config}: no machine is named 'pump-4' (machines: pump-3)",
     ]
+
+
+def test_the_verdict_is_told_first_and_when_it_changes() -> None:
+    """Of four readings the third finds the card unplugged: between them two lines say how it stands."""
+    thin, deaf = Verdict("thin", "enrol more"), Verdict("deaf", "no sound comes")
+    level = meter(np.full(8000, 0.5, dtype=np.float32), 16_000)
+    readings = [Reading(meter=level, verdict=thin)] * 2 + [Reading(loss="unplugged", verdict=deaf)] * 2
+    unplugged = AudioLoss("pump", 0.0, "unplugged")
+    assert list(with_changes(readings, "pump")) == [thin, level, level, deaf, unplugged, unplugged]
 
 
 def test_a_device_that_does_not_exist_is_refused_at_once() -> None:

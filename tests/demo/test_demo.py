@@ -112,7 +112,7 @@ def test_the_last_three_lines_work_as_typed_in_another_folder(folder: Path) -> N
     text = re.sub("(?m)^source = .*", simulated, config.read_text())
     config.write_text(text.replace('"/var/lib/edge-monitor"', '"state"'))
     done = typed_line(enroll, own)
-    assert done.stdout.startswith("pump-3: generation 1 of "), done.stderr
+    assert done.stdout.startswith("pump-3: 7.5 min of normal sound from 15 recordings; "), done.stderr
 
 
 def test_in_a_log_there_is_no_control_character_and_an_interrupt_leaves_nothing(folder: Path) -> None:

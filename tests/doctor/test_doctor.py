@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from edge_monitor.config.file import load_settings
 from edge_monitor.config.settings import ExplainSettings, Settings
 from edge_monitor.doctor.finding import carefully
+from edge_monitor.doctor.machine import look_at_normals_of
 from edge_monitor.doctor.servers import look_at_llm
 from edge_monitor.doctor.storage import look_at_database
 from edge_monitor.store import database, recovery
@@ -223,6 +225,26 @@ def test_a_machine_that_is_not_enrolled_is_told(enrolled: Callable[..., Product]
     assert (result, text) == ("fail", "not enrolled: 0 normals, no generation")
     assert hint is not None
     assert "edge-monitor enroll" in hint
+
+
+@pytest.mark.parametrize(
+    ("threshold", "result", "hint"),
+    [
+        ("calibrated", "ok", None),
+        (0.01, "warn", "machine.alarm.threshold is below the calibrated one: more false alarms than promised"),
+        (1e6, "fail", 'machine.alarm.threshold is far above healthy sound: lower it, or set "calibrated"'),
+    ],
+)
+def test_what_was_learnt_is_found_as_the_verdict_says(
+    enrolled: Callable[..., Product], threshold: float | str, result: str, hint: str | None
+) -> None:
+    """Good is well, thin is to look at, deaf fails; the hint is the verdict's next step."""
+    chosen = "" if isinstance(threshold, str) else f"alarm = {{ threshold = {threshold}, threshold_generation = 1 }}"
+    product = enrolled(extra=chosen)
+    [machine] = load_settings(product.config).machine
+    [found] = look_at_normals_of(machine, product.state / "edge-monitor.db", None)
+    assert (found.result, found.hint) == (result, hint)
+    assert found.text.startswith("generation 1, 60 normals: ")
 
 
 def test_a_daemon_that_hangs_is_told_in_time(enrolled: Callable[..., Product]) -> None:

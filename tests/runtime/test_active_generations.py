@@ -39,6 +39,17 @@ def test_a_generation_goes_to_the_pipeline_and_shows_in_the_state(enrolled: Call
     assert isinstance(learnt, Learnt)
     assert prepared == [("pump", 1)]
     assert learnt.generation == active.states.snapshot()[0]["generation"] == 1
+    assert active.states.verdict("pump").level == "good"
+
+
+def test_a_damaged_generation_is_deaf(enrolled: Callable[..., Product]) -> None:
+    """What cannot be scored with is told apart from what was never enrolled."""
+    active = generations(enrolled(IDLE), [], [])
+    with active.node.store as store:
+        store.open()
+        store.commit(lambda connection: connection.execute("UPDATE generations SET threshold = 1e300"))
+        active.load_first("pump")
+    assert active.states.verdict("pump").line.startswith("deaf: what was learnt is damaged")
 
 
 def test_a_machine_of_which_nothing_is_known_is_begun_with_nothing(tmp_path: Path) -> None:
@@ -51,4 +62,5 @@ def test_a_machine_of_which_nothing_is_known_is_begun_with_nothing(tmp_path: Pat
         assert isinstance(active.load_first("pump"), NotLearnt)
         active.build_missing_indexes()
     assert active.states.snapshot()[0]["generation"] is None
+    assert active.states.verdict("pump").line.startswith("deaf: not enrolled")
     assert swapped == []

@@ -42,7 +42,9 @@ def test_a_backlog_shows_in_status_and_to_the_plant(enrolled: Make, tmp_path: Pa
         shown = product.command("status").stdout
         assert re.search(r"^broker: not connected: .*; \d+ queued \(oldest: \d+ s\), 0 parked", shown, re.MULTILINE)
         assert "explanations: 1 given, 0 unavailable, 0 waiting" in shown
-        assert re.search(r"^pump: alarm .* \d+ windows, last \d+ s ago .*alarm \w{8}-", shown, re.MULTILINE)
+        assert re.search(r"^pump: alarm .* \d+ windows, last \d+ s ago .*alarm \w{8}-.*\n  good: ", shown, re.MULTILINE)
+        assert "independent blocks" not in shown
+        assert "independent blocks" in product.command("status", "--verbose").stdout
         with broker, Subscriber(broker.port) as scada:
             first = json.loads(scada.wait_for(STATUS, 1, 75.0)[0].payload)
             assert first["alerts_oldest_s"] > 2.0

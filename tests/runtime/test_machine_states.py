@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from edge_monitor.node.verdict import Facts
 from edge_monitor.pipeline.machine_pipeline import WindowResult
 from edge_monitor.records import MachineState
 from edge_monitor.runtime.machine_states import MachineStates
@@ -45,6 +46,18 @@ def test_a_disk_that_fails_hides_every_other_state_until_it_works(states: Machin
     states.update(WindowResult("pump", MachineState.NORMAL, 10.0, "quiet"))
     states.storage_fault("")
     assert published(plant) == ["storage-fault", "storage-fault", "normal"]
+
+
+def test_the_verdict_is_by_what_was_learnt_while_the_machine_is_heard(states: MachineStates) -> None:
+    """Not enrolled it is deaf; so it is without sound, whatever was learnt, and no longer once that is back."""
+    assert states.verdict("pump").next_step.startswith("not enrolled")
+    states.set_generation("pump", None, Facts(damaged=True))
+    damaged = states.verdict("pump")
+    assert damaged.next_step.startswith("what was learnt is damaged")
+    states.update(WindowResult("pump", MachineState.NO_AUDIO, 10.0, "the card was unplugged"))
+    assert states.snapshot()[0]["verdict"]["next_step"].startswith("no sound comes")
+    states.update(WindowResult("pump", MachineState.NORMAL, 20.0, "quiet"))
+    assert states.verdict("pump") == damaged
 
 
 def test_silence_is_noted_after_its_limit_unless_the_source_has_said_why(states: MachineStates, plant: Plant) -> None:

@@ -1,0 +1,148 @@
+"""The verdict on a machine: would it hear a fault, and what is the next step, in one line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from edge_monitor.counting import counted
+from edge_monitor.memory.calibration import HARD_OF_HEARING, LABELLED
+from edge_monitor.memory.coverage import MIN_BLOCKS
+from edge_monitor.memory.generations import share_below
+from edge_monitor.memory.leaveout import BLOCK_S
+from edge_monitor.pipeline.machine_pipeline import threshold_of
+from edge_monitor.records import MachineState
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.memory.calibration import Calibration
+    from edge_monitor.memory.generations import Generation
+
+Level = Literal["good", "thin", "deaf"]
+
+_MOST_REFUSED = 0.5  # of the normals, by a configured gate: more, and it hardly ever listens
+# While a machine is in one of these states none of its windows is scored, and that is not as it should be.
+UNHEARD = {
+    MachineState.NO_AUDIO: "no sound comes: `edge-monitor doctor` says what to do",
+    MachineState.SIGNAL_FAULT: "its sound cannot be judged: `edge-monitor doctor` says what to do",
+    MachineState.SENSOR_CHANGED: "gain or sample rate is not the learnt one: set it back, or enrol with --anew",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a fault would raise an alarm, in words."""
+
+    # good: it would, and there is enough normal sound for what is promised; thin: it may, for lack of normal sound;
+    # deaf: hardly any would
+    level: Level
+    next_step: str  # for a person; `line` has at most 100 characters
+    figures: str = ""  # one line, what it was judged by; empty: not by figures
+
+    @property
+    def line(self) -> str:
+        """Return level and next step."""
+        return f"{self.level}: {self.next_step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a machine is judged by."""
+
+    calibration: Calibration | None = None  # of the active generation; None: not enrolled
+    threshold: float | None = None  # in use, > 0, in the score's unit; None: the calibrated one
+    refused: float = 0.0  # share of the normals, 0 to 1, that the configured gate takes for a machine that stands still
+    damaged: bool = False  # what was learnt cannot be scored with
+    state: MachineState | None = None  # just now; None: no daemon hears it
+
+
+def facts_of(connection: sqlite3.Connection, machine: MachineSettings, generation: Generation | None) -> Facts:
+    """Return what was learnt of a machine, as its settings use it."""
+    if generation is None:
+        return Facts()
+    gate = machine.running.gate
+    return Facts(
+        calibration=generation.calibration,
+        threshold=threshold_of(machine.alarm, generation),
+        refused=0.0 if isinstance(gate, str) else share_below(connection, generation, gate),
+        damaged=generation.implausible() is not None,
+    )
+
+
+def judge(facts: Facts) -> Verdict:
+    """Return the verdict: what keeps every fault from being heard comes first."""
+    if facts.state in UNHEARD:
+        return Verdict("deaf", UNHEARD[facts.state])
+    if facts.state is MachineState.LEARNING:
+        return Verdict("deaf", "it is being enrolled: no alarm until that ends")
+    if facts.damaged:
+        return Verdict("deaf", "what was learnt is damaged: `edge-monitor doctor` says what to do")
+    if facts.calibration is None:
+        return Verdict("deaf", "not enrolled: `edge-monitor enroll` while the machine is healthy")
+    if facts.refused > _MOST_REFUSED:
+        figures = f"{100 * facts.refused:.0f} % of the healthy windows lie below running.gate"
+        return Verdict("deaf", 'running.gate is above most healthy sound: lower it, or set it to "learnt"', figures)
+    return _of_threshold(facts.calibration, facts.threshold or facts.calibration.threshold)
+
+
+def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
+    """Return the verdict on a threshold, in the score's unit, and the normal sound it comes from."""
+    own = not math.isclose(threshold, calibration.threshold)
+    ratio, blocks = threshold / calibration.highest_usual, _independent(calibration)
+    figures = (
+        f"threshold {ratio:.2f} times the highest healthy score (deaf from {HARD_OF_HEARING:g}), "
+        f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
+    )
+    if ratio >= HARD_OF_HEARING and (own or calibration.method != LABELLED):
+        return Verdict("deaf", _deaf_step(calibration, own=own), figures)
+    if own and threshold < calibration.threshold:
+        step = "machine.alarm.threshold is below the calibrated one: more false alarms than promised"
+        return Verdict("thin", step, figures)
+    if step := _thin_step(calibration):
+        return Verdict("thin", step, figures)
+    if calibration.at_most_per_day is not None and calibration.at_most_per_day <= calibration.wanted_per_day:
+        return Verdict("good", "nothing to do", figures)
+    return Verdict("good", "after some days `edge-monitor calibrate` can promise fewer false alarms", figures)
+
+
+def _deaf_step(calibration: Calibration, *, own: bool) -> str:
+    if own:
+        return 'machine.alarm.threshold is far above healthy sound: lower it, or set "calibrated"'
+    if calibration.odd:
+        return _odd_step(calibration.odd.recording)
+    return f"only gross faults would be heard: enrol {_more(calibration)} of healthy sound"
+
+
+def _thin_step(calibration: Calibration) -> str:
+    """Return what to do about too little normal sound; empty: there is enough."""
+    if calibration.odd:
+        return _odd_step(calibration.odd.recording)
+    if calibration.blocks < MIN_BLOCKS:
+        return f"enrol {_more(calibration)} of healthy sound, best on another day"
+    if _independent(calibration) < MIN_BLOCKS:
+        return f"the healthy sound is all alike: enrol {_more(calibration)}, best on another day"
+    if not calibration.coverage.enough:
+        return f"healthy sound still surprises: enrol {_more(calibration)}, best on another day"
+    return ""
+
+
+def _odd_step(recording: int) -> str:
+    return f"was recording #{recording} healthy? Enrol more like it; if not, `normals remove` it"
+
+
+def _independent(calibration: Calibration) -> int:
+    return calibration.independent_blocks or calibration.blocks
+
+
+def _more(calibration: Calibration) -> str:
+    """Return how much live sound makes up what is missing of the least blocks; where none is, as much again."""
+    independent = _independent(calibration)
+    seconds = calibration.seconds
+    if independent < MIN_BLOCKS:  # each takes as many blocks as before, each with its guard
+        missing = (MIN_BLOCKS - independent) * calibration.blocks / independent
+        seconds = missing * (BLOCK_S + calibration.window_s)
+    minutes = math.ceil(seconds / 60.0)
+    return counted(minutes, "more minute") if minutes <= 120 else f"{math.ceil(minutes / 60)} more hours"  # noqa: PLR2004 - two hours
