@@ -129,12 +129,10 @@ def find_change(
 
 
 def reach(normals: Sequence[Sequence[float]]) -> int | None:
-    """Return the first entry (level, then bands, in dB) from which these normals have nothing; as many as there are.
+    """Return the first entry (level, then bands, in dB) from which one or more normals have nothing.
 
-    None: without any, or where they are too quiet for that to be seen.
+    It is one past the last where they have something everywhere; None: they are too quiet for that to be seen.
     """
-    if not normals:
-        return None
     centre = np.median(np.array(normals, dtype=np.float64), axis=0)
     cut = _cut(centre)
     if cut is None and centre[-1] > _VOID_DBFS + _CLIFF_DB:

@@ -6,11 +6,13 @@ every fault: 3 among 40 make it eight times as high. So what is learnt has one b
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.capture.sensor import reach
 from edge_monitor.errors import ExplainError, NormalsError
-from edge_monitor.explain.acoustics import Acoustics
+from edge_monitor.explain.acoustics import Acoustics, steady_noise_db
 from edge_monitor.explain.spectrum import band_edges
 from edge_monitor.memory.normals import Normals
 from edge_monitor.pipeline.normal_acoustics import measured_acoustics
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from edge_monitor.memory.normal import NewRecording
+    from edge_monitor.records import Samples
 
 _LOOKED_AT = 20  # normals, evenly chosen: a millisecond each
 
@@ -29,26 +32,46 @@ def require_bandwidth(connection: sqlite3.Connection, machine: str, recordings: 
 
     Raises NormalsError for the first that does not.
     """
-    normals = Normals(connection, machine)
-    ids = normals.ids()
-    known = list(measured_acoustics(normals, ids[:: -(-len(ids) // _LOOKED_AT) or 1]).values())
-    learnt = _reach(known)
-    if learnt is None:
-        return
-    enrolled = {each.sha256 for each in normals.recordings()}
+    learnt_hz = learnt_highest_hz(connection, machine)
+    enrolled = {each.sha256 for each in Normals(connection, machine).recordings()}
     for new in recordings:
-        heard = None if new.sha256 in enrolled else _reach(_measured(new))
-        if heard is not None and heard != learnt:
-            before, now = (band_edges(known[0].rate_hz)[each - 1] / 1000 for each in (learnt, heard))
+        told = None if new.sha256 in enrolled else another_rate(_highest_hz(_measured(new)), learnt_hz)
+        if told is not None:
             raise NormalsError(
-                f"{new.name} reaches {now:.1f} kHz, what is enrolled {before:.1f} kHz: another sample rate, not added",
+                f"{new.name} {told}, not added",
                 where=machine,
                 hint="enrol at the microphone's rate; `edge-monitor enroll --anew` leaves what was enrolled behind",
             )
 
 
-def _reach(measured: Sequence[Acoustics]) -> int | None:
-    return reach([(each.level_dbfs, *each.noise_db) for each in measured])
+def another_rate(highest_hz: float | None, learnt_hz: float | None) -> str | None:
+    """Return in words that sound reaches otherwise than what is learnt; None: alike, or not known."""
+    if highest_hz is None or learnt_hz is None or math.isclose(highest_hz, learnt_hz, rel_tol=0.01):
+        return None
+    return f"reaches {highest_hz / 1000:.1f} kHz, what is enrolled {learnt_hz / 1000:.1f} kHz: another sample rate"
+
+
+def learnt_highest_hz(connection: sqlite3.Connection, machine: str) -> float | None:
+    """Return up to which frequency a machine's normals in use have sound, Hz; None: it is not known."""
+    normals = Normals(connection, machine)
+    ids = normals.ids()
+    return _highest_hz(list(measured_acoustics(normals, ids[:: -(-len(ids) // _LOOKED_AT) or 1]).values()))
+
+
+def highest_hz(samples: Samples, rate_hz: int) -> float | None:
+    """Return up to which frequency (frames,) have sound, Hz; None: they are too quiet to say."""
+    return _edge([[level_dbfs(samples), *steady_noise_db(samples, rate_hz)]], rate_hz)
+
+
+def _highest_hz(measured: Sequence[Acoustics]) -> float | None:
+    if not measured:
+        return None
+    return _edge([(each.level_dbfs, *each.noise_db) for each in measured], measured[0].rate_hz)
+
+
+def _edge(entries: Sequence[Sequence[float]], rate_hz: int) -> float | None:
+    found = reach(entries)
+    return None if found is None else float(band_edges(rate_hz)[found - 1])
 
 
 def _measured(new: NewRecording) -> list[Acoustics]:

@@ -79,8 +79,10 @@ def test_recordings_of_another_rate_are_left_out_in_one_line(product: Product) -
     assert "edge-monitor: 3 of the files could not be enrolled, see above" in done.stderr.splitlines()
     assert done.returncode == 1
     assert done.stdout.startswith("pump: generation 1 of 9 normal windows is active.")
+    scored = product.command("score", str(folder / "narrow_000.wav"))
+    different = "reaches 3.6 kHz, what is enrolled 7.1 kHz: another sample rate"
+    assert scored.stderr == f"edge-monitor: {folder / 'narrow_000.wav'}: cannot be scored: {different}\n"
+    assert (scored.returncode, scored.stdout) == (1, "")
     refused = product.command("enroll", str(folder / "narrow_000.wav"))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.splitlines()[-1].startswith(
-        "edge-monitor: pump: narrow_000.wav reaches 3.6 kHz, what is enrolled 7.1 kHz: another sample rate, not added"
-    )
+    assert refused.stderr.splitlines()[-1].startswith(f"edge-monitor: pump: narrow_000.wav {different}, not added")
