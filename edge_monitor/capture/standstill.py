@@ -14,8 +14,8 @@ from collections import deque
 MARGIN_DB = 12.0
 _HYSTERESIS_DB = 3.0
 _SURE_S = 20.0  # from the first such window on; with a window of 10 s it is told half a minute after it was covered
-# What was taken for a covered microphone for so long, and then the machine ran as ever, was a quiet hall: nobody covers
-# one and leaves it. It is learnt, so that the next night is none.
+# What was taken for a covered microphone for so long in all, before the machine ran as ever, is a quieter hall: nobody
+# covers one and leaves it. It is learnt, so that the next night, or the next short stop, is none.
 _HALL_S = 1800.0
 
 
@@ -29,12 +29,11 @@ class Standstill:
     def __init__(self, quietest_dbfs: float | None) -> None:
         self.quietest_dbfs = quietest_dbfs
         self._stop_dbfs = math.inf  # the lowest level since the machine ran as learnt
-        self._doubted: deque[tuple[float, float]] = (
-            deque()
-        )  # end and level of windows that may reach into what is below
+        self._doubted: deque[tuple[float, float]] = deque()  # end and level of windows that may be covered in part
         self._below_from_s: float | None = None  # stream time from which it is too far below,
         self._below_until_s = -math.inf  # the end of the last such window,
-        self._below_dbfs = math.inf  # and the lowest level of those
+        self._below_dbfs = math.inf  # the lowest level of those,
+        self._below_s = 0.0  # and how long they lasted in all
         self._covered = False
 
     def hear_standing(self, level_dbfs: float, start_s: float, end_s: float) -> None:
@@ -49,6 +48,9 @@ class Standstill:
         """Take note that the machine runs as it was learnt; return whether `quietest_dbfs` is another one now."""
         before = math.inf if self.quietest_dbfs is None else self.quietest_dbfs
         heard = min(before, self._stop_dbfs, *(level for _, level in self._doubted))
+        if self._below_s >= _HALL_S:
+            heard = min(heard, self._below_dbfs)
+            self._below_s, self._below_dbfs = 0.0, math.inf
         self._stop_dbfs = math.inf
         self._doubted.clear()
         if heard == before:
@@ -60,19 +62,16 @@ class Standstill:
         """Return in one line that a window which ends at `end_s`, stream time, is too quiet; None: it is not."""
         below_db = -math.inf if self.quietest_dbfs is None else self.quietest_dbfs - level_dbfs
         if below_db < MARGIN_DB - (_HYSTERESIS_DB if self._covered else 0.0):
-            self._below_from_s, self._below_dbfs, self._covered = None, math.inf, False
+            self._below_from_s, self._covered = None, False
             return None
         if self._below_from_s is None:
             self._below_from_s = end_s
             self._doubted.clear()
+        else:
+            self._below_s += min(end_s - self._below_until_s, _SURE_S)  # not what was not heard
         self._below_until_s = end_s
         self._below_dbfs = min(self._below_dbfs, level_dbfs)
-        below_s = end_s - self._below_from_s
-        if below_s >= _HALL_S:
-            self._stop_dbfs = min(self._stop_dbfs, self._below_dbfs)
-        self._covered = below_s >= _SURE_S
-        return (
-            f"microphone covered or gone: {below_db:.0f} dB below the quietest that was learnt"
-            if self._covered
-            else None
-        )
+        self._covered = end_s - self._below_from_s >= _SURE_S
+        if not self._covered:
+            return None
+        return f"microphone covered or gone: {below_db:.0f} dB below the quietest that was learnt"

@@ -33,10 +33,11 @@ def require_bandwidth(connection: sqlite3.Connection, machine: str, recordings: 
     Raises NormalsError for the first that does not.
     """
     learnt_hz = learnt_highest_hz(connection, machine)
-    enrolled = {each.sha256 for each in Normals(connection, machine).recordings()}
+    if learnt_hz is None:
+        return
     for new in recordings:
-        told = None if new.sha256 in enrolled else another_rate(_highest_hz(_measured(new)), learnt_hz)
-        if told is not None:
+        told = another_rate(_highest_hz(_measured(new)), learnt_hz)
+        if told is not None and not _enrolled(connection, machine, new):
             raise NormalsError(
                 f"{new.name} {told}, not added",
                 where=machine,
@@ -72,6 +73,10 @@ def _highest_hz(measured: Sequence[Acoustics]) -> float | None:
 def _edge(entries: Sequence[Sequence[float]], rate_hz: int) -> float | None:
     found = reach(entries)
     return None if found is None else float(band_edges(rate_hz)[found - 1])
+
+
+def _enrolled(connection: sqlite3.Connection, machine: str, new: NewRecording) -> bool:
+    return any(each.sha256 == new.sha256 for each in Normals(connection, machine).recordings())
 
 
 def _measured(new: NewRecording) -> list[Acoustics]:

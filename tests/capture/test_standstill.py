@@ -67,9 +67,11 @@ def test_a_cover_that_comes_off_is_not_learnt() -> None:
 
 
 def test_a_quiet_night_is_learnt_once_it_is_over() -> None:
-    """What was below for half an hour, before the machine ran as ever, was the hall: the next night says nothing."""
+    """What was below for half an hour in all, before the machine ran as ever, was the hall: the next says nothing."""
     standstill = Standstill(-50.0)
-    assert stand(standstill, -70.0, 0, 1900)[-1] is not None
+    assert stand(standstill, -70.0, 0, 1000)[-1] is not None
+    assert not standstill.hear_running()
+    assert stand(standstill, -70.0, 1500, 2500)[-1] is not None
     assert standstill.hear_running()
     assert set(stand(standstill, -72.0, 3000, 4000)) == {None}
 

@@ -15,6 +15,7 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.config.machine import MachineSettings, RecordingSource
 from edge_monitor.config.settings import Settings
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.memory.generations import set_standing
 from edge_monitor.node.generations import BuildGeneration, build_next
 from edge_monitor.node.learnt import load_learnt
 from edge_monitor.node.live import EnrollLive, enroll_live
@@ -161,6 +162,11 @@ def test_a_microphone_that_is_covered_while_the_machine_stands_is_told(pump_node
     assert told.end_s - 220.0 <= 60.0
     assert told.text.startswith("microphone covered or gone: 3")
     assert told.text.endswith(" dB below the quietest that was learnt")
+    pump_node.commit(lambda connection: set_standing(connection, "machine", 1, learnt.standing_dbfs or 0.0))
+    try:  # the daemon was restarted meanwhile
+        assert "sensor-changed" in states(hear(pump_node, tmp_path, covered))
+    finally:
+        pump_node.commit(lambda connection: connection.execute("UPDATE generations SET standing_dbfs = NULL"))
 
 
 @pytest.mark.parametrize("offset", [-0.2, 0.2])
