@@ -138,6 +138,10 @@ class RunningGate:
         self._starts = 0
         return Running.RUNNING
 
+    def quiet(self, level_dbfs: float) -> bool:
+        """Return whether a level is below the gate, whatever the plant says; never without one."""
+        return self.gate_dbfs is not None and level_dbfs < self.gate_dbfs
+
     def doubt(self, at_s: float) -> str | None:
         """Return in one line why a machine that is not scored, at this stream time, may run all the same; or None."""
         if len(self._against) == self._against.maxlen and sum(self._against) >= _DOUBTED_SHARE * len(self._against):
@@ -149,7 +153,7 @@ class RunningGate:
     def _ends_quiet(self, window: Window) -> bool:
         """Return whether the window's last quarter second, which may not be decided yet, is already off."""
         tail = window.samples[-round(_PIECE_S * window.rate_hz) :]
-        return self.gate_dbfs is not None and level_dbfs(tail) < self.gate_dbfs
+        return self.quiet(level_dbfs(tail))
 
 
 _SPOKEN = {

@@ -47,6 +47,13 @@ def require_sound(path: Path, channel: int = 1) -> None:
     _open(path, channel).close()
 
 
+def rate_of(path: Path, channel: int = 1) -> int:
+    """Return the sample rate of a file, Hz. Raises AudioError as `require_sound` does."""
+    with _open(path, channel) as file:
+        rate_hz: int = file.samplerate
+    return rate_hz
+
+
 def read_clip(path: Path, channel: int = 1) -> tuple[Samples, int]:
     """Return one channel (counted from 1) of a whole file as (frames,) float32, and its rate in Hz.
 

@@ -30,8 +30,11 @@ _LOST_DB = 20.0
 # A gain at the limit is not reported and taken back with every window.
 _HYSTERESIS_DB = 1.0
 _WORTH_DB = 1.0  # a common shift, beyond what was learnt, that whoever looks into an alarm should know of
-# From one third octave to the next but one: an anti-aliasing filter does that, no machine and no room.
+# From one third octave to the next but one: an anti-aliasing filter does that, no machine and no room (MIMII: 8 dB).
 _CLIFF_DB = 30.0
+# What a resampler leaves of a band: the lowest that is measured is -130. A converter of -105 dBFS leaves -119 of pink
+# noise. Where there is nothing at all it is the rate that took it, whatever becomes of the machine below.
+_VOID_DBFS = -125.0
 _LEAST_NORMALS = 8  # fewer do not show how far the bands stray by themselves
 
 
@@ -43,7 +46,7 @@ class SensorProfile:
     """
 
     centre_db: Array  # (entries,) medians
-    stray_db: Array  # (entries,) furthest that a normal's entry lay from where its other entries put it
+    stray_db: Array  # (entries,) furthest that a normal's entry lay from where its others put it; -inf: not known
     lowest_db: Array  # (entries,) quietest normal
     highest_db: Array  # (entries,) loudest normal
     cut: int | None  # the first entry from which nothing was heard; None: the top band was
@@ -65,8 +68,11 @@ class SensorLook:
 
 
 def learn_sensor(normals: Sequence[Sequence[float]]) -> SensorProfile | None:
-    """Return the profile of these normals' entries (level, then bands, in dB), or None when they are too few."""
-    if len(normals) < _LEAST_NORMALS:
+    """Return the profile of these normals' entries (level, then bands, in dB), or None without any.
+
+    Few of them tell of a sample rate, by what it takes away altogether, and of no gain.
+    """
+    if not normals:
         return None
     entries = np.array(normals, dtype=np.float64)  # (normals, entries)
     centre = np.median(entries, axis=0)
@@ -75,7 +81,7 @@ def learn_sensor(normals: Sequence[Sequence[float]]) -> SensorProfile | None:
     levels = entries[:, 0]
     return SensorProfile(
         centre_db=centre,
-        stray_db=stray.max(axis=0),
+        stray_db=stray.max(axis=0) if len(normals) >= _LEAST_NORMALS else np.full(len(centre), -np.inf),
         lowest_db=entries.min(axis=0),
         highest_db=entries.max(axis=0),
         cut=_cut(centre),
@@ -108,18 +114,30 @@ def find_change(
     if kept is not None:
         # The band at the cut is half gone, and with it part of the level.
         _, alike = _common_shift(profile, entries, slice(1, kept - 1), _STRAY_DB)
-        if alike:
+        if alike or entries[kept:].max(initial=-np.inf) <= _VOID_DBFS:
             lost = f"nothing is heard above {band_hz[kept - 1]:.0f} Hz any more: the sample rate has been lowered"
             return SensorLook(lost)
     cut = profile.cut
     if cut is not None and np.all(entries[cut:] > profile.highest_db[cut:] + _LOST_DB):
         _, alike = _common_shift(profile, entries, slice(1, cut - 1), _STRAY_DB)
-        if alike:
+        if alike or profile.highest_db[cut:].max() <= _VOID_DBFS:
             new = (
                 f"there is sound above {band_hz[cut - 1]:.0f} Hz, where nothing was learnt: the sample rate was raised"
             )
             return SensorLook(new)
     return SensorLook(alike_db=shift if beyond_db >= _WORTH_DB else None)
+
+
+def reach(normals: Sequence[Sequence[float]]) -> int | None:
+    """Return the first entry (level, then bands, in dB) from which one or more normals have nothing.
+
+    It is one past the last where they have something everywhere; None: they are too quiet for that to be seen.
+    """
+    centre = np.median(np.array(normals, dtype=np.float64), axis=0)
+    cut = _cut(centre)
+    if cut is None and centre[-1] > _VOID_DBFS + _CLIFF_DB:
+        return len(centre)
+    return cut
 
 
 def _common_shift(profile: SensorProfile, entries: Array, which: slice, stray_db: float) -> tuple[float, bool]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from edge_monitor.capture.recording import list_recordings
+from edge_monitor.capture.recording import list_recordings, rate_of
 from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
@@ -32,6 +34,27 @@ def find_files(paths: Sequence[Path], pattern: str) -> list[Path]:
                 raise AudioError(f"no recording in this folder matches {pattern!r}", where=str(path))
         found.extend(files)
     return list(dict.fromkeys(found))
+
+
+def of_one_rate(files: Sequence[Path], channel: int, most_hz: int) -> tuple[list[Path], str]:
+    """Return the recordings of the sample rate that most have, and a line about the others; empty: there are none.
+
+    Rates from `most_hz` on are the same: at that they are heard. What cannot be read is left for the reader to tell.
+    """
+    rates: dict[Path, int] = {}
+    for path in files:
+        with suppress(AudioError):  # told when it is read
+            rates[path] = min(rate_of(path, channel), most_hz)
+    counts = Counter(rates.values())
+    if len(counts) < 2:  # noqa: PLR2004 - all have one
+        return list(files), ""
+    chosen_hz = max(counts, key=lambda rate_hz: (counts[rate_hz], rate_hz))
+    chosen = [path for path in files if rates.get(path, chosen_hz) == chosen_hz]
+    others = " and ".join(f"{rate_hz / 1000:g}" for rate_hz in sorted(counts) if rate_hz != chosen_hz)
+    return chosen, (
+        f"{len(files) - len(chosen)} of {len(files)} recordings have {others} kHz, the others {chosen_hz / 1000:g} kHz:"
+        " left out, since one machine is heard at one sample rate"
+    )
 
 
 def require_windows(clip: Clip, refusal: str) -> None:

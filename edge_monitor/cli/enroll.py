@@ -166,20 +166,24 @@ def _chosen(files: tuple[Path, ...], pattern: str) -> list[Path]:
 
 
 def _enroll_files(
-    client: NodeClient, node: Node, machine: str, files: list[Path], channel: int, *, keep_audio: bool, console: Console
+    client: NodeClient, node: Node, machine: str, named: list[Path], channel: int, *, keep_audio: bool, console: Console
 ) -> tuple[int, int]:
     """Enrol each file by itself, so that whatever happens meanwhile loses at most one.
 
     Return how many normals are new and how many files failed.
     """
-    from edge_monitor.cli.clips import left_out, require_windows
+    from edge_monitor.cli.clips import left_out, of_one_rate, require_windows
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.node.clips import encode_clip, sha256_of
     from edge_monitor.node.operations import KNOWN_RECORDINGS
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
-    added = failed = 0
+    added = 0
+    files, others = of_one_rate(named, channel, encoder.sample_rate_hz)
+    failed = len(named) - len(files)
     with console.progress() as show:
+        if others:
+            console.say(f"edge-monitor: {others}")
         for done, path in enumerate(files):
             show(Progress("Enrolling", done, len(files)))
             try:

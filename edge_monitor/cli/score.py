@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_monitor.config.settings import Settings
+    from edge_monitor.encode.encoder import Encoder
     from edge_monitor.node.clips import Clip
     from edge_monitor.node.scoring import WindowScore
 
@@ -55,7 +56,12 @@ def command(
                 failed += 1
                 continue
             vectors = [window.vector for window in clip.windows]
-            summary = _summary(clip, window_scores(client, machine, vectors, encoder.bundle_hash))
+            scores = window_scores(client, machine, vectors, encoder.bundle_hash)
+            summary = _summary(clip, scores)
+            if summary["anomalous"] and (told := _another_rate(clip, channel, encoder, scores[0].learnt_hz)):
+                warn(f"{path}: cannot be scored: {told}")
+                failed += 1
+                continue
             anomalous += summary["anomalous"]
             used = summary["scorer"]
             tell(summary, [_line(summary)], as_json=as_json)
@@ -65,6 +71,16 @@ def command(
         click.echo(text, err=True)
     if failed:
         raise SystemExit(1)
+
+
+def _another_rate(clip: Clip, channel: int, encoder: Encoder, learnt_hz: float | None) -> str | None:
+    """Return in words that a clip is of another sample rate than what is enrolled; None: it is not."""
+    from edge_monitor.capture.recording import read_clip
+    from edge_monitor.capture.resampling import resample
+    from edge_monitor.node.bandwidth import another_rate, highest_hz
+
+    samples = resample(*read_clip(clip.path, channel), encoder.sample_rate_hz)
+    return another_rate(highest_hz(samples, encoder.sample_rate_hz), learnt_hz)
 
 
 def _summary(clip: Clip, scores: Sequence[WindowScore]) -> dict[str, Any]:

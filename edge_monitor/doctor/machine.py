@@ -38,7 +38,7 @@ _HEARD_S = 1.0  # of sound, when no daemon runs
 _READINGS = 5  # of half a second, from the running daemon
 _LOSSES = 6  # told twice a second: a busy box may be late once
 _PATIENCE_S = 12.0  # a capture child has 10 s to start
-_SILENT_DBFS, _QUIET_DBFS = -100.0, -75.0  # 16 bits end at -98 dBFS; a microphone near a machine gives -60 and more
+_SILENT_DBFS, _QUIET_DBFS = -130.0, -75.0  # no converter is as quiet; a microphone near a machine gives -60 and more
 _CLIPPED_SHARE = 0.001
 _SKEW = 0.25  # of readings that came over 2 s
 

@@ -93,8 +93,8 @@ def _database(state_dir: StateDir) -> dict[str, Any]:
     with closing(database.connect(state_dir.database, read_only=True)) as connection:
         present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         generations = connection.execute(
-            "SELECT machine, number, created_ms, bundle_hash, metric, k, threshold, gate_dbfs, reason, active,"
-            " calibration FROM generations WHERE complete = 1 ORDER BY machine, number"
+            "SELECT machine, number, created_ms, bundle_hash, metric, k, threshold, gate_dbfs, standing_dbfs, reason,"
+            " active, calibration FROM generations WHERE complete = 1 ORDER BY machine, number"
         )
         return {
             "schema_version": connection.execute("PRAGMA user_version").fetchone()[0],

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from edge_monitor.store.store import Store
 
 # of a generation, what the database keeps as it is
-_PLAIN = ("machine", "number", "created_ms", "bundle_hash", "metric", "bands", "k", "threshold", "gate_dbfs", "reason")
+_PLAIN = (
+    *("machine", "number", "created_ms", "bundle_hash", "metric", "bands", "k", "threshold", "gate_dbfs"),
+    *("standing_dbfs", "reason"),
+)
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
 _LARGEST, _FINEST = 1e12, 1e-12  # values are decibels or features of about 1; squares of these are within float32
-_GATE_DBFS = (-160.0, 0.0)  # below a perfect silence, less the margin; at full scale nothing runs
+_LEVELS_DBFS = (-160.0, 0.0)  # below a perfect silence, less the margin; at full scale nothing runs
+_SAME_GATE_DB = 1.0  # the quietest normal is about the same: so is the microphone
 _ATTEMPTS = 5  # rebuilds when normals change while the threshold is being computed
 
 
@@ -48,6 +52,7 @@ class Generation:
     threshold: float  # > 0, in the score's unit
     calibration: Calibration
     gate_dbfs: float | None  # level below which the machine is not running; None: no gate
+    standing_dbfs: float | None  # lowest level of a window in which it stood; None: never heard so far
     reason: str  # 'enroll', 'reject <alarm>', 'remove', 'import'
     active: bool
     members: tuple[int, ...]  # normal ids, ascending
@@ -63,8 +68,9 @@ class Generation:
             return "its mean has values that no embedding has"
         if self.scaler.scale is not None and not (possible(self.scaler.scale) & (self.scaler.scale > _FINEST)).all():
             return "its scale has values that no embeddings spread by"
-        if self.gate_dbfs is not None and not _GATE_DBFS[0] <= self.gate_dbfs <= _GATE_DBFS[1]:
-            return f"its gate is {self.gate_dbfs:.4g} dBFS"
+        for name, level in (("gate", self.gate_dbfs), ("standstill", self.standing_dbfs)):
+            if level is not None and not _LEVELS_DBFS[0] <= level <= _LEVELS_DBFS[1]:
+                return f"its {name} is {level:.4g} dBFS"
         return None
 
 
@@ -118,6 +124,7 @@ def build_generation(
             threshold=calibration.threshold,
             calibration=calibration,
             gate_dbfs=gate_dbfs,
+            standing_dbfs=None,  # until it is written
             reason=reason,
             active=True,
             members=members,
@@ -135,12 +142,15 @@ def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
         number = int(connection.execute(query, (new.machine,)).fetchone()[0])
         connection.execute(
             "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, scorer, bands,"
-            " k, mean, scale, threshold, calibration, gate_dbfs, reason, active, complete)"
+            " k, mean, scale, threshold, calibration, gate_dbfs, standing_dbfs, reason, active, complete)"
             " VALUES (:machine, :number, :created_ms, :bundle_hash, :metric, :normalization, :scorer, :bands,"
-            " :k, :mean, :scale, :threshold, :calibration, :gate_dbfs, :reason, 0, 0)",
+            " :k, :mean, :scale, :threshold, :calibration, :gate_dbfs,"
+            " (SELECT standing_dbfs FROM generations WHERE machine = :machine AND active = 1"
+            "  AND abs(gate_dbfs - :gate_dbfs) < :same_gate_db), :reason, 0, 0)",
             {
                 **{name: getattr(new, name) for name in _PLAIN},
                 "number": number,
+                "same_gate_db": _SAME_GATE_DB,
                 "scorer": new.scorer,
                 "normalization": new.scaler.normalization,
                 "mean": _bytes(new.scaler.mean),
@@ -230,6 +240,13 @@ def activate(store: Store, machine: str, number: int) -> None:
             raise NormalsError(f"no generation {number}", where=machine, hint="see `edge-monitor generations list`")
 
     store.commit(write)
+
+
+def set_standing(connection: sqlite3.Connection, machine: str, number: int, standing_dbfs: float) -> None:
+    """Note how quiet it is when the machine stands, as it was heard while this generation was active."""
+    connection.execute(
+        "UPDATE generations SET standing_dbfs = ? WHERE machine = ? AND number = ?", (standing_dbfs, machine, number)
+    )
 
 
 def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:

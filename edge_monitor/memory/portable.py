@@ -17,7 +17,7 @@ from edge_monitor.memory.changes import add_all
 from edge_monitor.memory.normal import Descriptors, NewNormal, NewRecording, bundle_mismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import IO
 
     from numpy.typing import NDArray
@@ -168,17 +168,25 @@ def read_recordings(file: Path | IO[bytes], *, where: str) -> Portable:
 
 
 def import_normals(
-    store: Store, machine: str, file: Path | IO[bytes], *, where: str = "", bundle_hash: str | None = None
+    store: Store,
+    machine: str,
+    file: Path | IO[bytes],
+    *,
+    where: str = "",
+    bundle_hash: str | None = None,
+    check: Callable[[Sequence[NewRecording]], None] | None = None,
 ) -> Moved:
     """Add every recording of an exported file (named `where` to a person) that is not known yet, all of them or none.
 
     Raises NormalsError when the file is not a whole export, BundleMismatchError when it comes from another bundle than
-    `bundle_hash` (the node's) or than the normals in use.
+    `bundle_hash` (the node's) or than the normals in use; and whatever `check` raises of the recordings.
     """
     where = where or str(file)
     found = read_recordings(file, where=where)
     if bundle_hash not in (None, found.bundle_hash):
         raise bundle_mismatch(where, (found.bundle_hash, str(bundle_hash)))
+    if check is not None:
+        check(found.recordings)
     try:
         added = add_all(store, machine, found.recordings, bundle_hash=found.bundle_hash, thin=False)
     except (ValueError, KeyError) as error:

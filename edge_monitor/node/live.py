@@ -16,6 +16,7 @@ from edge_monitor.memory import changes
 from edge_monitor.memory.leaveout import BLOCK_S
 from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.normals import Normals
+from edge_monitor.node.bandwidth import require_bandwidth
 from edge_monitor.node.clips import normal_of
 from edge_monitor.node.kept_audio import KeptAudio, as_flac
 from edge_monitor.node.learnt import require_bundle, require_same
@@ -117,6 +118,8 @@ class _Session:
         if self._kept:
             self._kept.write(sha256, [as_flac(*self._heard())])
         new = NewRecording(f"{self.name} {PART} {self._parts + 1}", sha256, len(normals) * self._node.window_s, normals)
+        with self._node.reading() as connection:
+            require_bandwidth(connection, self._machine, [new])
         added = changes.add(self._node.store, self._machine, new, bundle_hash=self._block[0][1].bundle_hash)
         self._parts += 1
         if not added.already:
@@ -158,7 +161,8 @@ def enroll_live(
 
     When nobody waits for the end, what was enrolled is taken out of use; `normals restore` brings it back.
     Only sound from after the request is taken.
-    Raises BundleMismatchError at once when the machine was enrolled with another bundle.
+    Raises BundleMismatchError at once when the machine was enrolled with another bundle, NormalsError with the first
+    block when at another sample rate.
     """
     machine, wanted_s = request.machine, request.minutes * 60.0
     node.machine(machine)

@@ -13,6 +13,7 @@ from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import read_recordings
+from edge_monitor.node.bandwidth import require_bandwidth
 from edge_monitor.node.generations import rebuild
 from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learnt import require_bundle, require_same
@@ -123,7 +124,8 @@ def known(node: Node, request: AskKnown) -> Known:
 def add(node: Node, request: AddRecording, _cancelled: Cancelled) -> Generator[Nothing, None, AddedRecording]:
     """Remember one recording's healthy windows, all or none of them, near-duplicates left out.
 
-    Raises BundleMismatchError when they were encoded by another bundle than the node's.
+    Raises BundleMismatchError when they were encoded by another bundle than the node's, NormalsError when the recording
+    has another sample rate than what is enrolled.
     """
     yield from ()
     node.machine(request.machine)
@@ -135,6 +137,8 @@ def add(node: Node, request: AddRecording, _cancelled: Cancelled) -> Generator[N
         raise bundle_mismatch(where, (found.bundle_hash, request.bundle_hash))
     if len(found.recordings) != 1:
         raise NormalsError(f"{counted(len(found.recordings), 'recording')}, one is wanted", where=where)
+    with node.reading() as connection:
+        require_bandwidth(connection, request.machine, found.recordings)
     added = changes.add(node.store, request.machine, found.recordings[0], bundle_hash=request.bundle_hash)
     return AddedRecording.like(added)
 

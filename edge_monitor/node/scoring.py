@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_monitor.node.bandwidth import learnt_highest_hz
 from edge_monitor.node.learnt import require_same, require_scorer
 from edge_monitor.node.operation import Message, OfMachine
 from edge_monitor.node.vectors import read_vectors
@@ -31,6 +32,7 @@ class WindowScore(Message):
     ratio: float
     generation: int
     scorer: str
+    learnt_hz: float | None  # up to which frequency the normals have sound, Hz; None: it is not known
     neighbours: tuple[Neighbour, ...]
 
 
@@ -48,6 +50,8 @@ def score(node: Node, request: ScoreSound) -> Scores:
     with node.files.using(request.vectors) as file:
         vectors = read_vectors(file, node.bundle.manifest.audio.dim, most=MOST_WINDOWS)
     scorer = require_scorer(node, machine)
+    with node.reading() as connection:
+        learnt_hz = learnt_highest_hz(connection, machine)
     generation = scorer.generation
     threshold = threshold_of(alarm, generation)
     scored = [scorer.score(Embedding(vector, request.bundle_hash)) for vector in vectors]
@@ -59,6 +63,7 @@ def score(node: Node, request: ScoreSound) -> Scores:
                 ratio=each.value / threshold,
                 generation=generation.number,
                 scorer=generation.scorer,
+                learnt_hz=learnt_hz,
                 neighbours=each.neighbours,
             )
             for each in scored

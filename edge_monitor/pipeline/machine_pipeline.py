@@ -13,6 +13,7 @@ from edge_monitor.capture.quality import check, level_dbfs
 from edge_monitor.capture.repetition import RepetitionWatch
 from edge_monitor.capture.resampling import StreamResampler
 from edge_monitor.capture.sensor import SensorLook
+from edge_monitor.capture.standstill import Standstill
 from edge_monitor.capture.windowing import WindowCutter
 from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.pipeline.sensor_check import SensorWatch
@@ -80,6 +81,7 @@ class WindowResult:
     event: AlarmEvent | None = None
     proof: AlarmAudio | None = None  # with the start of an alarm
     anomalous: AnomalousWindow | None = None  # during an alarm: another window above the threshold
+    standing_dbfs: float | None = None  # how quiet it is when the machine stands; None: nothing new was learnt of that
 
 
 class MachinePipeline:
@@ -110,6 +112,7 @@ class MachinePipeline:
         running = settings.running
         self._gate = RunningGate(self._gate_level(learnt), running.settle_s, max_age_s=running.max_age_s)
         self._sensor = SensorWatch()
+        self._standstill = _standstill(learnt)
         # What plays recordings may play one again.
         self._repetition = RepetitionWatch() if isinstance(settings.source, MicrophoneSource) else None
         history_s = (settings.alarm.raise_[1] + 1) * encoder.window_s  # that the windows which confirm an alarm span
@@ -124,6 +127,7 @@ class MachinePipeline:
         def change(_at_s: float) -> None:
             self.learnt = learnt
             self._gate.gate_dbfs = self._gate_level(learnt)
+            self._standstill = _standstill(learnt)
 
         self._orders.append(change)
 
@@ -216,7 +220,8 @@ class MachinePipeline:
             text = f"{text}; {hint}"
         heard = replace(heard, state=state, text=text, score=score, event=event)
         if not score.exceeds:
-            return heard
+            new = self._standstill.hear_running()
+            return replace(heard, standing_dbfs=self._standstill.quietest_dbfs) if new else heard
         return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
 
     def _broken(self, window: Window) -> str | None:
@@ -231,6 +236,11 @@ class MachinePipeline:
         # Before the gate: a gain that was turned down must not pass for a machine that stands still.
         changed = self._look(window, level_dbfs, unless_usual=True).changed
         running = self._gate.judge(window)
+        covered = self._standstill.covered(level_dbfs, window.end_s)
+        if covered is not None and changed is None and not self.learning:
+            return MachineState.SENSOR_CHANGED, covered
+        if running is Running.NOT_RUNNING and changed is None and self._gate.quiet(level_dbfs):
+            self._standstill.hear_standing(level_dbfs, window.start_s, window.end_s)
         if running is not Running.RUNNING and (changed is None or self._gate.told is False):
             if doubt := self._gate.doubt(window.end_s):
                 return MachineState.SIGNAL_FAULT, doubt
@@ -297,6 +307,10 @@ class MachinePipeline:
         self._sound.append(block)
         while self._sound[-1].end_s - self._sound[0].end_s > self._sound_s:
             self._sound.popleft()
+
+
+def _standstill(learnt: Learnt | NotLearnt) -> Standstill:
+    return Standstill(learnt.scorer.generation.standing_dbfs if isinstance(learnt, Learnt) else None)
 
 
 def _disjoint(windows: Iterable[AnomalousWindow]) -> tuple[AnomalousWindow, ...]:

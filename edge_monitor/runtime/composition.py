@@ -36,6 +36,7 @@ from edge_monitor.runtime.removed_machines import RemovedMachines
 from edge_monitor.runtime.run_signals import RunSignals
 from edge_monitor.runtime.running_daemon import RunningDaemon
 from edge_monitor.runtime.score_minutes_recorder import ScoreMinutesRecorder
+from edge_monitor.runtime.standstill_recorder import StandstillRecorder
 from edge_monitor.runtime.supervision import SupervisedThread, storage
 from edge_monitor.runtime.taps import Taps
 from edge_monitor.runtime.timekeeper import Timekeeper
@@ -218,6 +219,7 @@ class Parts:
             self.recorder,
             self.states,
             minutes=self.minutes,
+            standstills=StandstillRecorder(self.store, self.recorder.note_disk),
             taps=self.taps,
             publish_score=self._publish_score,
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_monitor.runtime.audio_queue import AudioQueue
     from edge_monitor.runtime.machine_states import MachineStates
     from edge_monitor.runtime.score_minutes_recorder import ScoreMinutesRecorder
+    from edge_monitor.runtime.standstill_recorder import StandstillRecorder
     from edge_monitor.runtime.taps import Taps
 
 log = structlog.get_logger()
@@ -43,6 +44,7 @@ class PipelineThread:
     recorder: AlarmRecorder
     states: MachineStates
     minutes: ScoreMinutesRecorder
+    standstills: StandstillRecorder
     taps: Taps
     publish_score: Callable[[Score, float], None]
 
@@ -77,6 +79,7 @@ class PipelineThread:
                 self.recorder.keep_window(pipeline.alarm.active.alarm_id, result.anomalous)
             self.states.update(result, live=live)
             self.minutes.add(result)
+            self.standstills.add(result)
             if result.score is not None:
                 self.publish_score(result.score, max(0.0, clock.now().monotonic_s - result.end_s) if live else 0.0)
             self.taps.put(result)

@@ -109,7 +109,11 @@ RULES = (
         "metric <> 'euclidean' AND positive_doubles({0}) AND length({0}) = length(mean)",
         f"above 0, {_DOUBLES}",
     ),
-    Rule("generations.gate_dbfs", "{0} <= 0 AND {0} > -9e999", "a finite level of at most 0 dBFS"),
+    Rule(
+        "generations.gate_dbfs generations.standing_dbfs",
+        "{0} <= 0 AND {0} > -9e999",
+        "a finite level of at most 0 dBFS",
+    ),
     Rule("generations.active generations.complete", "{0} IN (0, 1)", "0 or 1"),
     Rule(
         "generation_members.normal_id",

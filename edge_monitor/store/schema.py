@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -199,7 +199,20 @@ DROP INDEX normals_by_machine; -- now with all that says what is in use: the row
 CREATE INDEX normals_by_machine ON normals (machine, removed_ms, bundle_hash, recording_id);
 ALTER TABLE generations ADD COLUMN complete INTEGER NOT NULL DEFAULT 1; -- 0 while its members are being written
 """
-_STEPS = (_SCHEMA, _EXPLANATIONS, _LEAVE, _LENGTH, _KINDS, _SCORER, _PIECES)  # step i leads from schema i to i + 1
+# Schema 8: how quiet it is when a machine stands, learnt while the generation is active.
+_STANDSTILL = """
+ALTER TABLE generations ADD COLUMN standing_dbfs REAL; -- lowest level of a window; NULL: it was never heard standing
+"""
+_STEPS = (
+    _SCHEMA,
+    _EXPLANATIONS,
+    _LEAVE,
+    _LENGTH,
+    _KINDS,
+    _SCORER,
+    _PIECES,
+    _STANDSTILL,
+)  # step i leads from schema i to i + 1
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from edge_monitor.capture.resampling import StreamResampler
+from edge_monitor.capture.resampling import StreamResampler, resample
 from edge_monitor.records import AudioBlock
+
+if TYPE_CHECKING:
+    from edge_monitor.records import Samples
 
 
 def tone(rate_hz: int, seconds: float, start_s: float = 0.0) -> list[AudioBlock]:
@@ -83,3 +89,17 @@ def test_one_bad_sample_spoils_its_surroundings_only() -> None:
     assert len(bad)
     assert bad[0] > 15_000
     assert bad[-1] < 17_000
+
+
+@pytest.mark.parametrize("offset", [-0.2, 0.2])
+def test_an_offset_neither_begins_nor_ends_with_a_click(offset: float) -> None:
+    """What goes in with a DC offset comes out with it, and is else the same from the first sample to the last."""
+
+    def resampled(added: float) -> list[Samples]:
+        blocks = [replace(block, samples=block.samples + np.float32(added)) for block in tone(48_000, 1.0)]
+        whole = resample(np.concatenate([block.samples for block in blocks]), 48_000, 16_000)
+        resampler = StreamResampler(16_000)
+        return [whole, np.concatenate([out.samples for block in blocks if (out := resampler.feed(block))])]
+
+    for there, without in zip(resampled(offset), resampled(0.0), strict=True):
+        assert np.abs(there - offset - without).max() < 1e-6

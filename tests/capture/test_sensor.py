@@ -94,9 +94,14 @@ def test_a_smaller_common_shift_is_told_with_the_alarm() -> None:
     assert look(0, 0, 0, 0, 6, 0, 0).alike_db is None
 
 
-def test_few_normals_say_nothing() -> None:
-    """Seven normals do not show how far bands stray, so the microphone is never suspected."""
-    assert learn_sensor(NORMALS[:7]) is None
+def test_few_normals_say_nothing_of_a_gain() -> None:
+    """Seven normals do not show how far bands stray; what nothing but a sample rate takes away is seen all the same."""
+    few = learn_sensor(NORMALS[:7])
+    assert few is not None
+    assert find_change(few, [entry + 20 for entry in NORMALS[4]], BANDS_HZ).changed is None
+    assert find_change(few, [*NORMALS[4][:5], -130.0, -130.0], BANDS_HZ).changed is not None
+    assert find_change(few, [*NORMALS[4][:5], -90.0, -90.0], BANDS_HZ).changed is None
+    assert learn_sensor([]) is None
 
 
 def test_other_entries_than_learnt_are_refused() -> None:

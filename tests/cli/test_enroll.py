@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edge_monitor.capture.resampling import resample
 from edge_monitor.console import Progress
 from tests.product import Product
 from tests.sounds import pump, write_clips
@@ -88,3 +89,22 @@ def test_programs_get_progress_as_json_if_they_ask(product: Product) -> None:
     assert told[0] == Progress("Listening", 0.0, 60.0)
     assert told[-1] == Progress("Listening", 60.0, 60.0, "enrolled")
     assert product.command("enroll", "--live", "1", "--json").stderr == ""
+
+
+def test_recordings_of_another_rate_are_left_out_in_one_line(product: Product) -> None:
+    """Two of twelve have 8 kHz: what is learnt is what the ten others are; enrolled alone they are refused."""
+    folder = product.folder / "clips"
+    write_clips(folder, "narrow", resample(pump(20, take=1), 16_000, 8000), 8000)
+    done = product.command("enroll", str(folder))
+    told = "edge-monitor: 2 of 12 recordings have 8 kHz, the others 16 kHz: left out, since one machine is heard at one"
+    assert told + " sample rate" in done.stderr.splitlines()
+    assert "edge-monitor: 3 of the files could not be enrolled, see above" in done.stderr.splitlines()
+    assert done.returncode == 1
+    assert done.stdout.startswith("pump: generation 1 of 9 normal windows is active.")
+    scored = product.command("score", str(folder / "narrow_000.wav"))
+    different = "reaches 3.6 kHz, what is enrolled 7.1 kHz: another sample rate"
+    assert scored.stderr == f"edge-monitor: {folder / 'narrow_000.wav'}: cannot be scored: {different}\n"
+    assert (scored.returncode, scored.stdout) == (1, "")
+    refused = product.command("enroll", str(folder / "narrow_000.wav"))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.splitlines()[-1].startswith(f"edge-monitor: pump: narrow_000.wav {different}, not added")

@@ -54,6 +54,7 @@ def damage(store: Memory, statement: str, *values: object) -> None:
         ("UPDATE generations SET scale = ?", np.full(DIM, 1e9).tobytes(), "do not score as they did"),
         ("UPDATE generations SET mean = ?", np.full(DIM, np.nan).tobytes(), "its mean has values"),
         ("UPDATE generations SET gate_dbfs = ?", 1e300, "its gate is 1e+300 dBFS"),
+        ("UPDATE generations SET standing_dbfs = ?", -1e300, "its standstill is -1e+300 dBFS"),
         (
             "UPDATE normals SET vector = ? WHERE id = 3",
             np.full(DIM, np.nan, dtype="<f4").tobytes(),

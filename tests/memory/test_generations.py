@@ -11,7 +11,13 @@ import pytest
 from edge_monitor.errors import BundleMismatchError, NormalsError
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.distance import scores
-from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
+from edge_monitor.memory.generations import (
+    activate,
+    active_generation,
+    build_generation,
+    list_generations,
+    set_standing,
+)
 from edge_monitor.memory.normal import NewNormal
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scorer import load_scorer
@@ -203,3 +209,22 @@ def test_stored_windows_score_as_exact_search_says(store: Memory, enrol: Enrol, 
     assert scorer.score(Embedding(query, BUNDLE)).value == pytest.approx(
         scores((query / scale)[None, :], raw / scale)[0], rel=1e-5
     )
+
+
+def test_a_standstill_goes_on_while_the_quietest_normal_is_the_same(store: Memory, enrol: Enrol, build: Build) -> None:
+    """The next generation of the same microphone knows it; one whose gate lies elsewhere learns it anew."""
+
+    def standing() -> float | None:
+        found = active_generation(store.connection, "pump-3")
+        assert found is not None
+        return found.standing_dbfs
+
+    enrol(store, 4)
+    build(store)
+    assert standing() is None
+    store.store.commit(lambda connection: set_standing(connection, "pump-3", 1, -72.5))
+    build(store)
+    assert standing() == -72.5
+    store.store.commit(lambda connection: connection.execute("UPDATE generations SET gate_dbfs = -58.9"))
+    build(store)
+    assert standing() is None

@@ -14,6 +14,7 @@ from edge_monitor.runtime.audio_queue import AudioQueue
 from edge_monitor.runtime.machine_states import MachineStates
 from edge_monitor.runtime.pipeline_thread import PipelineThread
 from edge_monitor.runtime.score_minutes_recorder import ScoreMinutesRecorder
+from edge_monitor.runtime.standstill_recorder import StandstillRecorder
 from edge_monitor.runtime.taps import Taps
 from tests.runtime.parts import FAN, MESSAGES, NODE, PUMP, Plant, alarm, rows
 
@@ -77,10 +78,15 @@ def thread(store: Store, scores: list[Score]) -> PipelineThread:
     recorder = AlarmRecorder(store, states, MESSAGES, Plant(), ("measured",), lambda *_: None)
     pipelines = {"pump": Pipeline(broken=True), "fan": Pipeline()}
     minutes = ScoreMinutesRecorder(store, recorder.note_disk)
+    standstills = StandstillRecorder(store, recorder.note_disk)
     audio = AudioQueue()
+
+    def publish(score: Score, _lag_s: float) -> None:
+        scores.append(score)
+
     for machine in pipelines:
         audio.follow(Recording(machine, 5))  # type: ignore[arg-type]  # it has what the queue uses
-    return PipelineThread(audio, pipelines, recorder, states, minutes, Taps(), lambda score, _: scores.append(score))  # type: ignore[arg-type]  # as above
+    return PipelineThread(audio, pipelines, recorder, states, minutes, standstills, Taps(), publish)  # type: ignore[arg-type]  # as above
 
 
 def test_one_machine_s_failing_window_costs_the_others_nothing(

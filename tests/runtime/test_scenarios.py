@@ -15,6 +15,7 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.config.machine import MachineSettings, RecordingSource
 from edge_monitor.config.settings import Settings
 from edge_monitor.encode.encoder import Encoder
+from edge_monitor.memory.generations import set_standing
 from edge_monitor.node.generations import BuildGeneration, build_next
 from edge_monitor.node.learnt import load_learnt
 from edge_monitor.node.live import EnrollLive, enroll_live
@@ -146,6 +147,36 @@ def test_a_sample_rate_lowered_by_the_operating_system_is_sensor_changed(pump_no
     assert states(heard) == ["normal", "sensor-changed"]
     assert heard[-1].text == "nothing is heard above 3564 Hz any more: the sample rate has been lowered"
     assert alarms(heard) == []
+
+
+def test_a_microphone_that_is_covered_while_the_machine_stands_is_told(pump_node: Node, tmp_path: Path) -> None:
+    """Once a stop was heard; before, a quiet machine stands. Uncovered, the hall is a stop as before."""
+    covered = pump(240, take=5, stops=[[60.0, 240.0]])
+    covered[100 * 16_000 : 170 * 16_000] *= np.float32(0.02)
+    assert states(hear(pump_node, tmp_path, covered)) == ["normal", "not-running"]
+    heard = hear(pump_node, tmp_path, np.concatenate([pump(120, take=4, stops=[[30.0, 70.0]]), covered]))
+    assert states(heard) == ["normal", "not-running", "normal", "not-running", "sensor-changed", "not-running"]
+    [learnt] = [each for each in heard if each.standing_dbfs is not None]
+    assert learnt.standing_dbfs == pytest.approx(-50.0, abs=4.0)
+    told = next(each for each in heard if each.state.label == "sensor-changed")
+    assert told.end_s - 220.0 <= 60.0
+    assert told.text.startswith("microphone covered or gone: 3")
+    assert told.text.endswith(" dB below the quietest that was learnt")
+    pump_node.commit(lambda connection: set_standing(connection, "machine", 1, learnt.standing_dbfs or 0.0))
+    try:  # the daemon was restarted meanwhile
+        assert "sensor-changed" in states(hear(pump_node, tmp_path, covered))
+    finally:
+        pump_node.commit(lambda connection: connection.execute("UPDATE generations SET standing_dbfs = NULL"))
+
+
+@pytest.mark.parametrize("offset", [-0.2, 0.2])
+def test_an_offset_changes_no_verdict(pump_node: Node, tmp_path: Path, offset: float) -> None:
+    """A DC offset of the microphone is in no level and no state: running, standing, and through another gain."""
+    sound = np.concatenate([pump(60, take=4, stops=[[20.0, 40.0]]), np.float32(0.2) * pump(20, take=3)])
+    without, there = hear(pump_node, tmp_path, sound), hear(pump_node, tmp_path, sound + np.float32(offset))
+    assert [each.state for each in there] == [each.state for each in without]
+    levels = [each.level_dbfs for each in without if each.level_dbfs is not None]
+    assert [each.level_dbfs for each in there] == pytest.approx(levels, abs=0.01)
 
 
 def test_a_changed_gain_does_not_end_an_alarm(pump_node: Node, tmp_path: Path) -> None:
