@@ -153,8 +153,8 @@ def finish(store: Store, machine: str, session: str, bundle_hash: str) -> None:
     """
 
     def write(connection: sqlite3.Connection) -> None:
-        Normals(connection, machine).require_bundle(bundle_hash)
         connection.execute("DELETE FROM out_of_use WHERE change = ?", (session,))
+        Normals(connection, machine).require_bundle(bundle_hash)
 
     store.commit(write)
 
@@ -301,7 +301,7 @@ def _discard_normals(store: Store, machine: str, recording_id: int, bundle_hash:
 def _written_by(connection: sqlite3.Connection, change: str) -> tuple[int, ...]:
     """Return the normals in a change's recordings that are not removed."""
     found = connection.execute(
-        "SELECT n.id FROM out_of_use o JOIN normals n USING (recording_id, bundle_hash)"
+        "SELECT n.id FROM out_of_use o CROSS JOIN normals n USING (machine, bundle_hash, recording_id)"
         " WHERE o.change = ? AND n.removed_ms IS NULL ORDER BY n.id",
         (change,),
     )

@@ -120,6 +120,19 @@ def test_a_session_repeated_after_an_interruption_is_whole_again(store: Memory) 
     assert store.ids() == (1,)
 
 
+def test_a_session_that_another_bundle_has_overtaken_stays_out_of_use(store: Memory, enrol: Enrol) -> None:
+    """Its end is refused, and it can still be withdrawn."""
+    session = f"{changes.SESSION}2026-01-31 1"
+    block = NewRecording("live 1", "1", 10.0, [window(*range(8))])
+    changes.add(store.store, store.machine, block, bundle_hash="b" * 64, part_of=session)
+    enrol(store, 1)
+    with pytest.raises(BundleMismatchError):
+        changes.finish(store.store, store.machine, session, "b" * 64)
+    assert store.ids() == (2, 3, 4)
+    assert changes.withdraw(store.store, session) == 1
+    assert changes.unfinished(store.store) == ()
+
+
 def test_another_bundles_vectors_are_refused(store: Memory, enrol: Enrol) -> None:
     """Vectors of two models are never mixed, and the line says what to do."""
     enrol(store, 1)
