@@ -78,16 +78,14 @@ class RunningGate:
         self._running = self._loud = True
         self._off_until_s = -math.inf  # stream time up to which the machine was last heard off
         self._undecided: Samples = np.zeros(0, dtype=np.float32)  # less than a quarter second, waiting for the rest
-        self._starts = 0  # since it was last scored
+        # Since it was last scored, whatever was unclear or lost meanwhile:
+        self._stopped = False  # the plant's last word was that it stands still
+        self._starts = 0  # by the plant's word
         self._first_start_s = 0.0
         self._against: deque[bool] = deque(maxlen=round(_DOUBTED_S / _PIECE_S))  # of each piece: as loud as running
 
     def tell(self, running: bool | None) -> None:
         """Take what the plant says from the next block on; None: it says nothing any more."""
-        if running is not self.told:
-            self._against.clear()
-        if running is None:
-            self._starts = 0
         self.told, self._told_s = running, None
 
     def hear(self, block: AudioBlock) -> None:
@@ -96,12 +94,23 @@ class RunningGate:
             self._told_s = block.end_s if self._told_s is None else self._told_s
             if block.end_s - self._told_s > self._max_age_s:
                 self.tell(None)
+        if self.told is not None:
+            self._heed(self.told, block.end_s)
         if self.gate_dbfs is not None:
             self._follow(block, self.gate_dbfs)
         if self.told is not None:
             self._set(self.told, block.end_s)
         elif self.gate_dbfs is None:
             self._set(True, block.end_s)
+
+    def _heed(self, told: bool, end_s: float) -> None:
+        """Take note of what may be doubted in the plant's word; a level may flicker, a door slam."""
+        if told:
+            self._against.clear()
+        if told and self._stopped:
+            self._first_start_s = self._first_start_s if self._starts else end_s
+            self._starts += 1
+        self._stopped = not told
 
     def _follow(self, block: AudioBlock, gate_dbfs: float) -> None:
         undecided = block.samples if block.gap else np.concatenate((self._undecided, block.samples))
@@ -112,14 +121,11 @@ class RunningGate:
             self._loud = level >= gate_dbfs + (0.0 if self._loud else _HYSTERESIS_DB)
             if self.told is None:
                 self._set(self._loud, block.end_s - (len(undecided) - end) / block.rate_hz)
-            elif not self.told:
+            if self._stopped:
                 self._against.append(level >= gate_dbfs + _MARGIN_DB)
         self._undecided = undecided[whole:]
 
     def _set(self, running: bool, end_s: float) -> None:
-        if running and not self._running and self.told is not None:  # a level may flicker, a door slam
-            self._first_start_s = self._first_start_s if self._starts else end_s
-            self._starts += 1
         if running:
             self.off_since_s = None
         else:
@@ -135,7 +141,8 @@ class RunningGate:
             return Running.NOT_RUNNING
         if window.start_s < self._off_until_s + self.settle_s:
             return Running.SETTLING
-        self._starts = 0
+        self._starts, self._stopped = 0, False
+        self._against.clear()
         return Running.RUNNING
 
     def quiet(self, level_dbfs: float) -> bool:
@@ -144,7 +151,8 @@ class RunningGate:
 
     def doubt(self, at_s: float) -> str | None:
         """Return in one line why a machine that is not scored, at this stream time, may run all the same; or None."""
-        if len(self._against) == self._against.maxlen and sum(self._against) >= _DOUBTED_SHARE * len(self._against):
+        loud = len(self._against) == self._against.maxlen and sum(self._against) >= _DOUBTED_SHARE * len(self._against)
+        if loud and self.told is False:
             return "the run topic says that the machine stands still, but it is as loud as when it ran: which is right?"
         if self._starts >= _MOST_STARTS and at_s - self._first_start_s > max(_DOUBTED_S, 2 * self.settle_s):
             return f"the run topic stops it before it settles, {self._starts} times now: it is never scored (settle_s?)"

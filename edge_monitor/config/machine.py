@@ -113,7 +113,7 @@ class GateSettings(Table):
         default=None, description="what the topic said is believed for so long; default: until it says something else"
     )
     not_running_max_s: Positive | None = Field(
-        default=None, description="a machine that has not run for so long is said to; default: none is"
+        default=None, description="a machine that has not run for so long is said to, once in the log; default: none"
     )
     running_above: Annotated[float, Field(allow_inf_nan=False)] = Field(
         default=0.5, description="a number on the topic above this means running, in the topic's unit"

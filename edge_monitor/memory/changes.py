@@ -6,6 +6,7 @@ import sqlite3
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 16  # windows that go into one commit: a live block, a short file
 _BACK_IN_USE = "DELETE FROM out_of_use WHERE machine = ? AND bundle_hash = ? AND recording_id = ?"
 _ALL = 0  # recording id in `out_of_use`: every one of the bundle's
+SESSION = "live "  # how a change is named that recordings join one after the other, until `finish` or `withdraw`
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,11 @@ class _Planned:
     cut_off: bool = False  # an earlier try may have left something of it, or still writes it
 
 
-def add(store: Store, machine: str, new: NewRecording, *, bundle_hash: str, thin: bool = True) -> Added:
+def add(
+    store: Store, machine: str, new: NewRecording, *, bundle_hash: str, thin: bool = True, part_of: str = ""
+) -> Added:
     """Remember one recording, all of it or nothing; see `add_all`."""
-    return add_all(store, machine, [new], bundle_hash=bundle_hash, thin=thin)[0]
+    return add_all(store, machine, [new], bundle_hash=bundle_hash, thin=thin, part_of=part_of)[0]
 
 
 def add_all(
@@ -51,13 +55,15 @@ def add_all(
     bundle_hash: str,
     thin: bool = True,
     instead_of: str | None = None,
+    part_of: str = "",
 ) -> list[Added]:
     """Remember recordings with their windows, all of them or none.
 
     A known recording adds nothing, except that what had been removed of it is in use again, and what a newer version
     measures of its windows is taken over. With `thin`, near-duplicates are left out. `instead_of` names the bundle
-    whose normals these replace. Raises BundleMismatchError when normals in use come from another bundle otherwise,
-    NormalsError for vectors of another dimension.
+    whose normals these replace, `part_of` the session with whose `finish` they come into use.
+    Raises BundleMismatchError when normals in use come from another bundle otherwise, NormalsError for vectors of
+    another dimension.
     """
     with store.reading() as connection:
         normals = Normals(connection, machine)
@@ -65,11 +71,15 @@ def add_all(
             normals.require_bundle(bundle_hash)
         new_normals = [each for new in recordings for each in new.normals]
         normals.require_dimension(new_normals, alone=instead_of is not None)
-        planned = [_plan(normals, new, bundle_hash, thin=thin, alone=instead_of is not None) for new in recordings]
+        existing = () if instead_of is not None else (*normals.ids(), *_written_by(connection, part_of))
+        planned = [_plan(normals, new, bundle_hash, existing if thin else None, part_of) for new in recordings]
     fresh = [each for each in planned if each.already is None]
-    _Writing(store, machine, bundle_hash, instead_of, fresh, str(uuid.uuid4())).write()
+    _Writing(store, machine, bundle_hash, instead_of, fresh, str(uuid.uuid4()), part_of).write()
     for each in (known for known in planned if known.already is not None):
         _measure_anew(store, each, bundle_hash)
+        if part_of and each.removed:
+            place = (machine, bundle_hash, each.already, part_of)
+            store.commit(partial(_put_out_of_use, place=place))
         mark(store, each.removed, None)
     with store.reading() as connection:
         normals = Normals(connection, machine)
@@ -116,7 +126,7 @@ def remove_recording(store: Store, machine: str, recording: str) -> tuple[int, .
 def use_bundle(connection: sqlite3.Connection, machine: str, bundle_hash: str, *, instead_of: str) -> None:
     """Have one bundle's normals in use instead of another's, inside the caller's transaction."""
     connection.execute(_BACK_IN_USE, (machine, bundle_hash, _ALL))
-    connection.execute("INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, '')", (machine, instead_of, _ALL))
+    _put_out_of_use(connection, (machine, instead_of, _ALL, ""))
 
 
 def remove_bundle(store: Store, machine: str, bundle_hash: str) -> None:
@@ -136,11 +146,33 @@ def mark(store: Store, ids: Sequence[int], removed_ms: int | None) -> tuple[int,
     return tuple(ids)
 
 
-def unfinished(store: Store) -> tuple[str, ...]:
-    """Return the changes that were being written when the last run ended."""
+def finish(store: Store, machine: str, session: str, bundle_hash: str) -> None:
+    """Take into use what is part of a session, all of it at once.
+
+    Raises BundleMismatchError when normals of another bundle are in use by now.
+    """
+
+    def write(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM out_of_use WHERE change = ?", (session,))
+        Normals(connection, machine).require_bundle(bundle_hash)
+
+    store.commit(write)
+
+
+def withdraw(store: Store, session: str) -> int:
+    """Mark the normals of an unfinished session as removed, so that `restore` brings them back; return how many."""
     with store.reading() as connection:
-        found = connection.execute("SELECT DISTINCT change FROM out_of_use WHERE change != ''").fetchall()
-    return tuple(row[0] for row in found)
+        found = _written_by(connection, session)
+    mark(store, found, clock.now().wall_ms)
+    store.commit(lambda connection: connection.execute("DELETE FROM out_of_use WHERE change = ?", (session,)))
+    return len(found)
+
+
+def unfinished(store: Store) -> tuple[tuple[str, str], ...]:
+    """Return machine and name of the changes that were being written when the last run ended."""
+    with store.reading() as connection:
+        found = connection.execute("SELECT DISTINCT machine, change FROM out_of_use WHERE change != ''").fetchall()
+    return tuple((row["machine"], row["change"]) for row in found)
 
 
 def discard(store: Store, change: str) -> None:
@@ -163,28 +195,32 @@ def discard(store: Store, change: str) -> None:
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def _plan(normals: Normals, new: NewRecording, bundle_hash: str, *, thin: bool, alone: bool) -> _Planned:
-    query = "SELECT 1 FROM out_of_use WHERE recording_id = ? AND bundle_hash = ?"
+def _plan(
+    normals: Normals, new: NewRecording, bundle_hash: str, existing: Sequence[int] | None, part_of: str
+) -> _Planned:
+    """Plan what to write of a recording, without what nearly equals the `existing` normals or itself (None: all)."""
+    query = "SELECT change FROM out_of_use WHERE recording_id = ? AND bundle_hash = ?"
     own = (normals.known_recording(new.sha256), bundle_hash)
-    cut_off = normals.connection.execute(query, own).fetchone() is not None
+    other = next((row[0] for row in normals.connection.execute(query, own) if row[0] != part_of), None)
+    cut_off = other is not None and not (part_of and other.startswith(SESSION))
     if not cut_off:
         found = normals.connection.execute(
             "SELECT id, removed_ms FROM normals WHERE recording_id = ? AND bundle_hash = ?", own
         ).fetchall()
         if found:
-            return _Planned(new, [], own[0], tuple(row["id"] for row in found if row["removed_ms"] is not None))
+            back = tuple(row["id"] for row in found if other or row["removed_ms"] is not None)
+            return _Planned(new, [], own[0], back)
     kept = list(new.normals)
-    if thin and kept:
+    if existing is not None and kept:
         vectors = np.stack([normal.vector for normal in kept]).astype(np.float32)  # (m, dim)
-        existing = normals.vectors(()) if alone else normals.vectors(normals.ids())
-        keep = distinct(vectors, existing.reshape(-1, vectors.shape[1]))
+        keep = distinct(vectors, normals.vectors(existing).reshape(-1, vectors.shape[1]))
         kept = [normal for normal, wanted in zip(kept, keep, strict=True) if wanted]
     return _Planned(new, kept, None, cut_off=cut_off)
 
 
 @dataclass(frozen=True, slots=True)
 class _Writing:
-    """Normals on their way in: they count from the last commit on."""
+    """Normals on their way in: they count from the last commit on, or from the end of the session they are part of."""
 
     store: Store
     machine: str
@@ -192,6 +228,7 @@ class _Writing:
     instead_of: str | None
     planned: Sequence[_Planned]
     change: str
+    part_of: str
     ids: dict[str, int] = field(default_factory=dict)  # of the recordings, by SHA-256, once they are there
 
     def write(self) -> None:
@@ -222,8 +259,7 @@ class _Writing:
     def _begin(self, connection: sqlite3.Connection, piece: Sequence[_Planned]) -> None:
         for each in piece:
             recording_id = self.ids[each.new.sha256] = Normals(connection, self.machine).recording_id(each.new)
-            place = (self.machine, self.bundle_hash, recording_id, self.change)
-            connection.execute("INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, ?)", place)
+            _put_out_of_use(connection, (self.machine, self.bundle_hash, recording_id, self.change))
 
     def _normals(self) -> list[tuple[int, NewNormal]]:
         return [(self.ids[each.new.sha256], normal) for each in self.planned for normal in each.kept]
@@ -238,7 +274,10 @@ class _Writing:
             Normals(connection, self.machine).require_bundle(self.bundle_hash)
         else:
             use_bundle(connection, self.machine, self.bundle_hash, instead_of=self.instead_of)
-        connection.execute("DELETE FROM out_of_use WHERE machine = ? AND change = ?", (self.machine, self.change))
+        if self.part_of:
+            connection.execute("UPDATE out_of_use SET change = ? WHERE change = ?", (self.part_of, self.change))
+        else:
+            connection.execute("DELETE FROM out_of_use WHERE change = ?", (self.change,))
 
     def _require_own(self, connection: sqlite3.Connection) -> None:
         query = "SELECT count(*) FROM out_of_use WHERE change = ?"
@@ -257,6 +296,20 @@ def _discard_normals(store: Store, machine: str, recording_id: int, bundle_hash:
             connection.executemany("DELETE FROM normals WHERE id = ?", ((each,) for each in piece))
 
     store.in_pieces(found, delete)
+
+
+def _written_by(connection: sqlite3.Connection, change: str) -> tuple[int, ...]:
+    """Return the normals in a change's recordings that are not removed."""
+    found = connection.execute(
+        "SELECT n.id FROM out_of_use o CROSS JOIN normals n USING (machine, bundle_hash, recording_id)"
+        " WHERE o.change = ? AND n.removed_ms IS NULL ORDER BY n.id",
+        (change,),
+    )
+    return tuple(row[0] for row in found)
+
+
+def _put_out_of_use(connection: sqlite3.Connection, place: tuple[str, str, int | None, str]) -> None:
+    connection.execute("INSERT OR REPLACE INTO out_of_use VALUES (?, ?, ?, ?)", place)
 
 
 def _added_meanwhile(machine: str) -> NormalsError:

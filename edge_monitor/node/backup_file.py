@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_monitor.errors import StorageError
+from edge_monitor.errors import StorageError, os_errors_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,7 +93,8 @@ def write_backup(path: Path) -> Iterator[BackupWriter]:
     Raises StorageError when it cannot be written.
     """
     part = path.with_name(f"{path.name}.part")
-    try:
+    hint = "check the folder's owner and free space"
+    with os_errors_as(StorageError, "the backup cannot be written", where=path, hint=hint):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "w+b") as file:
@@ -105,12 +106,6 @@ def write_backup(path: Path) -> Iterator[BackupWriter]:
                 part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"the backup cannot be written: {error.strerror}",
-            where=str(path),
-            hint="check the folder's owner and free space",
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)

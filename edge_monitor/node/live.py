@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,13 +65,13 @@ class Reading(Message):
 
 
 class _Session:
-    """Live sound on its way into the memory: every 30 s block is committed, so that little is lost with a crash."""
+    """Live sound on its way into the memory: each 30 s block is committed, and all come into use at the end."""
 
     def __init__(self, node: Node, machine: str, *, keep_audio: bool) -> None:
         self._node = node
         self._machine = machine
-        self.name = f"live {clock.rfc3339(clock.now().wall_ms)}"
-        self._recordings: list[int] = []
+        self.name = f"{changes.SESSION}{clock.rfc3339(clock.now().wall_ms)}"
+        self._change = f"{self.name} {uuid.uuid4()}"
         self._kept = KeptAudio.of(node, machine) if keep_audio else None
         self._sound: deque[AudioBlock] = deque()  # since the open block's start, at the source's own rate
         self._free_from_s = 0.0  # windows do not overlap, and one window of guard lies between blocks
@@ -120,10 +121,9 @@ class _Session:
         new = NewRecording(f"{self.name} {PART} {self._parts + 1}", sha256, len(normals) * self._node.window_s, normals)
         with self._node.reading() as connection:
             require_bandwidth(connection, self._machine, [new])
-        added = changes.add(self._node.store, self._machine, new, bundle_hash=self._block[0][1].bundle_hash)
+        bundle_hash = self._block[0][1].bundle_hash
+        added = changes.add(self._node.store, self._machine, new, bundle_hash=bundle_hash, part_of=self._change)
         self._parts += 1
-        if not added.already:
-            self._recordings.append(added.recording_id)
         self.windows += added.count
         self._block = []
 
@@ -139,14 +139,15 @@ class _Session:
         """Return how far it has come."""
         return EnrolmentProgress(seconds=round(seconds, 1), windows=self.windows, text=text, session=self.name)
 
+    def finish(self, bundle_hash: str) -> None:
+        """Commit the open block, and take all that was enrolled into use."""
+        self.commit()
+        changes.finish(self._node.store, self._machine, self._change, bundle_hash)
+
     def withdraw(self) -> None:
-        """Take what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
-        self._block = []
-        with self._node.reading() as connection:
-            in_use = Normals(connection, self._machine).normals()
-        found = [each.id for each in in_use if each.recording_id in self._recordings]
-        ids = changes.remove(self._node.store, self._machine, found)
-        log.warning("memory.enrolment_withdrawn", machine=self._machine, session=self.name, normals=len(ids))
+        """Leave what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
+        withdrawn = changes.withdraw(self._node.store, self._change)
+        log.warning("memory.enrolment_withdrawn", machine=self._machine, session=self.name, normals=withdrawn)
 
 
 def _apart(before: AudioBlock, block: AudioBlock) -> bool:
@@ -159,7 +160,7 @@ def enroll_live(
 ) -> Generator[EnrolmentProgress, None, EnrolmentProgress]:
     """Enrol live sound; yields progress after each window. The generation is built by `generations.build`.
 
-    When nobody waits for the end, what was enrolled is taken out of use; `normals restore` brings it back.
+    When nobody waits for the end, what was enrolled stays out of use; `normals restore` brings it back.
     Only sound from after the request is taken.
     Raises BundleMismatchError at once when the machine was enrolled with another bundle, NormalsError with the first
     block when at another sample rate.
@@ -193,7 +194,7 @@ def enroll_live(
             yield session.progress(min(heard_s, wanted_s), item.text + level)
             if heard_s >= wanted_s:
                 break
-        session.commit()
+        session.finish(request.bundle_hash)
         return session.progress(wanted_s, "enrolled")
     except BaseException:  # also when nobody waits any more (GeneratorExit), or the daemon stops
         session.withdraw()

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import structlog
+
 from edge_monitor.alarm.history import AnomalousWindow
 from edge_monitor.alarm.state_machine import AlarmStateMachine
 from edge_monitor.capture.gate import Running, RunningGate
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from edge_monitor.memory.scorer import GenerationScorer
     from edge_monitor.records import AlarmEvent, AudioBlock, Samples, Window
 
+log = structlog.get_logger()
 # Sound kept from before the confirming windows, so that a person hears the change coming.
 PRE_ROLL_S = 10.0
 
@@ -111,6 +114,7 @@ class MachinePipeline:
         self.alarm = AlarmStateMachine(settings.name, settings.alarm, new_id, restored)
         running = settings.running
         self._gate = RunningGate(self._gate_level(learnt), running.settle_s, max_age_s=running.max_age_s)
+        self._stands_too_long = False
         self._sensor = SensorWatch()
         self._standstill = _standstill(learnt)
         # What plays recordings may play one again.
@@ -253,11 +257,13 @@ class MachinePipeline:
         if running is Running.SETTLING:
             return "the machine is starting"
         most_s, since_s = self.settings.running.not_running_max_s, self._gate.off_since_s
-        if most_s is not None and since_s is not None and at_s - since_s > most_s:
-            return (
-                f"the machine has not run for {(at_s - since_s) / 3600:.1f} h, longer than it may (not_running_max_s)"
-            )
-        return "the machine does not run"
+        stood_s = 0.0 if since_s is None else at_s - since_s
+        before, self._stands_too_long = self._stands_too_long, most_s is not None and stood_s > most_s
+        if not self._stands_too_long:
+            return "the machine does not run"
+        if not before:
+            log.warning("machine.not_run_too_long", machine=self.settings.name, not_running_max_s=most_s)
+        return f"the machine has not run for {stood_s / 3600:.1f} h, longer than it may (not_running_max_s)"
 
     def _look(self, window: Window, level_dbfs: float, *, unless_usual: bool = False) -> SensorLook:
         sensor = self.learnt.sensor if isinstance(self.learnt, Learnt) else None

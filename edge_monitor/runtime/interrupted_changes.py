@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from edge_monitor.memory import changes, generations
 
 if TYPE_CHECKING:
     from edge_monitor.store.store import Store
+
+log = structlog.get_logger()
 
 
 class InterruptedChanges:
@@ -19,8 +23,13 @@ class InterruptedChanges:
         self._generations = generations.unfinished(store)
 
     def discard(self) -> None:
-        """Delete it, in short commits."""
-        for change in self._changes:
-            changes.discard(self._store, change)
+        """Delete it, in short commits; live sound is withdrawn, so that `normals restore` can bring it back."""
+        for machine, change in self._changes:
+            if change.startswith(changes.SESSION):
+                withdrawn = changes.withdraw(self._store, change)
+                session = change.rpartition(" ")[0]
+                log.warning("memory.enrolment_withdrawn", machine=machine, session=session, normals=withdrawn)
+            else:
+                changes.discard(self._store, change)
         for machine, number in self._generations:
             generations.discard(self._store, machine, number)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_monitor import clock
 from edge_monitor.durable import sync_folder
-from edge_monitor.errors import StorageError
+from edge_monitor.errors import StorageError, os_errors_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,8 @@ def exchange(path: Path, fresh: Path) -> Path | None:
     leaves the old database or the new one, whole; before the last step another name for the old one may be left, and
     for a damaged one's log: something may be read of both. Raises StorageError; then the old one is in its place.
     """
-    try:
+    hint = "the folder's file system must have hard links"
+    with os_errors_as(StorageError, "the database cannot be replaced", where=path, hint=hint):
         there = path.exists()
         if there:
             settle(path)
@@ -111,21 +112,13 @@ def exchange(path: Path, fresh: Path) -> Path | None:
             number += 1
             old = beside(path, f"{name}-{number}")
         swap(path, fresh, old)
-    except OSError as error:
-        raise StorageError(
-            f"the database cannot be replaced: {error.strerror}",
-            where=str(path),
-            hint="the folder's file system must have hard links",
-        ) from error
     return old if there else None
 
 
 def discard_kept(path: Path) -> list[str]:
     """Delete every database that restores replaced; return their names. Raises StorageError."""
     found = kept(path)
-    try:
-        for each in found:
+    for each in found:
+        with os_errors_as(StorageError, "cannot be deleted", where=each):
             remove_database(each)
-    except OSError as error:
-        raise StorageError(f"cannot be deleted: {error.strerror}", where=str(error.filename)) from error
     return [each.name for each in found]

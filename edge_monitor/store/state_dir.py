@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_monitor.errors import StateDirInUseError, StorageError
+from edge_monitor.errors import StateDirInUseError, StorageError, os_errors_as
 from edge_monitor.store.database import FILE_NAME
 from edge_monitor.store.database_files import remove_unfinished
 
@@ -139,14 +139,9 @@ class StateDir:
         Raises StateDirInUseError at once when another process holds it, StorageError when it cannot be locked.
         """
         path = self.path / "lock"
-        try:
+        hint = "run as the directory's owner"
+        with os_errors_as(StorageError, "cannot lock the state directory", where=path, hint=hint):
             descriptor = self._open_lock(path)
-        except OSError as error:
-            raise StorageError(
-                f"cannot lock the state directory: {error.strerror}",
-                where=str(path),
-                hint="run as the directory's owner",
-            ) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

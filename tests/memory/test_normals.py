@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from edge_monitor.errors import BundleMismatchError, NormalsError
-from edge_monitor.memory.normal import Added, Descriptors, NewNormal
+from edge_monitor.memory import changes
+from edge_monitor.memory.normal import Added, Descriptors, NewNormal, NewRecording
+from edge_monitor.runtime.interrupted_changes import InterruptedChanges
 from tests.memory.memory import Memory
 
 if TYPE_CHECKING:
@@ -68,6 +71,66 @@ def test_enrolling_a_removed_recording_takes_it_back(store: Memory, enrol: Enrol
     store.remove_recording("00.wav")
     assert enrol(store, 1) == [Added(1, 3, already=True)]
     assert store.ids() == (1, 2, 3)
+
+
+def test_a_session_comes_into_use_whole(store: Memory) -> None:
+    """Live blocks count for nothing until the session ends, are thinned among themselves, and then count together."""
+    session = f"{changes.SESSION}2026-01-31 1"
+    blocks = [[window(float(i), 1.0) for i in range(6)], [window(0.0, 1.0), window(0.0, 9.0)]]
+    for number, normals in enumerate(blocks):
+        new = NewRecording(f"live {number}", str(number), 60.0, normals)
+        added = changes.add(store.store, store.machine, new, bundle_hash=BUNDLE, part_of=session)
+    assert (added.count, added.thinned) == (1, 1)
+    assert (store.ids(), store.recordings()) == ((), ())
+    changes.finish(store.store, store.machine, session, BUNDLE)
+    assert store.ids() == (1, 2, 3, 4, 5, 6, 7)
+    assert changes.unfinished(store.store) == ()
+
+
+def test_an_interrupted_session_is_withdrawn_at_the_next_start(store: Memory, enrol: Enrol) -> None:
+    """What a killed daemon had enrolled live is listed as removed and can be restored; what was in use stays in use."""
+    enrol(store, 1)
+    session = f"{changes.SESSION}2026-01-31 1"
+    block = NewRecording("live 1", "1", 10.0, [window(*range(8))])
+    changes.add(store.store, store.machine, block, bundle_hash=BUNDLE, part_of=session)
+    with capture_logs() as logs:
+        InterruptedChanges(store.store).discard()
+        InterruptedChanges(store.store).discard()
+    assert [(each["event"], each["session"], each["normals"]) for each in logs] == [
+        ("memory.enrolment_withdrawn", "live 2026-01-31", 1)
+    ]
+    assert store.ids() == (1, 2, 3)
+    assert [(each.normals, each.removed) for each in store.recordings()] == [(3, 0), (0, 1)]
+    assert store.restore([4]) == (4,)
+
+
+def test_a_session_repeated_after_an_interruption_is_whole_again(store: Memory) -> None:
+    """The same sound heard again, withdrawn or not yet, counts with the end of the new session and not before."""
+    block = NewRecording("live 1", "1", 10.0, [window(*range(8))])
+    for number, withdrawn in enumerate((True, False)):
+        session = f"{changes.SESSION}2026-01-31 {number}"
+        changes.add(store.store, store.machine, block, bundle_hash=BUNDLE, part_of=session)
+        if withdrawn:
+            changes.withdraw(store.store, session)
+        assert store.ids() == ()
+    again = changes.add(store.store, store.machine, block, bundle_hash=BUNDLE, part_of=f"{changes.SESSION}2")
+    assert again == Added(1, 1, already=True)
+    assert store.ids() == ()
+    changes.finish(store.store, store.machine, f"{changes.SESSION}2", BUNDLE)
+    assert store.ids() == (1,)
+
+
+def test_a_session_that_another_bundle_has_overtaken_stays_out_of_use(store: Memory, enrol: Enrol) -> None:
+    """Its end is refused, and it can still be withdrawn."""
+    session = f"{changes.SESSION}2026-01-31 1"
+    block = NewRecording("live 1", "1", 10.0, [window(*range(8))])
+    changes.add(store.store, store.machine, block, bundle_hash="b" * 64, part_of=session)
+    enrol(store, 1)
+    with pytest.raises(BundleMismatchError):
+        changes.finish(store.store, store.machine, session, "b" * 64)
+    assert store.ids() == (2, 3, 4)
+    assert changes.withdraw(store.store, session) == 1
+    assert changes.unfinished(store.store) == ()
 
 
 def test_another_bundles_vectors_are_refused(store: Memory, enrol: Enrol) -> None:

@@ -41,6 +41,27 @@ def test_enrolment_killed_goes_on_where_it_was(healthy_clips: Path, tmp_path: Pa
     assert product.rows("SELECT count(*) FROM generations WHERE active = 1") == [(1,)]
 
 
+def test_a_live_enrolment_that_is_killed_counts_for_nothing(enrolled: Make) -> None:
+    """The next daemon withdraws what was heard and says so; what was learnt before stays in use."""
+    product = enrolled('{ kind = "simulator", machine = "pump", take = 4, pace = 30 }')
+    learnt = product.rows("SELECT count(*) FROM normals")[0][0]
+    with product.daemon() as daemon:
+        enrolment = subprocess.Popen(product.argv("enroll", "--live", "60"), stderr=subprocess.DEVNULL)
+        wait_until(lambda: product.rows("SELECT count(*) FROM normals") >= [(learnt + 6,)], 30.0, "two blocks")
+        daemon.kill()
+        enrolment.wait(30)
+    assert enrolment.returncode
+    heard = product.rows("SELECT count(*) FROM normals")[0][0] - learnt
+    with product.daemon() as daemon:
+
+        def said() -> list[int]:
+            return [each["normals"] for each in daemon.events() if each["event"] == "memory.enrolment_withdrawn"]
+
+        wait_until(lambda: said() == [heard], 10.0, "the log line")
+        assert product.answer("generations build")["normals"] == learnt
+        assert daemon.stop() == 0
+
+
 def recordings(product: Product) -> int:
     """Return how many recordings are committed."""
     if not (product.state / "edge-monitor.db").exists():

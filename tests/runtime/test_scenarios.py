@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
+from structlog.testing import capture_logs
 
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.capture.recording import Recording
@@ -20,7 +21,7 @@ from edge_monitor.node.generations import BuildGeneration, build_next
 from edge_monitor.node.learnt import load_learnt
 from edge_monitor.node.live import EnrollLive, enroll_live
 from edge_monitor.node.node import Node
-from edge_monitor.pipeline.machine_pipeline import MachinePipeline, WindowResult
+from edge_monitor.pipeline.machine_pipeline import MachinePipeline, NotLearnt, WindowResult
 from edge_monitor.records import AudioBlock
 from tests.sounds import pump
 
@@ -98,6 +99,26 @@ def test_a_machine_that_stops_and_starts_is_not_running(pump_node: Node, tmp_pat
     heard = hear(pump_node, tmp_path, pump(240, take=4, stops=[[80.0, 140.0]]))
     assert states(heard) == ["normal", "not-running", "normal"]
     assert alarms(heard) == []
+
+
+def test_a_standstill_that_is_too_long_is_warned_of_once(pump_node: Node) -> None:
+    """Of three standstills the two that last longer than 20 s are one warning each; the text says it all the while."""
+    settings = MachineSettings.model_validate(
+        {"name": "machine", "source": {"kind": "simulator"}, "running": {"gate": -60, "not_running_max_s": 20}}
+    )
+    pipeline = MachinePipeline(
+        settings, Encoder(pump_node.bundle), hop_s=1.0, learnt=NotLearnt(), restored=Restored(), new_id=str
+    )
+    stands = [False] * 30 + [True] * 60 + [False] * 30 + [True] * 15 + [False] * 30 + [True] * 60
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 16_000).astype(np.float32)
+    heard: list[WindowResult] = []
+    with capture_logs() as logs:
+        for start_s, stood in enumerate(stands):
+            sound = noise * np.float32(1e-3 if stood else 1.0)
+            heard += pipeline.process(AudioBlock("machine", sound, 16_000, float(start_s)), lambda: 0)
+    assert [each["event"] for each in logs] == ["machine.not_run_too_long"] * 2
+    told = [each.end_s for each in heard if "not_running_max_s" in each.text]
+    assert told == [*range(51, 91), *range(186, 226)]
 
 
 @pytest.fixture(scope="module")

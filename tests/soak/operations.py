@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Sizes:
         return cls(imported=40_000, enrolled=8640, patience_s=14_400.0) if full else cls()
 
 
-class Operation:
+class Operation(ABC):
     """One operation on a node: `prepare` its input, run `argv`, and again if it was interrupted, until not `undone`."""
 
     good: tuple[int, ...] = (0,)  # exit codes
@@ -53,12 +54,12 @@ class Operation:
         self.product = product
         self.sizes = sizes
 
-    def prepare(self, number: int) -> None:
+    def prepare(self, number: int) -> None:  # noqa: B027 - most need none
         """Make its input, the `number`-th of its kind."""
 
+    @abstractmethod
     def argv(self) -> list[str]:
         """Return its command line; empty: the daemon begins it by itself, soon after its start."""
-        raise NotImplementedError
 
     def half_done(self) -> str:
         """Return what an interruption left half done, as the product itself shows it; the daemon runs."""
