@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,19 +80,20 @@ class OwnSplit:
     machine: str
     machine_id: str
     detector: str
-    scores: dict[str, float]  # file name -> score, in path order
+    scores: dict[str, float]  # file name -> score, in name order
     threshold: float  # of the challenge's rule
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DecisionFigures:
-    """All that was measured; rows by machine id, then condition."""
+    """All that was measured; rows by machine id, then condition. Without slots: its means stay once asked for."""
 
     rows: tuple[DecisionRow, ...]
     own_splits: tuple[OwnSplit, ...]
     splits: int
     product_rule: str
 
+    @cached_property
     def means(self) -> tuple[DecisionMean, ...]:
         """Return the figures of each condition: by detector, then by length of stream, rule, rate and sound learnt."""
         found = dict.fromkeys(row.condition for row in self.rows)

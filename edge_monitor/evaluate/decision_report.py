@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_monitor.counting import counted
 from edge_monitor.evaluate.document import NOTHING, Table
 from edge_monitor.evaluate.plots import Line, colour, draw_lines, standalone
 from edge_monitor.evaluate.report import HTML, MARKDOWN, ends, report_page, write_files
@@ -55,12 +56,14 @@ class DecisionAccount:
             f"Streams of {LENGTHS['memory']} of the product's rule, and of {LENGTHS['passes']} over the clips. A few "
             "clips come again and again: nothing follows about false alarms per day."
         )
+        if len({mean.ids for mean in self.figures.means}) > 1:
+            yield "Not all ids hold the longer durations: figures of fewer ids are of other machines."
         yield f"{CHALLENGE}: each window by itself, above the 0.9 quantile of a gamma fit of normal scores."
         yield from (f"{name}: {title}." for name, title in self.titles.items())
 
     def overview(self) -> Table:
         """Return a line for each condition."""
-        means = self.figures.means()
+        means = self.figures.means
         kinds = [name for name in _SHARES if "alarm" in name or any(_of(mean, name).percent for mean in means)]
         columns = [_SHARES[name] for name in kinds]
         head = ("bundle", "rule", "wanted per day", "stream", "learnt s", "ids", "AUC", *columns, "windows until")
@@ -75,16 +78,18 @@ class DecisionAccount:
     def recall(self) -> str:
         """Return an `<svg>`: the share of streams with an alarm against the sound that was learnt."""
         found: dict[tuple[str, str, float | None], list[DecisionMean]] = {}
-        for mean in self.figures.means():
+        for mean in self.figures.means:
             if mean.condition.length == "memory":
                 key = mean.condition.detector, mean.condition.rule, mean.condition.per_day
                 found.setdefault(key, []).append(mean)
+        most = max(mean.ids for means in found.values() for mean in means)
         lines = [
             Line(
                 f"{detector}, {rule}{_at(per_day)}: {kind}",
                 colour(number),
                 dashed=kind == "healthy",
                 points=tuple((mean.learnt_s / 60, _of(mean, f"{kind}_alarm").percent) for mean in means),
+                marks=tuple("" if mean.ids == most else counted(mean.ids, "id") for mean in means),
             )
             for number, ((detector, rule, per_day), means) in enumerate(found.items())
             for kind in ("faulty", "healthy")
@@ -151,7 +156,7 @@ def for_programs(account: DecisionAccount) -> dict[str, object]:
     `mean` is that of `rows` with the most ids, then the most sound learnt.
     """
     figures = account.figures
-    means = figures.means()
+    means = figures.means
     own = [mean for mean in means if figures.is_own(mean.condition)]
     first = [mean for mean in own if mean.condition.detector == own[0].condition.detector]
     headline = max(first, key=lambda mean: (mean.ids, mean.learnt_s))

@@ -164,12 +164,14 @@ class _Measurement:
             return
         try:
             learnt = Learnt.of(part.train, self.detector)
-            scores = self.detector.fit_score(part.train, [*part.normal, *part.anomalous])
+            scores = _finite(self.detector.fit_score(part.train, [*part.normal, *part.anomalous]))
         except (DatasetError, NormalsError) as error:
             self._complain("no files of the challenge", error)
             return
         clips = [*self.one.tested(anomalous=False), *self.one.tested(anomalous=True)]
-        names = [clip.path.name for clip in clips if clip.path in self.heard]
+        paths = [clip.path for clip in clips if clip.path in self.heard]
+        single = len({path.name for path in paths}) == len(paths)  # in MIMII normal and abnormal clips share names
+        names = [path.name if single else f"{path.parent.name}/{path.name}" for path in paths]
         of_clips = np.bincount(learnt.layout.recording, learnt.left_out.score) / np.bincount(learnt.layout.recording)
         yield OwnSplit(
             machine=self.one.machine,
@@ -189,9 +191,7 @@ class _Measurement:
         rules[None] = ChallengeRule.learn(learnt.left_out.score)
         memory = max(rule.memory for rule in rules.values())
         tested = [*part.normal, *part.anomalous]
-        scores = detector.window_scores(part.train, tested)
-        if not np.isfinite(np.concatenate(scores)).all():
-            raise DatasetError("a score is not finite")
+        scores = [_finite(each) for each in detector.window_scores(part.train, tested)]
         normals = len(part.normal)
         clip_scores = np.array([each.mean() for each in scores])  # (tested,)
         disjoint = [each[: len(clip.to_learn)] for each, clip in zip(scores, tested, strict=True)]
@@ -223,3 +223,10 @@ class _Measurement:
 
     def _complain(self, what: str, why: object) -> None:
         self.complain(f"{self.one.label}: {what}: {self.detector.name}: {why}")
+
+
+def _finite(scores: Scores) -> Scores:
+    """Return scores as they are. Raises DatasetError for one that is not finite."""
+    if not np.isfinite(scores).all():
+        raise DatasetError("a score is not finite")
+    return scores

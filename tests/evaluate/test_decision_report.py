@@ -28,7 +28,7 @@ CHALLENGE = Condition("spectral", "DCASE baseline", None, None, "memory")
 
 
 def row(machine: str, machine_id: str, condition: Condition, *delays: tuple[int, ...], changed: int = 0) -> DecisionRow:
-    """Return a row of four faulty streams in each split, with the delays of those with an alarm; one healthy one has one."""
+    """Return a row of four streams of each kind in a split: faulty ones with these delays, one healthy alarm in all."""
     return DecisionRow(
         machine=machine,
         machine_id=machine_id,
@@ -100,6 +100,16 @@ def test_the_mean_is_of_the_sound_that_most_machine_ids_have() -> None:
     assert [each["learn_s"] for each in found["means"]] == [60.0, 120.0, 180.0]
 
 
+def test_a_point_of_fewer_machine_ids_says_so() -> None:
+    """The curve would look like one of learning, and is one of other machines."""
+    learnt = [Condition("spectral", "3 of 5", 0.1, learn_s, "memory") for learn_s in (60.0, 120.0)]
+    rows = [row("fan", "id_00", learnt[0], (3,)), row("fan", "id_02", learnt[0], (3,))]
+    assert "id</text>" not in account(*rows).recall()
+    fewer = account(*rows, row("fan", "id_00", learnt[1], (3,)))
+    assert fewer.recall().count(">1 id</text>") == 2  # faulty and healthy
+    assert any("fewer ids are of other machines" in note for note in fewer.notes())
+
+
 def test_one_split_of_one_machine_id_has_no_interval() -> None:
     """Nothing varies."""
     found: dict[str, Any] = for_programs(account(row("fan", "id_00", OWN, (3,))))
@@ -149,7 +159,7 @@ def test_the_report_draws_recall_against_minutes_learnt(tmp_path: Path) -> None:
     ]
     page = (tmp_path / "report.html").read_text()
     assert page.count("<polyline") == 2
-    assert 'points="168.0,110.0 298.0,110.0"' in page  # 50 % at one and at two minutes
+    assert 'points="248.0,110.0 458.0,110.0"' in page  # 50 % at one and at two minutes
     assert "minutes learnt" in page
     assert "spectral, 3 of 5 at 0.1 a day: faulty" in page
     assert "&lt;b&gt;: left out" in page

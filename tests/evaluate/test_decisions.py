@@ -10,19 +10,25 @@ import pytest
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.encode.encoder import Encoder
 from edge_monitor.errors import DatasetError
+from edge_monitor.evaluate import decisions
 from edge_monitor.evaluate.cache import FeatureCache, FeatureExtractor
 from edge_monitor.evaluate.datasets import read_dataset
 from edge_monitor.evaluate.decisions import Learnt, Plan, measure_decisions
 from edge_monitor.evaluate.detector import BundleDetector, Features
 from edge_monitor.evaluate.progress import SplitProgress
+from edge_monitor.evaluate.streams import play
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate
 from tests.evaluate.sets import noise, write
 from tests.evaluate.test_measure import make
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edge_monitor.evaluate.decision_figures import DecisionFigures
+    from edge_monitor.evaluate.roc import Scores
+    from edge_monitor.evaluate.rules import DecisionRule
+    from edge_monitor.evaluate.streams import Tally
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +91,24 @@ def test_a_duration_that_the_clips_do_not_hold_is_told_and_the_others_are_measur
     assert learnt == {(55.0, 60.0), (180.0, 180.0)}
 
 
+def test_streams_hold_no_sound_twice(detector: BundleDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips of 15 s are two windows of 10 s that share 5 s: three passes over four healthy clips are 12 windows."""
+    for number in range(9):
+        write(tmp_path / f"set/pump/train/normal_id_00_{number:08d}.wav", noise(number, 15.0))
+    for number in range(3):
+        write(tmp_path / f"set/pump/test/anomaly_id_00_{number:08d}.wav", noise(20 + number, 15.0))
+    lengths: set[int] = set()
+
+    def played(rule: DecisionRule, streams: Sequence[Scores]) -> Tally:
+        lengths.update(map(len, streams))
+        return play(rule, streams)
+
+    monkeypatch.setattr(decisions, "play", played)
+    figures, _ = run(tmp_path / "set", detector, Plan(splits=1), tmp_path)
+    assert lengths == {10, 12, 9}
+    assert {row.learnt_s for row in figures.rows} == {50.0}
+
+
 def test_one_seed_gives_one_result(detector: BundleDetector, tmp_path: Path) -> None:
     """Another one other streams."""
     make(tmp_path / "set")
@@ -93,6 +117,23 @@ def test_one_seed_gives_one_result(detector: BundleDetector, tmp_path: Path) -> 
     )
     assert first.faulty == again.faulty
     assert first.faulty != other.faulty
+
+
+def test_the_challenges_files_have_every_test_clip(detector: BundleDetector, tmp_path: Path) -> None:
+    """By the data set's own split; MIMII's normal and abnormal clips of one name are told apart."""
+    make(tmp_path / "set")
+    own = run(tmp_path / "set", detector, Plan(splits=1), tmp_path)[0].own_splits[0]
+    assert list(own.scores) == [
+        *(f"anomaly_id_00_0000000{number}.wav" for number in range(3)),
+        *(f"normal_id_00_0000000{number}.wav" for number in range(6, 9)),
+    ]
+    assert own.scores["anomaly_id_00_00000002.wav"] > own.threshold > 0  # three times as loud
+    for label in ("normal", "abnormal"):
+        for number in range(9 if label == "normal" else 2):
+            seed = 100 + number + 50 * (label == "abnormal")
+            write(tmp_path / f"mimii/6_dB_fan/fan/id_00/{label}/{number:08d}.wav", noise(seed, 2.0))
+    own = run(tmp_path / "mimii", detector, Plan(splits=1), tmp_path)[0].own_splits[0]
+    assert list(own.scores) == [f"{each}/0000000{number}.wav" for each in ("abnormal", "normal") for number in (0, 1)]
 
 
 def test_too_little_to_learn_is_told(detector: BundleDetector, tmp_path: Path) -> None:
@@ -107,7 +148,7 @@ def test_three_of_five_on_the_recordings(recordings: Path, tmp_path: Path) -> No
     """With version 1 of the bundle: near the 33 % of faulty streams and 0.4 % of healthy ones found by a study."""
     detector = BundleDetector(Encoder(find_bundle("spectral-1")))
     figures, lines = run(recordings, detector, Plan(splits=5), tmp_path)
-    (mean,) = (each for each in figures.means() if figures.is_own(each.condition))
+    (mean,) = (each for each in figures.means if figures.is_own(each.condition))
     assert (mean.ids, lines) == (8, [])
     assert 20 <= mean.faulty_alarm.percent <= 45
     assert mean.healthy_alarm.percent <= 3
