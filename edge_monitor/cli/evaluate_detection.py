@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_monitor.cli.answers import say, tell, warn
+from edge_monitor.cli.evaluate_decisions import decision_options, require_decisions, tell_decisions
 from edge_monitor.cli.options import channel_option, json_option, optional_settings_option
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Mean over N random splits of the normal clips, with intervals.",
 )
+@decision_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write a report into this folder.")
 @click.option("--machine", "machines", multiple=True, help="Only this machine of the data set; may be repeated.")
 @channel_option
@@ -65,6 +67,9 @@ def command(
     scorers: tuple[str, ...],
     baselines: tuple[str, ...],
     resplits: int | None,
+    decisions: bool,
+    learn_s: tuple[float, ...],
+    per_day: tuple[float, ...],
     out: Path | None,
     machines: tuple[str, ...],
     channel: int,
@@ -79,11 +84,15 @@ def command(
     DATASET is a folder in a layout of the DCASE challenge's Task 2 or of MIMII. AUC and partial AUC of each machine id
     and on average, beside the paper's Table I. Embeddings are kept: after an interrupt the same command goes on.
     """
+    only_with: dict[str, object] = {"--learn": learn_s, "--false-alarms-per-day": per_day}
+    require_decisions(decisions=decisions, only_with=only_with, not_with={"--baseline": baselines})
     from edge_monitor.config.settings import ModelSettings
     from edge_monitor.evaluate.account import Account
     from edge_monitor.evaluate.cache import FeatureCache, FeatureExtractor, default_cache
     from edge_monitor.evaluate.columns import choose
     from edge_monitor.evaluate.datasets import read_dataset
+    from edge_monitor.evaluate.decision_report import DecisionAccount
+    from edge_monitor.evaluate.decisions import PER_DAY, SPLITS, Plan, measure_decisions
     from edge_monitor.evaluate.measure import measure
     from edge_monitor.evaluate.progress import SplitProgress
     from edge_monitor.evaluate.report import for_programs, make_folder, summary, write_report
@@ -113,7 +122,13 @@ def command(
     if out:
         make_folder(out)
     extractor = FeatureExtractor(cache, say, complain, channel=channel, jobs=jobs or len(os.sched_getaffinity(0)))
+    name = folder.resolve().name
     try:
+        if decisions:
+            plan = Plan(learn_s, per_day or PER_DAY, splits=resplits or SPLITS, seed=seed)
+            decided = measure_decisions(dataset, columns.of_bundles, extractor, complain, plan, progress=progress)
+            tell_decisions(DecisionAccount(name, decided, columns.titles, tuple(left_out)), out, as_json=as_json)
+            return
         figures = measure(
             dataset, columns.detectors, extractor, complain, resplits=resplits, seed=seed, progress=progress
         )
@@ -121,7 +136,7 @@ def command(
         say("stopped; what was heard is kept, and the same command goes on from there")
         raise
     account = Account(
-        dataset=folder.resolve().name,
+        dataset=name,
         figures=figures,
         titles=columns.titles,
         not_yet=columns.not_yet,

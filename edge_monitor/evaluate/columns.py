@@ -35,6 +35,11 @@ class Columns:
     titles: dict[str, str]  # detector's name -> what it is
     not_yet: tuple[str, ...]  # columns of Table I that there is no bundle for
 
+    @property
+    def of_bundles(self) -> tuple[BundleDetector, ...]:
+        """Return the detectors that have a calibration: all but the baseline."""
+        return tuple(each for each in self.detectors if isinstance(each, BundleDetector))
+
 
 def choose(
     bundles: Sequence[str],

@@ -110,23 +110,35 @@ class BundleDetector:
         overlaps = len(windows) > 1 and windows[-1].start_s - windows[-2].start_s < self._encoder.window_s - _EDGE_S
         return Features(self._encoder.embed(np.stack([window.samples for window in windows])), overlaps)
 
+    @property
+    def window_s(self) -> float:
+        """Return the bundle's window, seconds."""
+        return self._encoder.window_s
+
     def fit_score(self, train: Sequence[Features], test: Sequence[Features]) -> NDArray[np.float64]:
         """Return each test clip's score, the mean over its windows; as many normals are needed as for enrolling."""
+        return np.array([scores.mean() for scores in self.window_scores(train, test)])
+
+    def window_scores(self, train: Sequence[Features], test: Sequence[Features]) -> list[NDArray[np.float64]]:
+        """Return the scores of each test clip's windows, (windows,). Raises DatasetError as `fit_score`."""
         vectors = np.concatenate([clip.to_learn for clip in train])  # (n, dim)
         if len(vectors) <= K:
             raise DatasetError(f"normal windows to learn: {len(vectors)}, needs {K + 1}")
         scores = fit(None, vectors, self.spec).scores(np.concatenate([clip.vectors for clip in test]))
-        windows = np.array([len(clip.vectors) for clip in test])  # (test,)
-        return np.asarray(np.add.reduceat(scores, np.cumsum(windows) - windows) / windows)
+        return np.split(scores, np.cumsum([len(clip.vectors) for clip in test])[:-1])
 
     def threshold(self, train: Sequence[Features]) -> float:
         """Return what enrolling these clips would set, at the default rate of false alarms."""
+        settings = CalibrationSettings(window_s=self.window_s)
+        vectors = np.concatenate([clip.to_learn for clip in train])
+        return calibrate(vectors, self.layout(train), self.spec, settings).threshold
+
+    def layout(self, train: Sequence[Features]) -> Layout:
+        """Return what of the windows to learn is independent of what: each clip is a recording."""
         windows = [len(clip.to_learn) for clip in train]
-        start_s = np.concatenate([np.arange(count) * self._encoder.window_s for count in windows])
-        layout = Layout(
+        start_s = np.concatenate([np.arange(count) * self.window_s for count in windows])
+        return Layout(
             recording=np.repeat(np.arange(len(train)), windows),
             block=np.array([block_of(start) for start in start_s]),
             start_s=start_s,
         )
-        settings = CalibrationSettings(window_s=self._encoder.window_s)
-        return calibrate(np.concatenate([clip.to_learn for clip in train]), layout, self.spec, settings).threshold

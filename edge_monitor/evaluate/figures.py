@@ -117,7 +117,7 @@ class Figures:
         rows = self.of(detector, machine)
         if not rows:
             return None
-        weight = _weights(rows)
+        weight = id_weights([row.machine for row in rows])
         return Mean(
             auc=float(weight @ [row.auc for row in rows]),
             pauc=float(weight @ [row.pauc for row in rows]),
@@ -129,7 +129,7 @@ class Figures:
         rows = self.of(detector)
         if self.resplits is None or not rows:
             return None
-        return _interval(np.stack([row.aucs for row in rows]), _weights(rows))
+        return _interval(np.stack([row.aucs for row in rows]), id_weights([row.machine for row in rows]))
 
     def differences(self) -> Iterator[AucDifference]:
         """Yield the paired differences to the first detector; none without re-splits."""
@@ -140,7 +140,7 @@ class Figures:
             if self.resplits is None or not rows:
                 continue
             points = np.stack([row.aucs - first[row.machine, row.machine_id].aucs for row in rows])  # (ids, splits)
-            weight = _weights(rows)
+            weight = id_weights([row.machine for row in rows])
             mean = float(weight @ points.mean(axis=1))
             yield AucDifference(detector, reference, mean, _interval(points, weight))
 
@@ -150,9 +150,8 @@ def _interval(points: Scores, weights: Scores) -> tuple[float, float] | None:
     return interval(points, weights) if points.size > 1 else None
 
 
-def _weights(rows: Sequence[Row]) -> Scores:
-    """Return what each row counts, (rows,), sum 1: every machine the same, and its ids the same within it."""
-    machines = [row.machine for row in rows]
+def id_weights(machines: Sequence[str]) -> Scores:
+    """Return what each id of a machine counts, (ids,), sum 1: every machine the same, and its ids the same in it."""
     return np.array([1.0 / (machines.count(machine) * len(set(machines))) for machine in machines])
 
 

@@ -49,33 +49,37 @@ def measure(
     features are in memory. `progress` is told which split is learnt.
     Raises DatasetError when nothing can be measured.
     """
+    complain, progress = Once(complain), progress or SplitProgress(lambda _: None)
+    rows: list[Row] = []
+    for machine, heard in hear(dataset, detectors, extractor, complain, resplit=resplits is not None):
+        found: dict[tuple[str, str], Row] = {}
+        for detector in detectors:
+            parts = {one.machine_id: part_of(one, features.get(detector.key, {})) for one, features in heard}
+            for row in _Machine(machine, parts, detector, complain, progress).rows(resplits, seed):
+                found[row.machine_id, row.detector] = row
+        order = [(one.machine_id, detector.name) for one, _ in heard for detector in detectors]
+        rows += [found[place] for place in order if place in found]
+    if not rows:
+        raise DatasetError("no machine id can be measured", where=str(dataset.folder))
+    return Figures(tuple(detector.name for detector in detectors), tuple(rows), resplits)
+
+
+def hear(
+    dataset: Dataset, detectors: Sequence[Detector], extractor: FeatureExtractor, complain: Tell, *, resplit: bool
+) -> Iterator[tuple[str, list[tuple[Individual, dict[str, FeaturesByPath]]]]]:
+    """Yield each machine with its individuals, and what the detectors heard of each by their keys; see `share`."""
     machines: dict[str, list[Individual]] = defaultdict(list)
     for individual in dataset.individuals:
         machines[individual.machine].append(individual)
-    complain, progress = Once(complain), progress or SplitProgress(lambda _: None)
     names = {detector.key: detector.name for detector in reversed(detectors)}  # of one key, the first
     root = dataset.folder.resolve()
-    rows: list[Row] = []
     for machine, individuals in machines.items():
         clips = [clip for one in individuals for clip in (*one.train, *one.test)]
         heard: dict[str, FeaturesByPath] = {}  # detectors of one key share them
         for detector in detectors:
             if detector.key not in heard:
                 heard[detector.key] = extractor.extract(detector, clips, machine)
-        shared = [share(one, heard, names, complain, resplit=resplits is not None, root=root) for one in individuals]
-        found: dict[tuple[str, str], Row] = {}
-        for detector in detectors:
-            parts = {
-                one.machine_id: _part(one, features.get(detector.key, {}))
-                for one, features in zip(individuals, shared, strict=True)
-            }
-            for row in _Machine(machine, parts, detector, complain, progress).rows(resplits, seed):
-                found[row.machine_id, row.detector] = row
-        order = [(one.machine_id, detector.name) for one in individuals for detector in detectors]
-        rows += [found[place] for place in order if place in found]
-    if not rows:
-        raise DatasetError("no machine id can be measured", where=str(dataset.folder))
-    return Figures(tuple(detector.name for detector in detectors), tuple(rows), resplits)
+        yield machine, [(one, share(one, heard, names, complain, resplit=resplit, root=root)) for one in individuals]
 
 
 def share(
@@ -140,23 +144,23 @@ def splits(clips: int, count: int, seed: int = 0) -> Iterator[tuple[Numbers, Num
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """What is learnt and what is tested of one machine id."""
 
     train: list[Features]
     normal: list[Features]
     anomalous: list[Features]
 
-    def split(self, learnt: Numbers, tested: Numbers) -> _Part:
+    def split(self, learnt: Numbers, tested: Numbers) -> Part:
         """Return the same with other normal clips to learn and to test."""
         normal = [*self.train, *self.normal]
-        return _Part([normal[i] for i in learnt], [normal[i] for i in tested], self.anomalous)
+        return Part([normal[i] for i in learnt], [normal[i] for i in tested], self.anomalous)
 
 
-def _part(one: Individual, heard: FeaturesByPath) -> _Part:
+def part_of(one: Individual, heard: FeaturesByPath) -> Part:
     """Return what was heard of a machine id, by the data set's own split."""
     groups = one.train, one.tested(anomalous=False), one.tested(anomalous=True)
-    return _Part(*([heard[clip.path] for clip in clips if clip.path in heard] for clips in groups))
+    return Part(*([heard[clip.path] for clip in clips if clip.path in heard] for clips in groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class _Machine:
     """One type of machine and one detector."""
 
     name: str
-    parts: Mapping[str, _Part]  # by machine id
+    parts: Mapping[str, Part]  # by machine id
     detector: Detector
     complain: Tell
     progress: SplitProgress
@@ -207,7 +211,7 @@ class _Machine:
             curve=curve,
         )
 
-    def _curves(self, parts: Mapping[str, _Part], otherwise: str) -> Iterator[tuple[str, Curve]]:
+    def _curves(self, parts: Mapping[str, Part], otherwise: str) -> Iterator[tuple[str, Curve]]:
         for name, (normal, anomalous) in self._scores(parts, otherwise):
             learnt = parts.values() if self.detector.pooled else [parts[name]]
             threshold = None
@@ -217,7 +221,7 @@ class _Machine:
                 self._complain([name], "no threshold", error)
             yield name, Curve(normal, anomalous, len(parts[name].train), threshold)
 
-    def _scores(self, parts: Mapping[str, _Part], otherwise: str) -> Iterator[tuple[str, tuple[Scores, Scores]]]:
+    def _scores(self, parts: Mapping[str, Part], otherwise: str) -> Iterator[tuple[str, tuple[Scores, Scores]]]:
         """Yield each machine id's scores of normal and of anomalous clips; `otherwise` is told of those without."""
         groups = [list(parts)] if self.detector.pooled else [[name] for name in parts]
         for names in groups:

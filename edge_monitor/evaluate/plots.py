@@ -1,7 +1,8 @@
-"""ROC curves and score histograms as SVG elements, drawn without a library; pure."""
+"""ROC curves, score histograms and other lines as SVG elements, drawn without a library; pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from edge_monitor.evaluate.roc import roc_curve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_monitor.evaluate.figures import Curve
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _SIDE, _LEFT, _TOP, _BOTTOM = 200, 38, 10, 34  # of the drawing area and its margins, pixels
 _WIDE = 260  # of a histogram
+_BROAD = 420  # of lines with their legend
 _BINS = 24
+_ROW = 16  # of a legend, pixels
 
 
 def standalone(drawing: str) -> str:
@@ -89,8 +92,43 @@ def draw_histogram(title: str, curve: Curve) -> str:
     return _svg(f"Scores of {title}", _WIDE, parts)
 
 
-def _svg(title: str, width: int, parts: list[str]) -> str:
-    box = f"0 0 {_LEFT + width + 10} {_TOP + _SIDE + _BOTTOM}"
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a diagram, with its name in the legend below."""
+
+    name: str
+    stroke: str
+    dashed: bool
+    points: tuple[tuple[float, float], ...]  # (x >= 0, percent), x rising
+    marks: tuple[str, ...]  # above each point
+
+
+def draw_lines(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
+    """Return an `<svg>` of percentages from 0 to 100 against something that begins at 0."""
+    most = max([x for line in lines for x, _ in line.points] or [0.0]) or 1.0
+    parts = [
+        _axes(_BROAD, across, "0", f"{most:.3g}"),
+        _upright(up),
+        _text(_LEFT - 6, _TOP + 8, "100", "end"),
+        _text(_LEFT - 6, _TOP + _SIDE, "0", "end"),
+    ]
+    below = _TOP + _SIDE + _BOTTOM
+    for number, line in enumerate(lines):
+        dash = "5 4" if line.dashed else "none"
+        places = [(_LEFT + x / most * _BROAD, _TOP + (1 - y / 100) * _SIDE) for x, y in line.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        stroke = f'stroke="{line.stroke}" stroke-width="2" stroke-dasharray="{dash}"'
+        parts.append(f'<polyline points="{path}" fill="none" {stroke}/>')
+        for (x, y), mark in zip(places, line.marks, strict=True):
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{line.stroke}"/>')
+            parts += [_text(x - 4, y - 6, mark, "end", line.stroke)] if mark else []
+        parts.append(f'<path d="M{_LEFT} {below + _ROW * number + 6}h24" {stroke}/>')
+        parts.append(_text(_LEFT + 30, below + _ROW * number + 10, line.name, "start"))
+    return _svg(title, _BROAD, parts, _ROW * len(lines))
+
+
+def _svg(title: str, width: int, parts: list[str], legend: int = 0) -> str:
+    box = f"0 0 {_LEFT + width + 10} {_TOP + _SIDE + _BOTTOM + legend}"
     return (
         f'<svg viewBox="{box}" width="{_LEFT + width + 10}" role="img" font-size="11" font-family="sans-serif">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"

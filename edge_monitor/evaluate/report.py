@@ -14,7 +14,7 @@ from edge_monitor.evaluate.document import page
 from edge_monitor.evaluate.plots import colour, draw_histogram, draw_roc, standalone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edge_monitor.evaluate.account import Account
@@ -56,20 +56,22 @@ def make_folder(out: Path) -> None:
 
 def write_report(account: Account, out: Path) -> None:
     """Write the report into the folder `out`, each file whole or not at all. Raises DatasetError as `make_folder`."""
+    drawings = {file: standalone(svg) for each in _plots(account) for file, (_, svg) in each.svg.items()}
+    write_files(out, for_programs(account), {**drawings, MARKDOWN: markdown(account), HTML: html(account)})
+
+
+def write_files(out: Path, figures: dict[str, object], texts: Mapping[str, str]) -> None:
+    """Write figures and texts, by name, into the folder `out`. Raises DatasetError as `make_folder`."""
     make_folder(out)
-    texts = {
-        FIGURES: json.dumps(for_programs(account), indent=1) + "\n",
-        **{file: standalone(svg) for each in _plots(account) for file, (_, svg) in each.svg.items()},
-        MARKDOWN: markdown(account),
-        HTML: html(account),
-    }
     with os_errors_as(DatasetError, "cannot be written", where=out):
-        for name, text in texts.items():
-            new = out / f".{name}.new"
+        for name, text in {FIGURES: json.dumps(figures, indent=1) + "\n", **texts}.items():
+            path = out / name
+            path.parent.mkdir(exist_ok=True)
+            new = path.with_name(f".{path.name}.new")
             new.unlink(missing_ok=True)  # left by a crash, or a link to elsewhere
             with new.open("x", encoding="utf-8", errors="backslashreplace") as file:  # folders' names may be any bytes
                 file.write(text)
-            new.replace(out / name)
+            new.replace(path)
 
 
 def for_programs(account: Account) -> dict[str, object]:
@@ -81,13 +83,13 @@ def for_programs(account: Account) -> dict[str, object]:
         "rows": [_row(row, spread=figures.resplits is not None) for row in figures.rows],
         "mean_auc": {detector: round(mean.auc, 4) for detector, mean in means.items()},
         "mean_pauc": {detector: round(mean.pauc, 4) for detector, mean in means.items()},
-        "mean_auc_interval": {name: [round(end, 4) for end in ends] for name, ends in between.items() if ends},
+        "mean_auc_interval": {name: [round(end, 4) for end in found] for name, found in between.items() if found},
         "differences": [
             {
                 "bundle": one.detector,
                 "reference": one.reference,
                 "auc": round(one.auc, 4),
-                **_ends("low", "high", one.interval),
+                **ends("low", "high", one.interval),
             }
             for one in figures.differences()
         ],
@@ -111,12 +113,12 @@ def _row(row: Row, *, spread: bool) -> dict[str, object]:
         "n_train": row.n_train,
     }
     if spread:
-        facts |= _ends("auc_low", "auc_high", row.auc_spread)
-        facts |= _ends("auc_mean_low", "auc_mean_high", row.auc_interval)
+        facts |= ends("auc_low", "auc_high", row.auc_spread)
+        facts |= ends("auc_mean_low", "auc_mean_high", row.auc_interval)
     return facts
 
 
-def _ends(low: str, high: str, between: tuple[float, float] | None) -> dict[str, float | None]:
+def ends(low: str, high: str, between: tuple[float, float] | None) -> dict[str, float | None]:
     """Return an interval under two names; null where there is none."""
     return dict.fromkeys((low, high)) if between is None else {low: round(between[0], 4), high: round(between[1], 4)}
 
@@ -140,20 +142,28 @@ def markdown(account: Account) -> str:
 
 def html(account: Account) -> str:
     """Return report.html: one file that fetches nothing and runs nothing."""
-    left_out = "".join(f"<li>{escape(line)}</li>" for line in account.left_out)
+    return report_page(
+        f"{account.dataset}: detection",
+        account.dataset,
+        account.notes(),
+        f"{account.main().html()}\n{account.overview().html()}\n<h2>Thresholds</h2>\n<p>{escape(_THRESHOLDS)}</p>\n"
+        f"{account.thresholds().html()}\n<h2>ROC curves and scores</h2>\n<p>{escape(_LEGEND)}</p>\n"
+        + "".join(map(_html_plots, _plots(account))),
+        account.left_out,
+    )
+
+
+def report_page(title: str, heading: str, notes: Iterable[str], body: str, left_out: Sequence[str]) -> str:
+    """Return a report as one HTML file; `body` is HTML, all else is text."""
+    lines = "".join(f"<li>{escape(line)}</li>" for line in left_out)
     return page(
         "report",
-        f"{account.dataset}: detection",
+        title,
         {},
-        dataset=escape(account.dataset),
-        notes="".join(f"<li>{escape(note)}</li>" for note in account.notes()),
-        main=account.main().html(),
-        overview=account.overview().html(),
-        about_thresholds=escape(_THRESHOLDS),
-        thresholds=account.thresholds().html(),
-        about_plots=escape(_LEGEND),
-        plots="".join(map(_html_plots, _plots(account))),
-        left_out=f"<h2>Left out</h2><ul>{left_out}</ul>" if left_out else "",
+        heading=escape(heading),
+        notes="".join(f"<li>{escape(note)}</li>" for note in notes),
+        body=body,
+        left_out=f"<h2>Left out</h2><ul>{lines}</ul>" if lines else "",
     )
 
 

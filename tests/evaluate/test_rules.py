@@ -1,0 +1,51 @@
+"""The rules that are measured are the product's alarm and the challenge's decision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
+from edge_monitor.config.machine import AlarmSettings
+from edge_monitor.evaluate.rules import ChallengeRule, Decision, WindowsOfLast
+from edge_monitor.records import Score
+
+
+def alarm_of_the_product(scores: list[float], threshold: float, m: int, n: int) -> int | None:
+    """Return the window, from 0, with which the product's alarm starts."""
+    machine = AlarmStateMachine("pump", AlarmSettings.model_validate({"raise": [m, n]}), lambda: "id", Restored())
+    for number, value in enumerate(scores):
+        heard = Score("pump", value, threshold, 1, (), 10.0 * number, 10.0 * (number + 1), -20.0)
+        if machine.on_score(heard, 0):
+            return number
+    return None
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (3, 5), (5, 5), (2, 12)])
+def test_windows_of_the_last_decide_as_the_products_alarm(m: int, n: int) -> None:
+    """On random streams of 1 to 40 windows, of which a fifth to four fifths exceed, or exactly reach, the threshold."""
+    draw = np.random.default_rng(n)
+    rule = WindowsOfLast(1.0, m, n)
+    assert (rule.name, rule.memory) == (f"{m} of {n}", n)
+    found = set()
+    for _ in range(300):
+        part = draw.uniform(0.2, 0.8)
+        scores = draw.choice([0.5, 1.0, 1.5], size=draw.integers(1, 41), p=[0.9 * (1 - part), 0.1 * (1 - part), part])
+        decision = rule.decide(scores)
+        assert decision == Decision(alarm_of_the_product(scores.tolist(), 1.0, m, n))
+        found.add(decision.alarm)
+    assert len(found) > 5
+
+
+def test_the_challenges_rule_takes_every_window_by_itself() -> None:
+    """About one in ten normal windows is above its threshold; the first one above decides."""
+    normal = np.random.default_rng(0).gamma(9.0, size=4000)
+    rule = ChallengeRule.learn(normal)
+    assert (normal > rule.threshold).mean() == pytest.approx(0.1, abs=0.01)
+    assert rule.decide(np.array([1.0, rule.threshold, rule.threshold + 1, 1.0])) == Decision(2)
+    assert rule.decide(np.array([1.0, rule.threshold])) == Decision(None)
+
+
+def test_a_normal_score_of_0_is_learnt() -> None:
+    """A clip that is there twice."""
+    assert np.isfinite(ChallengeRule.learn(np.array([0.0, 1.0, 1.1, 1.2, 0.9])).threshold)
