@@ -27,9 +27,10 @@ _STEP_DB = 4.0
 _STRAY_DB = 1.0
 # A resampler's stop band is 60 dB and more below; a machine that loses its highest sounds still leaves the room's.
 _LOST_DB = 20.0
-# A gain at the limit is not reported and taken back with every window.
-_HYSTERESIS_DB = 1.0
-_WORTH_DB = 1.0  # a common shift, beyond what was learnt, that whoever looks into an alarm should know of
+_HYSTERESIS_DB = 1.0  # further that bands may stray once the gain has changed: it is not taken back with every window
+# A common shift, beyond what was learnt, that whoever looks into an alarm should know of. A gain that has changed stays
+# so until it is within: the machine's own load takes a part of it back and gives it again.
+_WORTH_DB = 1.0
 # From one third octave to the next but one: an anti-aliasing filter does that, no machine and no room (MIMII: 8 dB).
 _CLIFF_DB = 30.0
 # What a resampler leaves of a band: the lowest that is measured is -130. A converter of -105 dBFS leaves -119 of pink
@@ -105,7 +106,7 @@ def find_change(
     slack_db = _HYSTERESIS_DB if changed else 0.0
     shift, alike = _common_shift(profile, entries, slice(None), _STRAY_DB + slack_db)
     beyond_db = max(least - shift, shift - largest) if alike else 0.0
-    if beyond_db > _STEP_DB - slack_db:
+    if beyond_db > (_WORTH_DB if changed else _STEP_DB):
         how = "louder" if shift > 0 else "quieter"
         return SensorLook(
             f"everything is {abs(shift):.0f} dB {how} than learnt, in all bands alike: the gain has changed"

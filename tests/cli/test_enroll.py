@@ -100,7 +100,7 @@ def test_recordings_of_another_rate_are_left_out_in_one_line(product: Product) -
     assert told + " sample rate" in done.stderr.splitlines()
     assert "edge-monitor: 3 of the files could not be enrolled, see above" in done.stderr.splitlines()
     assert done.returncode == 1
-    assert done.stdout.startswith("pump: generation 1 of 9 normal windows is active.")
+    assert done.stdout.startswith("pump: 1.5 min of normal sound from 9 recordings; generation 1 is active.")
     scored = product.command("score", str(folder / "narrow_000.wav"))
     different = "reaches 3.6 kHz, what is enrolled 7.1 kHz: another sample rate"
     assert scored.stderr == f"edge-monitor: {folder / 'narrow_000.wav'}: cannot be scored: {different}\n"
