@@ -28,9 +28,9 @@ _STRAY_DB = 1.0
 # A resampler's stop band is 60 dB and more below; a machine that loses its highest sounds still leaves the room's.
 _LOST_DB = 20.0
 _HYSTERESIS_DB = 1.0  # further that bands may stray once the gain has changed: it is not taken back with every window
-# A common shift, beyond what was learnt, that whoever looks into an alarm should know of. A gain that has changed stays
-# so until it is within: the machine's own load takes a part of it back and gives it again.
-_WORTH_DB = 1.0
+# A gain that has changed stays so until it is as close: the machine's own load takes a part of it back and gives it.
+_BACK_DB = 2.0
+_WORTH_DB = 1.0  # a common shift, beyond what was learnt, that whoever looks into an alarm should know of
 # From one third octave to the next but one: an anti-aliasing filter does that, no machine and no room (MIMII: 8 dB).
 _CLIFF_DB = 30.0
 # What a resampler leaves of a band: the lowest that is measured is -130. A converter of -105 dBFS leaves -119 of pink
@@ -65,7 +65,14 @@ class SensorLook:
     """What one window says of the microphone."""
 
     changed: str | None = None  # in one line how it has changed; None: it has not
-    alike_db: float | None = None  # by how much all bands have moved alike, less than a change; None: they have not
+    alike_db: float | None = (
+        None  # by how much all bands have moved alike: a changed gain, or less; None: they have not
+    )
+
+    @property
+    def gain_changed(self) -> bool:
+        """Return whether the gain has changed."""
+        return self.changed is not None and self.alike_db is not None
 
 
 def learn_sensor(normals: Sequence[Sequence[float]]) -> SensorProfile | None:
@@ -94,7 +101,7 @@ def learn_sensor(normals: Sequence[Sequence[float]]) -> SensorProfile | None:
 def find_change(
     profile: SensorProfile, window: Sequence[float], band_hz: Sequence[float], *, changed: bool = False
 ) -> SensorLook:
-    """Look whether this window says that the microphone has changed; `changed`: the one before said so.
+    """Look whether this window says that the microphone has changed; `changed`: its gain had, a moment ago.
 
     `window` holds the entries of one window, `band_hz` where each of its bands begins. Raises ValueError when they are
     not as many as were learnt.
@@ -106,11 +113,10 @@ def find_change(
     slack_db = _HYSTERESIS_DB if changed else 0.0
     shift, alike = _common_shift(profile, entries, slice(None), _STRAY_DB + slack_db)
     beyond_db = max(least - shift, shift - largest) if alike else 0.0
-    if beyond_db > (_WORTH_DB if changed else _STEP_DB):
+    if beyond_db > (_BACK_DB if changed else _STEP_DB):
         how = "louder" if shift > 0 else "quieter"
-        return SensorLook(
-            f"everything is {abs(shift):.0f} dB {how} than learnt, in all bands alike: the gain has changed"
-        )
+        told = f"everything is {abs(shift):.0f} dB {how} than learnt, in all bands alike: the gain has changed"
+        return SensorLook(told, shift)
     kept = _kept(profile, entries)
     if kept is not None:
         # The band at the cut is half gone, and with it part of the level.

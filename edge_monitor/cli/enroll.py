@@ -76,8 +76,9 @@ def command(
     the blocks are independent: ten minutes give 450 s of sound.
     """
     from edge_monitor.api.client import finish, open_node
-    from edge_monitor.node.node import Node, going_over
+    from edge_monitor.node.node import Node
     from edge_monitor.node.operations import ENROLL_LIVE, LEAVE_BEHIND
+    from edge_monitor.node.used_bundle import going_over
 
     if bool(files) + bool(live_minutes) + re_embed != 1:
         raise click.UsageError("name recordings or folders of them, or give --live MINUTES, or --re-embed; one of them")

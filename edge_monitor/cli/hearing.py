@@ -71,13 +71,13 @@ def choose(bundle_name: str | None, settings: Settings | None) -> Trial:
     """
     from edge_monitor.config.settings import ModelSettings
     from edge_monitor.encode.bundle import find_bundle
-    from edge_monitor.node.node import used_bundle
+    from edge_monitor.node.used_bundle import used_bundle
 
     if settings is None and bundle_name is not None:
         return Trial(find_bundle(bundle_name), ModelSettings(), None)
     settings = settings or find_settings(None)
     state_dir = settings.node.state_dir
-    bundle = used_bundle(settings) if bundle_name is None else find_bundle(bundle_name, state_dir)
+    bundle = used_bundle(settings).bundle if bundle_name is None else find_bundle(bundle_name, state_dir)
     return Trial(bundle, settings.model, state_dir)
 
 

@@ -115,12 +115,16 @@ def _learnt(config_path: Path | None, machine: str) -> Verdict | None:
     from edge_monitor.errors import EdgeMonitorError
     from edge_monitor.node.node import Node
     from edge_monitor.node.verdict import Facts, judge
+    from edge_monitor.store.schema import SCHEMA_VERSION, version_of
 
     with suppress(EdgeMonitorError, OSError):
         node = Node(load_settings(find_config(config_path)), writes=False)
         if not node.state_dir.database.exists():
             return judge(Facts())
         with node.state_dir.as_owner():
+            with node.reading() as connection:
+                if version_of(connection) != SCHEMA_VERSION:  # the next start brings it up to date
+                    return None
             return node.running.verdict(machine)
     return None
 

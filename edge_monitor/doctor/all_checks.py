@@ -106,14 +106,15 @@ def _as_owner(state_dir: StateDir, findings: Iterator[Finding]) -> Iterator[Find
 
 def _look_at_bundle(settings: Settings, bundles: list[Bundle]) -> Iterator[Finding]:
     """Yield what the bundle's files are worth; the bundle, if it is one, is appended to `bundles`."""
-    from edge_monitor.node.node import GO_OVER, superseded, used_bundle
+    from edge_monitor.node.used_bundle import GO_OVER, used_bundle
 
-    bundle = used_bundle(settings)
+    used = used_bundle(settings)
+    bundle = used.bundle
     bundles.append(bundle)
     bundle.verify()
     files = counted(len(bundle.manifest.file), "file")
     yield ok(f"{bundle.name} {bundle.bundle_hash[:12]}: {files} with the right hash")
-    if text := superseded(settings, bundle):
+    if text := used.superseded:
         yield warn(text, GO_OVER)
 
 

@@ -92,10 +92,11 @@ def _database(state_dir: StateDir) -> dict[str, Any]:
         return {"path": str(state_dir.database), "exists": False}
     with closing(database.connect(state_dir.database, read_only=True)) as connection:
         present = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        generations = connection.execute(
-            "SELECT machine, number, created_ms, bundle_hash, metric, k, threshold, gate_dbfs, standing_dbfs, reason,"
-            " active, calibration FROM generations WHERE complete = 1 ORDER BY machine, number"
-        )
+        # Whatever columns its schema has, but for the statistics.
+        generations = [
+            {name: value for name, value in dict(row).items() if not isinstance(value, bytes)}
+            for row in connection.execute("SELECT * FROM generations ORDER BY machine, number")
+        ]
         return {
             "schema_version": connection.execute("PRAGMA user_version").fetchone()[0],
             "rows": {
@@ -104,7 +105,7 @@ def _database(state_dir: StateDir) -> dict[str, Any]:
                 if table in present
             },
             "counters": dict(connection.execute("SELECT name, value FROM counters").fetchall()),
-            "generations": [{**row, "calibration": json.loads(row["calibration"])} for row in map(dict, generations)],
+            "generations": [{**row, "calibration": json.loads(row["calibration"])} for row in generations],
             "parked": [
                 dict(row)
                 for row in connection.execute(

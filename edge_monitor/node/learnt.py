@@ -9,10 +9,12 @@ import structlog
 from edge_monitor.encode.bundle import list_bundles
 from edge_monitor.errors import BundleMismatchError, DamagedGenerationError, NormalsError
 from edge_monitor.memory.scorer import load_scorer
+from edge_monitor.node.used_bundle import GO_OVER
 from edge_monitor.pipeline.machine_pipeline import Learnt, NotLearnt
 from edge_monitor.pipeline.sensor_check import load_sensor
 
 if TYPE_CHECKING:
+    from edge_monitor.encode.bundle import Bundle
     from edge_monitor.memory.scorer import GenerationScorer
     from edge_monitor.node.node import Node
 
@@ -77,22 +79,22 @@ def require_scorer(node: Node, machine: str) -> GenerationScorer:
     return scorer
 
 
-def require_bundle(node: Node, machine: str, enrolled_with: str | None) -> None:
-    """Check that what a machine was enrolled with (None: nothing) is the node's bundle: vectors of two never mix.
+def require_bundle(node: Node, machine: str, enrolled_with: str | None, bundle: Bundle | None = None) -> None:
+    """Check that what a machine was enrolled with (None: nothing) is `bundle`, by default the node's.
 
-    Raises BundleMismatchError, which names both and says how to go on.
+    Raises BundleMismatchError, which names both and says how to go on: vectors of two never mix.
     """
-    if enrolled_with in (None, node.bundle.bundle_hash):
+    used = bundle or node.bundle
+    if enrolled_with in (None, used.bundle_hash):
         return
     found = {each.bundle.bundle_hash: each.name for each in reversed(list_bundles(node.state_dir.path)) if each.bundle}
-    before, now = found.get(str(enrolled_with), "a bundle that is in none of the models folders"), node.bundle.name
+    before, now = found.get(str(enrolled_with), "a bundle that is in none of the models folders"), used.name
     if before == now:  # two versions of one bundle
-        before, now = f"{before} {str(enrolled_with)[:12]}", f"{now} {node.bundle.bundle_hash[:12]}"
+        before, now = f"{before} {str(enrolled_with)[:12]}", f"{now} {used.bundle_hash[:12]}"
     raise BundleMismatchError(
         f"enrolled with {before}, the configured bundle is {now}",
         where=machine,
-        hint="set model.bundle back; or go over with `edge-monitor enroll --re-embed` where the sound was kept,"
-        " else with `edge-monitor enroll --anew RECORDINGS`",
+        hint=f"set model.bundle back; or {GO_OVER}",
     )
 
 

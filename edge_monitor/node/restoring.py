@@ -15,6 +15,7 @@ from edge_monitor.memory.generations import list_generations
 from edge_monitor.node.backup_file import audio_name
 from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learnt import require_bundle
+from edge_monitor.node.used_bundle import bundle_for
 from edge_monitor.store import database
 from edge_monitor.store.carrying_over import CarriedOver, carry_over
 from edge_monitor.store.contents import Contents, MachineContents, contents, contents_of
@@ -87,8 +88,14 @@ class Restoring:
         inspect(self._fresh)
         restored, _version = contents_of(self._fresh)
         now = self._now()
-        for machine in self._node.settings.machine:
-            require_bundle(self._node, machine.name, restored.machines.get(machine.name, MachineContents()).bundle_hash)
+        settings = self._node.settings
+        learnt_with = {
+            machine.name: restored.machines.get(machine.name, MachineContents()).bundle_hash
+            for machine in settings.machine
+        }
+        used = bundle_for(settings, {each for each in learnt_with.values() if each}).bundle  # once it is restored
+        for machine, bundle_hash in learnt_with.items():
+            require_bundle(self._node, machine, bundle_hash, used)
         return self._compared(now, restored)
 
     def apply(self, change: Change) -> Restored:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # by half, unless the level has moved: a gain moves it at once, and an alarm takes more than one window.
 _SPEAKS_FOR = 0.5  # of a window
 _MOVED_DB = 1.0
+# A changed gain is remembered for so long: loads come and go within minutes, and a gain that was set back days ago says
+# nothing of a machine that is quieter today.
+_REMEMBERED_S = 600.0
 
 
 def load_sensor(connection: sqlite3.Connection, generation: Generation) -> SensorProfile | None:
@@ -45,16 +48,19 @@ class SensorWatch:
         self._last = SensorLook()
         self._known: SensorProfile | None = None  # by which profile that was seen,
         self._until_s, self._level_dbfs = 0.0, 0.0  # until when it holds, and at which level
+        self._gain_until_s = 0.0  # until when a changed gain is remembered
 
     def look(self, profile: SensorProfile | None, window: Window, level_dbfs: float) -> SensorLook:
         """Look whether the microphone has changed; where nothing is known of it, it has not."""
         if profile is None:
             return SensorLook()
-        changed = profile is self._known and self._last.changed is not None
+        known = profile is self._known
         near = window.end_s <= self._until_s and abs(level_dbfs - self._level_dbfs) <= _MOVED_DB
-        if profile is self._known and near and not changed:
+        if known and near and self._last.changed is None:
             return self._last
+        changed = known and window.end_s <= self._gain_until_s
         self._last = sensor_change(profile, window.samples, window.rate_hz, level_dbfs, changed=changed)
+        self._gain_until_s = window.end_s + _REMEMBERED_S if self._last.gain_changed else self._gain_until_s
         self._known, self._level_dbfs = profile, level_dbfs
         self._until_s = window.end_s + _SPEAKS_FOR * (window.end_s - window.start_s)
         return self._last

@@ -17,7 +17,8 @@ from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.counting import counted
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.errors import StorageError
-from edge_monitor.node.node import GO_OVER, Node, superseded
+from edge_monitor.node.node import Node
+from edge_monitor.node.used_bundle import GO_OVER
 from edge_monitor.runtime.allocator import give_memory_back
 from edge_monitor.runtime.audio_queue import AudioQueue
 from edge_monitor.runtime.composition import Parts
@@ -105,7 +106,7 @@ class Daemon:
                 machines=len(parts.pipelines),
                 state_dir=str(state_dir.path),
             )
-            if text := superseded(self.node.settings, self.node.bundle):
+            if text := self.node.used_bundle.superseded:
                 log.warning("service.bundle_superseded", text=text, hint=GO_OVER)
             self._notifier.ready()
             if self._runner:

@@ -13,7 +13,7 @@ import soundfile
 from onnx import TensorProto, helper
 
 from edge_monitor.capture.recording import read_clip
-from edge_monitor.node.node import GO_OVER
+from edge_monitor.node.used_bundle import GO_OVER
 from tests.broker import Broker, Subscriber
 from tests.encode.foreign import ForeignBundle
 from tests.product import Product

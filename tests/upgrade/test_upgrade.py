@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge_monitor.encode.bundle import list_bundles
-from edge_monitor.node.node import GO_OVER
+from edge_monitor.node.used_bundle import GO_OVER
 from edge_monitor.store.database import FILE_NAME, SCHEMA_VERSION
 from tests.broker import Broker, Subscriber, wait_until
 from tests.faults.test_clock import FakeClock
