@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_monitor import clock
 from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class ApiServer:
         self._server: Server | None = None
         self._closing = threading.Event()
         self._socket = _bound(path)
+        self.turned_s = clock.now().monotonic_s  # when the thread last moved; at least every 15 s
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
         self._thread.start()
 
@@ -78,6 +80,7 @@ class ApiServer:
 
         async def tidy() -> None:
             while True:
+                self.turned_s = clock.now().monotonic_s
                 await asyncio.sleep(_TIDY_S)
                 self._node.files.forget_untouched()
 

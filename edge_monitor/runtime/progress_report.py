@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_monitor.runtime.watchdog import Progress
 
 log = structlog.get_logger()
+PATIENCE_S = 10.0  # with a hang: one that was only seen late, by a box that slept, is over by then
 
 
 @dataclass(eq=False)
@@ -30,17 +31,28 @@ class ProgressReport:
     progress: Callable[[], Progress]
     broker: Callable[[], PublisherHealth | None]
     hang: str = field(default="", init=False)  # what stands still
+    _since_s: float = field(default=0.0, init=False)  # when that was first seen, monotonic
 
     def tick(self) -> None:
         """Ping the watchdog while there is progress; a microphone or a broker that is away is no hang."""
         now_s = clock.now().monotonic_s
         hang = stuck(self.progress(), now_s)
-        if hang != self.hang:
-            self.hang = hang
+        if bool(hang) != bool(self.hang):
+            self._since_s = now_s
             log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
+        self.hang = hang
         if not hang:
             self.notifier.ping(now_s)
         broker = self.broker()
         states = ", ".join(f"{each['machine']} {each['state']}" for each in self.states.snapshot())
         link = "" if broker is None else f"; broker {'connected' if broker.connected else 'away'}"
         self.notifier.status(hang or f"{states}{link}")
+
+    @property
+    def hopeless(self) -> bool:
+        """Return whether something stands still for good, so that the daemon does better to begin anew.
+
+        Without a disk that answers it does not: alarms are told from memory.
+        """
+        waits = self.progress().storage_busy_since_s is not None
+        return bool(self.hang) and not waits and clock.now().monotonic_s - self._since_s > PATIENCE_S
