@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -82,7 +83,8 @@ class ApiServer:
             while True:
                 self.turned_s = clock.now().monotonic_s
                 await asyncio.sleep(_TIDY_S)
-                self._node.files.forget_untouched()
+                with suppress(OSError):  # closing a file on a full disk
+                    self._node.files.forget_untouched()
 
         try:
             config = uvicorn.Config(

@@ -99,7 +99,7 @@ class Parts:
             self.states,
             threads=self.threads,
             broker=self.broker,
-            stuck=lambda: self.report.hang,
+            stuck=self.report.standing_still,
         )
         node.running = RunningDaemon(
             self.pipelines,

@@ -62,3 +62,17 @@ def test_a_hang_that_lasts_is_hopeless_unless_the_disk_hangs(
     monkeypatch.setattr(progress_report, "PATIENCE_S", -1.0)  # it has lasted
     report.tick()
     assert report.hopeless is hopeless
+
+
+def test_a_main_thread_that_stands_still_is_told_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot say so itself: who asks the API hears it."""
+    report = ProgressReport(
+        Manager(),
+        MachineStates(NODE, (PUMP,), lambda *_: None),
+        lambda: Progress(clock.now().monotonic_s),
+        lambda: None,
+    )
+    report.tick()
+    assert report.standing_still() == ""
+    monkeypatch.setattr(progress_report, "MAIN_LIMIT_S", -1.0)
+    assert report.standing_still() == "the main thread has not moved for 0 s"
