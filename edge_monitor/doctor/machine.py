@@ -21,6 +21,7 @@ from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.scorer import load_scorer
 from edge_monitor.node.operation import OfMachine
 from edge_monitor.node.operations import LISTEN
+from edge_monitor.pipeline.machine_pipeline import threshold_of
 from edge_monitor.records import AudioLoss
 from edge_monitor.store import database
 from edge_monitor.store.recovery import opened
@@ -39,6 +40,7 @@ _LOSSES = 6  # told twice a second: a busy box may be late once
 _PATIENCE_S = 12.0  # a capture child has 10 s to start
 _SILENT_DBFS, _QUIET_DBFS = -100.0, -75.0  # 16 bits end at -98 dBFS; a microphone near a machine gives -60 and more
 _CLIPPED_SHARE = 0.001
+_NEVER = 100.0  # times the calibrated threshold: a pump heard through half its bandwidth scores 20 times it
 _SKEW = 0.25  # of readings that came over 2 s
 
 
@@ -146,6 +148,14 @@ def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | 
         yield fail(f"generation {generation.number} was made by another bundle", "set model.bundle back, or enrol anew")
         return
     calibration, alarm = generation.calibration, machine.alarm
+    used = threshold_of(alarm, generation)
+    if used > _NEVER * generation.threshold:
+        yield fail(
+            f"the configured threshold {used:g} is {used / generation.threshold:.2g} times the calibrated one:"
+            " nothing exceeds it",
+            'set machine.alarm.threshold anew, or back to "calibrated"',
+        )
+        return
     told = f"generation {generation.number}, {len(generation.members)} normals, threshold {generation.threshold:.4g}"
     if alarm.threshold_generation not in (None, generation.number):
         yield warn(

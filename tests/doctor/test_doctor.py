@@ -67,6 +67,16 @@ def test_a_healthy_node_passes_while_its_daemon_runs(enrolled: Callable[..., Pro
     assert probes == {f"{base}/{leaf}/probe" for leaf in leaves}
 
 
+def test_a_configured_threshold_that_nothing_exceeds_fails(enrolled: Callable[..., Product]) -> None:
+    """A slip of the pen would leave the machine `normal` for ever."""
+    product = enrolled(extra="[machine.alarm]\nthreshold = 1e9\nthreshold_generation = 1")
+    [(result, text, hint)] = examine(product)["normals", "pump"]
+    assert result == "fail"
+    assert text.startswith("the configured threshold 1e+09 is ")
+    assert text.endswith(" times the calibrated one: nothing exceeds it")
+    assert hint == 'set machine.alarm.threshold anew, or back to "calibrated"'
+
+
 def test_without_a_daemon_the_source_itself_is_heard(enrolled: Callable[..., Product]) -> None:
     """It says that no daemon runs, and everything else is looked at all the same."""
     found = examine(enrolled())

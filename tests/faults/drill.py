@@ -5,6 +5,7 @@ docs/reliability.md has a row for each; tests/soak applies them at random.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from signal import SIGCONT, SIGSTOP, Signals
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.export import spectral
+from tests.broker import wait_until
+from tests.faults.ear import BACK_S, MACHINE, RATTLING
 from tests.pipe_microphone import RATE_HZ
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class Way:
     limit_s: float = 60.0  # within which it is
     doctor: int = 1  # the exit code of `edge-monitor doctor`, within the same time
     node: bool = False  # it is done to the node, not to one machine
+    slow: bool = False  # it takes half a minute until that is told
     ends: bool = False  # the daemon ends with exit code 1, within the same time, for systemd to start it again
 
     @property
@@ -187,8 +191,7 @@ def _frozen(thread: str) -> tuple[Act, Act]:
     return _set(thread, ""), _set(thread, None)
 
 
-_DOUBT = "the run topic says that the machine stands still, but it is as loud as when it ran"
-
+_DOCTOR_S, _PROBE_S = 60.0, 30.0
 COVERED = "microphone covered"
 _NO_SOUND = "the audio device gave no sound for 5 s"
 _NOT_JUDGED = "no window could be judged for"
@@ -205,7 +208,7 @@ SOUND = (
         limit_s=10,
     ),
     Way("driver stops without an error", _stopped(True), _stopped(False), "no-audio", _NO_SOUND, limit_s=10),
-    Way(COVERED, bent(covered), straight, "sensor-changed", "microphone covered or gone"),
+    Way(COVERED, bent(covered), straight, "sensor-changed", "microphone covered or gone", slow=True),
     Way("driver plays its ring again and again", bent(ring), straight, "signal-fault", "repeats itself exactly every"),
     Way("digital silence", bent(np.zeros_like), straight, "no-audio", "nothing but zeros for 5 s", limit_s=10),
     Way("DC of half the range", bent(offset), straight, "signal-fault", "DC offset of 0."),
@@ -218,20 +221,62 @@ WAYS = (
     *SOUND,
     Way("sound server killed", _kill_server, _start_server, "no-audio", limit_s=10, node=True),
     Way("sound server hangs", _server(SIGSTOP), _server(SIGCONT), "no-audio", _NO_SOUND, limit_s=10, node=True),
-    Way("run topic stuck at `stopped`", _stick, _move, "signal-fault", "as loud as when it ran"),
+    Way("run topic stuck at `stopped`", _stick, _move, "signal-fault", "as loud as when it ran", slow=True),
     Way("run topic empty", _said(b""), _nothing, "normal", doctor=0),
     Way("run topic dead after `stopped` (`max_age_s`)", _say_once, _said(b""), "normal", doctor=0),
     Way("threshold infinite", *_damaged("generations", "threshold", np.inf), "not-enrolled", "its threshold is inf"),
     Way("NaN in a normal", *_damaged("normals", "vector", _NAN), "not-enrolled", "values no embedding has"),
-    Way("disk full", _set("disk", "F"), _set("disk", None), "storage-fault", "could not be written: ", node=True),
+    Way(
+        "disk full",
+        _set("disk", "F"),
+        _set("disk", None),
+        "storage-fault",
+        "could not be written: ",
+        node=True,
+        slow=True,
+    ),
     Way("log not read", _block_log, _read_log, "normal", doctor=0, node=True),
     Way("broker stopped", _stop_broker, _start_broker, "normal", node=True),
     Way("clock steps by an hour", _set("wall", "3600"), _set("wall", None), "normal", doctor=0, node=True),
     Way("reload in the middle of a window", _reload, _nothing, "normal", doctor=0, node=True),
     Way("source thread hangs", *_frozen("source"), "no-audio", _NOT_JUDGED, node=True),
-    Way("storage thread hangs", *_frozen("storage"), "storage-fault", "the disk has not answered for 10 s", node=True),
+    Way(
+        "storage thread hangs",
+        *_frozen("storage"),
+        "storage-fault",
+        "the disk has not answered for 10 s",
+        node=True,
+        slow=True,
+    ),
     Way("main thread hangs", *_frozen("main"), "normal", node=True),
     Way("pipeline thread hangs", *_frozen("pipeline"), "no-audio", _NOT_JUDGED, node=True, ends=True),
     Way("publisher thread hangs", *_frozen("publisher"), "normal", node=True, ends=True),
     Way("API thread hangs", *_frozen("api"), "normal", node=True, ends=True),
 )
+
+
+def hold(way: Way, ear: Ear) -> None:
+    """Have one machine, or the node, made deaf and mended, and assert what must be seen in time."""
+    began_s = time.monotonic()
+    way.deafen(ear, MACHINE)
+    try:
+        wait_until(lambda: _seen(ear, way), way.limit_s, f"{way.state}: {way.text}")
+        left_s = _DOCTOR_S + began_s - time.monotonic()
+        wait_until(lambda: ear.plant.product.command("doctor").returncode == way.doctor, left_s, "doctor's exit code")
+        if way.ends:
+            left_s = way.limit_s + began_s - time.monotonic()
+            wait_until(lambda: ear.ended() == 1, left_s, "the end of the daemon")
+        if way.state == "normal" and way.doctor == 0:
+            ear.hear(MACHINE, sound=RATTLING)
+            ear.wait_for("alarm", _PROBE_S)
+    finally:
+        way.mend(ear, MACHINE)
+        if ear.ended() is not None:
+            ear.plant.start()
+        ear.hear(MACHINE)
+        ear.wait_for("normal", BACK_S)
+
+
+def _seen(ear: Ear, way: Way) -> bool:
+    told = ear.told()
+    return told["state"] == way.state and way.text in told["text"]

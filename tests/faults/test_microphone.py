@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.broker import wait_until
-from tests.faults.ear import MACHINE, RATTLING, Ear, listening, make_state
-from tests.sharing import made_once
+from tests.faults.ear import MACHINE, RATTLING, Ear, listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SHOWN_S, RESUMED_S = 10.0, 30.0
 
 
 @pytest.fixture(scope="module")
-def sound_ear(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ear]:
+def sound_ear(tmp_path_factory: pytest.TempPathFactory, short_windows: Path) -> Iterator[Ear]:
     """Provide a node that knows its pump and waits for its microphone."""
-    made = made_once(tmp_path_factory, "short-windows", make_state)
-    with listening(tmp_path_factory.mktemp("ear"), made) as ear:
+    with listening(tmp_path_factory.mktemp("ear"), short_windows) as ear:
         yield ear
 
 

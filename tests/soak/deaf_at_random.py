@@ -88,15 +88,15 @@ class Report:
         )
 
 
-def deafen_at_random(ear: Ear, seed: int, seconds: float) -> Report:
-    """Make the node deaf, mend it and have a machine fail, in turns, for about so long."""
+def deafen_at_random(ear: Ear, seed: int, seconds: float, *, slow: bool) -> Report:
+    """Make the node deaf, mend it and have a machine fail, in turns, for about so long; `slow`: by all ways."""
     draw = random.Random(seed)  # noqa: S311 - what to break is no secret
     report = Report(seed)
     began_s = time.monotonic()
     with _memory_watched(ear, report, began_s):
         _all_normal(ear, report, "at the start")
         while time.monotonic() - began_s < seconds:
-            trials = _drawn(draw)
+            trials = _drawn(draw, slow=slow)
             told = " and ".join(map(str, trials))
             print(f"{time.monotonic() - began_s:7.1f} s  {told}", flush=True)  # noqa: T201 - to be followed, and repeated
             report.rounds.append(told)
@@ -110,11 +110,11 @@ def deafen_at_random(ear: Ear, seed: int, seconds: float) -> Report:
     return report
 
 
-def _drawn(draw: random.Random) -> list[Trial]:
+def _drawn(draw: random.Random, *, slow: bool) -> list[Trial]:
     """Return what to do at once: a way, and in half of the cases one to the sound before it."""
-    trials = [Trial(draw.choice(WAYS), draw.choice(MACHINES))]
+    trials = [Trial(draw.choice([way for way in WAYS if slow or not way.slow]), draw.choice(MACHINES))]
     if draw.random() < _BOTH:
-        other = Trial(draw.choice(SOUND), draw.choice(MACHINES))
+        other = Trial(draw.choice([way for way in SOUND if slow or not way.slow]), draw.choice(MACHINES))
         if trials[0].way.node or other.machine != trials[0].machine:
             trials.insert(0, other)
     return trials
