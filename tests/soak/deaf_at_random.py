@@ -98,7 +98,8 @@ def deafen_at_random(ear: Ear, seed: int, seconds: float, *, slow: bool) -> Repo
         while time.monotonic() - began_s < seconds:
             trials = _drawn(draw, slow=slow)
             told = " and ".join(map(str, trials))
-            print(f"{time.monotonic() - began_s:7.1f} s  {told}", flush=True)  # noqa: T201 - to be followed, and repeated
+            at_s = time.monotonic() - began_s
+            print(f"{at_s:7.1f} s {report.rss_at(at_s):6.1f} MB  {told}", flush=True)  # noqa: T201 - to be followed
             report.rounds.append(told)
             report.ways |= {trial.way.name for trial in trials}
             _round(ear, report, trials, draw.uniform(0.0, _LONGEST_S))
