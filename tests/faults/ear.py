@@ -10,6 +10,7 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +140,7 @@ class Ear:
                 self.hear(machine, sound=sound)
             for machine in self.microphones:
                 self.wait_for(state, BACK_S, machine)
+            time.sleep(3 * WINDOW_S)  # of nothing else
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
