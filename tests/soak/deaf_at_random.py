@@ -70,8 +70,8 @@ class Report:
     ways: set[str] = field(default_factory=set)
 
     def rss_at(self, at_s: float) -> float:
-        """Return the median resident memory in the half minute before a moment, MB."""
-        return float(np.median([rss for when_s, rss in self.rss_mb if at_s - 30.0 < when_s <= at_s]))
+        """Return the median resident memory in the half minute before a moment, MB; 0.0 before the first look."""
+        return float(np.median([rss for when_s, rss in self.rss_mb if at_s - 30.0 < when_s <= at_s] or [0.0]))
 
     def __str__(self) -> str:
         """Return the figures as a Markdown table."""
