@@ -44,7 +44,9 @@ class ApiServer:
         self._server: Server | None = None
         self._closing = threading.Event()
         self._socket = _bound(path)
-        self.turned_s = clock.now().monotonic_s  # when the thread last moved; at least every 15 s
+        self.turned_s: float | None = (
+            None  # monotonic, when the thread last moved, once it answers: every 15 s and less
+        )
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
         self._thread.start()
 
