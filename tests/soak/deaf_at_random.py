@@ -33,7 +33,7 @@ _LONGEST_S = 10.0  # that it stays as it is once it is told; threads that hang a
 _BOTH = 0.5  # of the rounds: two ways at once
 _LOOK_S = 0.5
 _PATIENCE_S = 2.0  # with an API that hangs
-_WARM_UP_S = 120.0  # caches and the allocator's pools fill up
+_WARM_UP = 0.25  # of the run: caches and the allocator's pools fill up, the first reloads cost 10 MB for good
 _MB = 1e6
 
 
@@ -73,14 +73,22 @@ class Report:
         """Return the median resident memory in the half minute before a moment, MB; 0.0 before the first look."""
         return float(np.median([rss for when_s, rss in self.rss_mb if at_s - 30.0 < when_s <= at_s] or [0.0]))
 
+    @property
+    def rss_growth_mb(self) -> float:
+        """Return how much larger the median of the last third is than that of the first third, after the warm-up."""
+        rss = [rss for when_s, rss in self.rss_mb if when_s >= self.seconds * _WARM_UP]
+        third = max(1, len(rss) // 3)
+        return float(np.median(rss[-third:]) - np.median(rss[:third]))
+
     def __str__(self) -> str:
         """Return the figures as a Markdown table."""
-        warm_s = min(_WARM_UP_S, self.seconds)
+        early_s = min(120.0, self.seconds)
         rows = {
             "seed": f"{self.seed} (EDGE_MONITOR_SOAK_SEED repeats it)",
             "rounds": f"{len(self.rounds)} in {self.seconds / 60:.1f} min, {len(self.ways)} of {len(WAYS)} ways",
             "alarms / messages committed, all arrived": f"{self.alarms} / {self.committed}",
-            f"RSS after {warm_s:.0f} s / at the end": f"{self.rss_at(warm_s):.1f} / {self.rss_at(self.seconds):.1f} MB",
+            f"RSS after {early_s:.0f} s / at the end": f"{self.rss_at(early_s):.1f} / {self.rss_at(self.seconds):.1f} MB",
+            "RSS growth, first to last third": f"{self.rss_growth_mb:+.2f} MB",
             "violations": "; ".join(self.violations) or "none",
         }
         return "\n".join(
@@ -94,7 +102,6 @@ def deafen_at_random(ear: Ear, seed: int, seconds: float, *, slow: bool) -> Repo
     report = Report(seed)
     began_s = time.monotonic()
     with _memory_watched(ear, report, began_s):
-        ear.reload()  # the first one costs 10 MB for good, the next ones 0.2 each
         _all_normal(ear, report, "the start")
         while time.monotonic() - began_s < seconds:
             trials = _drawn(draw, slow=slow)
