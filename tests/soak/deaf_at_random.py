@@ -82,12 +82,12 @@ class Report:
 
     def __str__(self) -> str:
         """Return the figures as a Markdown table."""
-        early_s = min(120.0, self.seconds)
+        early_s, rss_mb = min(120.0, self.seconds), self.rss_at(self.seconds)
         rows = {
             "seed": f"{self.seed} (EDGE_MONITOR_SOAK_SEED repeats it)",
             "rounds": f"{len(self.rounds)} in {self.seconds / 60:.1f} min, {len(self.ways)} of {len(WAYS)} ways",
             "alarms / messages committed, all arrived": f"{self.alarms} / {self.committed}",
-            f"RSS after {early_s:.0f} s / at the end": f"{self.rss_at(early_s):.1f} / {self.rss_at(self.seconds):.1f} MB",
+            f"RSS after {early_s:.0f} s / at the end": f"{self.rss_at(early_s):.1f} / {rss_mb:.1f} MB",
             "RSS growth, first to last third": f"{self.rss_growth_mb:+.2f} MB",
             "violations": "; ".join(self.violations) or "none",
         }
