@@ -140,7 +140,7 @@ class Ear:
                 self.hear(machine, sound=sound)
             for machine in self.microphones:
                 self.wait_for(state, BACK_S, machine)
-            time.sleep(3 * WINDOW_S)  # of nothing else
+            time.sleep(3 * WINDOW_S if sound is STANDING else 0.0)
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
