@@ -3,7 +3,7 @@
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
 # make test-systemd   the service on a Debian that boots in a container, as root; SUITE=trixie for another
 # make bench  what it costs beside what one knows: one table, ten minutes; more of it where .venv-export is
-# make soak   7 days of sound with outages, alarms beside long work, 20 kills in each operation: three to eight hours
+# make soak   7 days of sound with outages, alarms beside long work, 20 kills in each operation, 2 h of the deaf drill: five to ten hours
 # All set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
 
 PYTHON ?= python3
@@ -32,6 +32,7 @@ soak:
 	@scripts/setup.sh test
 	@EDGE_MONITOR_SOAK_DAYS=$${EDGE_MONITOR_SOAK_DAYS:-7} EDGE_MONITOR_SOAK_PACE=$${EDGE_MONITOR_SOAK_PACE:-'"max"'} \
 	 EDGE_MONITOR_SOAK_KILLS=$${EDGE_MONITOR_SOAK_KILLS:-20} EDGE_MONITOR_SOAK_SIZES=$${EDGE_MONITOR_SOAK_SIZES:-full} \
+	 EDGE_MONITOR_SOAK_DEAF_MIN=$${EDGE_MONITOR_SOAK_DEAF_MIN:-120} \
 	 .venv/bin/python -m pytest -s -o timeout=0 tests/soak $(ARGS)
 
 lint:

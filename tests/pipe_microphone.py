@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_monitor.records import Samples
     from tests.sound_server import SoundServer
 
-_RATE_HZ = 16_000
+RATE_HZ = 16_000
 _PIECE = 320  # frames, 20 ms
 _AHEAD_S = 0.1  # a late write must not starve the source
 
@@ -25,7 +25,6 @@ class PipeMicrophone:
     """Plays a sound (frames,) at 16 kHz into the input `name`, again and again, in real time; a context manager."""
 
     def __init__(self, server: SoundServer, pipe: Path, name: str, sound: Samples) -> None:
-        self.silent = False  # True: digital zeros
         self.stopped = False  # True: the device delivers nothing, without an error
         self._server, self._pipe, self._name = server, pipe, name
         self.play(sound)
@@ -53,15 +52,21 @@ class PipeMicrophone:
         return self._module is not None
 
     def plug(self) -> None:
-        """Make the input appear."""
+        """Make the input appear, unless it is there."""
+        if self.plugged:
+            return
         self._pipe.unlink(missing_ok=True)  # the server makes it, and leaves it behind when it is killed
-        source = (f"source_name={self._name}", f"file={self._pipe}", "format=s16le", f"rate={_RATE_HZ}", "channels=1")
+        source = (f"source_name={self._name}", f"file={self._pipe}", "format=s16le", f"rate={RATE_HZ}", "channels=1")
         self._module = self._server.pactl("load-module", "module-pipe-source", *source)
 
     def unplug(self) -> None:
         """Make it vanish."""
         assert self._module is not None
         self._server.pactl("unload-module", self._module)
+        self._module = None
+
+    def forget(self) -> None:
+        """Take note that the server has gone, and the input with it."""
         self._module = None
 
     def set_gain(self, gain_db: float) -> None:
@@ -71,11 +76,11 @@ class PipeMicrophone:
     def _write(self) -> None:
         at, due_s = 0, time.monotonic()
         while not self._done.wait(max(0.0, due_s - _AHEAD_S - time.monotonic())):
-            due_s = max(due_s, time.monotonic() - _AHEAD_S) + _PIECE / _RATE_HZ
+            due_s = max(due_s, time.monotonic() - _AHEAD_S) + _PIECE / RATE_HZ
             piece = np.take(self._sound, range(at, at + _PIECE), mode="wrap")
             at += _PIECE
             if not self.stopped:
-                self._offer(bytes(2 * _PIECE) if self.silent else piece.tobytes())
+                self._offer(piece.tobytes())
 
     def _offer(self, data: bytes) -> None:
         """Write to whoever reads the pipe; sound that nobody takes is gone."""

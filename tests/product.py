@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_monitor.api.daemon_client import daemon_at, gone
+from edge_monitor.api.daemon_client import PATIENCE_S, daemon_at, gone
 from edge_monitor.config.file import load_settings
 from edge_monitor.errors import ControlError
 from edge_monitor.node.operation import Nothing
@@ -134,12 +134,13 @@ class Product:
         except ControlError:
             return False
 
-    def status(self) -> dict[str, Any]:
+    def status(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return what the daemon says of itself, asked without a process of one's own: for waiting.
 
-        Raises ControlError when none answers.
+        Raises ControlError when none answers in time.
         """
-        with daemon_at(StateDir.of(load_settings(self.config).node).control_socket) as daemon:
+        socket = StateDir.of(load_settings(self.config).node).control_socket
+        with daemon_at(socket, patience_s=patience_s) as daemon:
             if daemon is None:
                 raise gone()
             return daemon.call(STATUS, Nothing()).model_dump(mode="json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,11 +42,12 @@ def make_app(node: Node, jobs: Jobs, closing: Callable[[], bool] = lambda: False
     )
     for problem in (EdgeMonitorError, sqlite3.Error, RequestValidationError):
         app.add_exception_handler(problem, _refused)
+    there = _weakly(node)
     for operation in OPERATIONS:
         is_long = operation.kind is Kind.LONG
         app.add_api_route(
             path_of(operation.name),
-            _endpoint(node, jobs, operation),
+            _endpoint(there, jobs, operation),
             methods=["GET" if operation.kind is Kind.READ else "POST"],
             status_code=202 if is_long else 200,
             response_model=JobStarted if is_long else operation.answer,
@@ -54,18 +56,31 @@ def make_app(node: Node, jobs: Jobs, closing: Callable[[], bool] = lambda: False
             description=operation.run.__doc__,
         )
     _add_jobs(app, jobs, closing)
-    _add_files(app, node)
+    _add_files(app, there)
     return app
 
 
+def _weakly(node: Node) -> Callable[[], Node]:
+    """Return what returns the node: FastAPI caches whatever answers, and would keep each node that a reload ends."""
+    found = weakref.ref(node)
+
+    def there() -> Node:
+        node = found()
+        if node is None:
+            raise ControlError("the daemon has ended")
+        return node
+
+    return there
+
+
 def _endpoint(
-    node: Node, jobs: Jobs, operation: Operation[Any, Any] | LongOperation[Any, Any, Any]
+    there: Callable[[], Node], jobs: Jobs, operation: Operation[Any, Any] | LongOperation[Any, Any, Any]
 ) -> Callable[..., Any]:
     """Return what answers a request, annotated as FastAPI reads it."""
     if isinstance(operation, LongOperation):
 
         def start(request: Any, detached_s: Any = None) -> JobStarted:  # noqa: ANN401 - the operation's own models
-            return JobStarted(job=jobs.start(node, operation, request, detached_s))
+            return JobStarted(job=jobs.start(there(), operation, request, detached_s))
 
         start.__annotations__ = {
             "request": Annotated[operation.request, Body()],
@@ -74,7 +89,7 @@ def _endpoint(
         return start
 
     def answer(request: Any) -> Any:  # noqa: ANN401 - as above
-        return operation.run(node, request)
+        return operation.run(there(), request)
 
     place = Query() if operation.kind is Kind.READ else Body()
     answer.__annotations__ = {"request": Annotated[operation.request, place]}
@@ -106,13 +121,13 @@ def _add_jobs(app: FastAPI, jobs: Jobs, closing: Callable[[], bool]) -> None:
         return Nothing()
 
 
-def _add_files(app: FastAPI, node: Node) -> None:
+def _add_files(app: FastAPI, there: Callable[[], Node]) -> None:
     binary = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "maxLength": PIECE_BYTES}}}
 
     @app.post("/v1/files", operation_id="files.create")
     def create() -> FileCreated:
         """Make an empty file for a large part of a request."""
-        return FileCreated(file=node.files.create())
+        return FileCreated(file=there().files.create())
 
     @app.put(
         "/v1/files/{file}",
@@ -124,7 +139,7 @@ def _add_files(app: FastAPI, node: Node) -> None:
         piece = await request.body()
         if len(piece) > PIECE_BYTES:
             raise ControlError(f"a piece has at most {PIECE_BYTES} bytes")
-        await asyncio.to_thread(node.files.append, file, offset, piece)
+        await asyncio.to_thread(there().files.append, file, offset, piece)
         return Nothing()
 
     @app.get(
@@ -132,12 +147,12 @@ def _add_files(app: FastAPI, node: Node) -> None:
     )
     def piece(file: str, offset: Annotated[int, Query(ge=0, lt=1 << 62)]) -> Response:
         """Return the next piece of a file, at most 1 MiB; empty at the end."""
-        return Response(node.files.piece(file, offset), media_type="application/octet-stream")
+        return Response(there().files.piece(file, offset), media_type="application/octet-stream")
 
     @app.delete("/v1/files/{file}", operation_id="files.forget")
     def forget(file: str) -> Nothing:
         """Let a file go."""
-        node.files.forget(file)
+        there().files.forget(file)
         return Nothing()
 
 

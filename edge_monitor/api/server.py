@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
+from edge_monitor import clock
 from edge_monitor.errors import StorageError
 
 if TYPE_CHECKING:
@@ -42,6 +44,9 @@ class ApiServer:
         self._server: Server | None = None
         self._closing = threading.Event()
         self._socket = _bound(path)
+        self.turned_s: float | None = (
+            None  # monotonic, when the thread last moved, once it answers: every 15 s and less
+        )
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
         self._thread.start()
 
@@ -78,8 +83,10 @@ class ApiServer:
 
         async def tidy() -> None:
             while True:
+                self.turned_s = clock.now().monotonic_s
                 await asyncio.sleep(_TIDY_S)
-                self._node.files.forget_untouched()
+                with suppress(OSError):  # closing a file on a full disk
+                    self._node.files.forget_untouched()
 
         try:
             config = uvicorn.Config(

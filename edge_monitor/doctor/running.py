@@ -35,6 +35,8 @@ def judge_status(status: NodeStatus, *, window_s: float) -> Iterator[Finding]:
     for thread in status.threads:
         if not thread.alive:
             yield fail(f"its {thread.name} thread has ended", "restart it; its log says why")
+    if status.stuck:
+        yield fail(status.stuck, "it ends by itself and systemd starts it again; if not, restart it")
     lost = [(count, what) for count, what in ((status.dropped_frames, "frame"), (status.dropped_windows, "window"))]
     if any(count for count, _ in lost):
         told = " and ".join(counted(count, what) for count, what in lost if count)

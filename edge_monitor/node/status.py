@@ -65,6 +65,7 @@ class NodeStatus(Message):
     machines: tuple[MachineStatus, ...]
     started: str | None = None  # RFC 3339
     threads: tuple[ThreadStatus, ...] = ()
+    stuck: str = ""  # in one line what stands still; empty: nothing
     dropped_frames: int = 0
     dropped_windows: int = 0
     health: dict[str, bool | int | float | None] = Field(default={})  # the node's counters and gauges, by name

@@ -34,6 +34,7 @@ AT_ONCE = 64  # entries in one commit: those that come while the disk is busy sh
 WAITING = 1000  # entries kept in memory while the disk fails; a few kB each
 RETRY_S = 5.0
 PATIENCE_S = 10.0  # a disk that takes longer over a commit is told of, and so are the alarms that wait for it
+_HANGS = f"the disk has not answered for {PATIENCE_S:.0f} s"
 _NAMES = {EventKind.START: "alarm.started", EventKind.UPDATE: "alarm.continued", EventKind.END: "alarm.ended"}
 
 
@@ -103,10 +104,13 @@ class AlarmRecorder:
 
     def retry(self) -> None:
         """Try again what the disk would not take, and lose patience with it; called every now and then."""
-        if (missing := self.store.writer.missing) and not (self._fault or self._notice):
-            self.note_disk(missing)
+        now_s = clock.now().monotonic_s
+        busy_since_s = self.store.writer.busy_since_s
+        hanging = busy_since_s is not None and now_s - busy_since_s > PATIENCE_S
+        trouble = self.store.writer.missing or (_HANGS if hanging else "")
+        if trouble and not (self._fault or self._notice):
+            self.note_disk(trouble)
         with self._changed:
-            now_s = clock.now().monotonic_s
             if self._writing:
                 slow = not self._fault and bool(self._waiting) and now_s - self._writing_since_s > PATIENCE_S
             else:
@@ -118,7 +122,7 @@ class AlarmRecorder:
                     self.store.submit(counters.touch).add_done_callback(self._tried)
                     return
         if slow:
-            self._on_fault(f"the disk has not answered for {PATIENCE_S:.0f} s", writing=True)
+            self._on_fault(_HANGS, writing=True)
         else:
             self._write_next()
 

@@ -78,6 +78,7 @@ class Parts:
         self.node = node
         self.audio = audio
         self.started = clock.now()
+        self.api_turned_s: Callable[[], float | None] = lambda: None  # once it is there
         self._stopping = stopping
         self._log_lines_dropped = log_lines_dropped
         self._machines = {machine.name: machine for machine in node.settings.machine}
@@ -99,6 +100,7 @@ class Parts:
             self.states,
             threads=self.threads,
             broker=self.broker,
+            stuck=self.report.standing_still,
         )
         node.running = RunningDaemon(
             self.pipelines,
@@ -297,8 +299,13 @@ class Parts:
 
     def _progress(self) -> Progress:
         broker = self.broker()
-        turned_s = None if broker is None else broker.turned_s
-        return Progress(self.pipeline.turned_s, self.store.writer.busy_since_s, turned_s)
+        return Progress(
+            self.pipeline.turned_s,
+            self.store.writer.busy_since_s,
+            publisher_turned_s=None if broker is None else broker.turned_s,
+            connected=broker is not None and broker.connected,
+            api_turned_s=self.api_turned_s(),
+        )
 
     def _index(self) -> None:
         """Build what exact search stands in for, beside the audio, once what a crash left half written is gone."""

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -132,6 +133,7 @@ class Daemon:
         # Last: whoever gets an answer finds the rest open.
         self._api = ApiServer(self.node.state_dir.control_socket, self.node, self._jobs)
         stack.callback(self._api.close)
+        parts.api_turned_s = partial(getattr, self._api, "turned_s")
 
     def _work(self, parts: Parts) -> None:
         parts.indexer.start()
@@ -140,7 +142,7 @@ class Daemon:
         parts.pipeline.thread.start()
         self._look_after(parts)
         ended = self._audio.exhausted and not self._failed
-        if not ended and not self._stopping.is_set():
+        if not (ended or self._failed or self._stopping.is_set()):
             self._failed = True
             log.critical("service.thread_died", pipeline_alive=parts.pipeline.thread.is_alive())
         if ended:
@@ -169,6 +171,9 @@ class Daemon:
             if dead:
                 break
             parts.report.tick()
+            if parts.report.hopeless:
+                self._failed = True
+                break
             if self._runner:
                 self._runner.turn()
             if clock.now().monotonic_s - republished_s >= REPUBLISH_S:

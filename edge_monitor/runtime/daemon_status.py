@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class DaemonStatus:
-    """What `edge-monitor status` is answered; `broker` returns None where none is configured."""
+    """What `edge-monitor status` is answered; `broker` returns None where there is none, `stuck` what stands still."""
 
     bundle: str
     started_ms: int  # wall clock, milliseconds since 1970-01-01 UTC
@@ -26,6 +26,7 @@ class DaemonStatus:
     states: MachineStates
     threads: Callable[[], list[ThreadHealth]]
     broker: Callable[[], PublisherHealth | None]
+    stuck: Callable[[], str]
 
     def read(self) -> dict[str, Any]:
         """Return what the daemon does, as plain JSON types."""
@@ -35,6 +36,7 @@ class DaemonStatus:
             "started": clock.rfc3339(self.started_ms),
             "bundle": self.bundle,
             "mqtt": _delivery(self.broker()),
+            "stuck": self.stuck(),
             "threads": [asdict(each) for each in self.threads()],
             "dropped_frames": health["frames_dropped"],
             "dropped_windows": health["windows_dropped"],

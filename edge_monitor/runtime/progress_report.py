@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edge_monitor.runtime.watchdog import Progress
 
 log = structlog.get_logger()
+MAIN_LIMIT_S = 30.0  # it turns twice a second; the end of a run, for a reload, takes less
+PATIENCE_S = 10.0  # with a hang: one that was only seen late, by a box that slept, is over by then
 
 
 @dataclass(eq=False)
@@ -30,17 +32,34 @@ class ProgressReport:
     progress: Callable[[], Progress]
     broker: Callable[[], PublisherHealth | None]
     hang: str = field(default="", init=False)  # what stands still
+    _since_s: float = field(default=0.0, init=False)  # when that was first seen, monotonic
+    _ticked_s: float = field(default_factory=lambda: clock.now().monotonic_s, init=False)
 
     def tick(self) -> None:
         """Ping the watchdog while there is progress; a microphone or a broker that is away is no hang."""
-        now_s = clock.now().monotonic_s
+        now_s = self._ticked_s = clock.now().monotonic_s
         hang = stuck(self.progress(), now_s)
-        if hang != self.hang:
-            self.hang = hang
+        if bool(hang) != bool(self.hang):
+            self._since_s = now_s
             log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
+        self.hang = hang
         if not hang:
             self.notifier.ping(now_s)
         broker = self.broker()
         states = ", ".join(f"{each['machine']} {each['state']}" for each in self.states.snapshot())
         link = "" if broker is None else f"; broker {'connected' if broker.connected else 'away'}"
         self.notifier.status(hang or f"{states}{link}")
+
+    def standing_still(self) -> str:
+        """Return in one line what stands still, the main thread too, or an empty text; from any thread."""
+        silent_s = clock.now().monotonic_s - self._ticked_s
+        return f"the main thread has not moved for {silent_s:.0f} s" if silent_s > MAIN_LIMIT_S else self.hang
+
+    @property
+    def hopeless(self) -> bool:
+        """Return whether something stands still for good, so that the daemon does better to begin anew.
+
+        Without a disk that answers it does not: alarms are told from memory.
+        """
+        waits = self.progress().storage_busy_since_s is not None
+        return bool(self.hang) and not waits and clock.now().monotonic_s - self._since_s > PATIENCE_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import signal
 from concurrent.futures import Future
@@ -80,6 +81,7 @@ class Runner:
 
     def _begin(self, settings: Settings) -> int:
         self._daemon = Daemon(settings, self._notifier, self)
+        gc.collect()  # the one that ended: its parts know each other, and the next ones need as much again
         return 0 if self._ended else self._daemon.run()
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import socket
 import stat
 import threading
 import time
+import weakref
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -273,3 +275,18 @@ def test_a_file_that_nobody_touches_goes_by_itself(node: Node, tmp_path: Path, m
         pass
     wait_until(lambda: content.closed, 5.0, "its end")
     server.close()
+
+
+def test_a_node_is_let_go_when_its_api_has_ended(tmp_path: Path) -> None:
+    """Whatever FastAPI keeps of the functions that answered: each reload would leave a daemon in memory."""
+    machine = {"name": "pump", "source": {"kind": "simulator"}}
+    identity = {"site": "plant", "name": "box", "state_dir": str(tmp_path)}
+    made = Node(Settings.model_validate({"node": identity, "machine": [machine]}))
+    server = ApiServer(tmp_path / "api.sock", made, Jobs())
+    with asking(tmp_path / "api.sock") as asker:
+        assert not asker.call(STATUS, Nothing()).running
+    server.close()
+    gone = weakref.ref(made)
+    del made, server
+    gc.collect()
+    assert gone() is None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.faults.ear import Ear, listening, make_state
 from tests.faults.oracle import TURN_S, Plant
 from tests.sharing import made_once
 from tests.sounds import pump
@@ -38,3 +39,17 @@ def plant(tmp_path: Path, enrolled_state: Path, turns: Path) -> Iterator[Callabl
     """Make a running plant; takes Plant's fields but the first three."""
     with ExitStack() as stack:
         yield lambda **fields: stack.enter_context(Plant(tmp_path, enrolled_state, turns, **fields))
+
+
+@pytest.fixture(scope="session")
+def short_windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with `bundle` and `state`, see tests/faults/ear.py."""
+    return made_once(tmp_path_factory, "short-windows", make_state)
+
+
+@pytest.fixture(scope="module")
+def drilled(tmp_path_factory: pytest.TempPathFactory, short_windows: Path) -> Iterator[Ear]:
+    """Provide a node that knows its pump and hears it."""
+    with listening(tmp_path_factory.mktemp("drill"), short_windows) as ear:
+        ear.begin()
+        yield ear

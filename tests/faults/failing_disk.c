@@ -1,7 +1,8 @@
 /* Preloaded into a process: makes the disk below FAIL_DIR fail as the file FAIL_HOW says at this moment.
  *
  * Its first letter: E fsync fails with EIO, R writing fails with EROFS as after the kernel has gone read-only,
- * S fsync takes as many seconds as the number behind it says. An empty or missing file: all is well.
+ * F writing fails with ENOSPC as on a full disk, S fsync takes as many seconds as the number behind it says. An empty or
+ * missing file: all is well.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -44,8 +45,9 @@ static char how(int *seconds) {
 }
 
 static int refused(int fd) {
-    if (!descriptor_below(fd) || how(NULL) != 'R') return 0;
-    errno = EROFS;
+    char fault = descriptor_below(fd) ? how(NULL) : 0;
+    if (fault != 'R' && fault != 'F') return 0;
+    errno = fault == 'R' ? EROFS : ENOSPC;
     return 1;
 }
 

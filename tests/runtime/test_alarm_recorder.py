@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,3 +101,23 @@ def test_one_alarm_that_cannot_be_stored_holds_no_other_up(store: Store, recorde
     assert rows(store, "SELECT alarm_id FROM alarms ORDER BY alarm_id") == [("alarm-1",), ("alarm-3",)]
     assert [json.loads(each)["alarm_id"] for each in plant.from_memory] == ["alarm-2"]
     assert "status" in plant.said
+
+
+def test_a_write_that_hangs_is_told_though_no_alarm_waits(
+    store: Store, recorder: AlarmRecorder, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The states say so while it lasts: whatever is decided next cannot be stored."""
+    monkeypatch.setattr(alarm_recorder, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(alarm_recorder, "RETRY_S", 0.0)
+    goes_on = threading.Event()
+    store.submit(lambda _: goes_on.wait(10.0))
+    wait_until(lambda: store.writer.busy_since_s is not None, 5.0, "the write")
+
+    def told(state: str) -> bool:
+        recorder.retry()
+        return [json.loads(each)["state"] for each in plant.states][-1:] == [state]
+
+    wait_until(lambda: told("storage-fault"), 5.0, "the fault")
+    assert "the disk has not answered for 10 s" in json.loads(plant.states[-1])["text"]
+    goes_on.set()
+    wait_until(lambda: told("starting"), 5.0, "that it is over")

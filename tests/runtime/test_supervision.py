@@ -110,12 +110,16 @@ def test_a_thread_that_died_shows_wherever_health_is_told(
 @pytest.mark.parametrize(
     ("progress", "verdict"),
     [
-        (Progress(100.0, None, None), ""),
-        (Progress(69.0, None, None), "the pipeline has not moved for 31 s"),
-        (Progress(100.0, -190.0, None), ""),
-        (Progress(100.0, -201.0, None), "a write has not ended for 301 s"),
-        (Progress(100.0, None, -199.0), ""),
-        (Progress(100.0, None, -201.0), "the publisher has not moved for 301 s"),
+        (Progress(100.0), ""),
+        (Progress(69.0), "the pipeline has not moved for 31 s"),
+        (Progress(100.0, storage_busy_since_s=-190.0), ""),
+        (Progress(100.0, storage_busy_since_s=-201.0), "a write has not ended for 301 s"),
+        (Progress(100.0, publisher_turned_s=-199.0), ""),
+        (Progress(100.0, publisher_turned_s=-201.0), "the publisher has not moved for 301 s"),
+        (Progress(100.0, publisher_turned_s=71.0, connected=True), ""),
+        (Progress(100.0, publisher_turned_s=69.0, connected=True), "the publisher has not moved for 31 s"),
+        (Progress(100.0, api_turned_s=71.0), ""),
+        (Progress(100.0, api_turned_s=69.0), "the API has not moved for 31 s"),
     ],
 )
 def test_only_what_stands_still_is_a_hang(progress: Progress, verdict: str) -> None:
