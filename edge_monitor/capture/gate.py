@@ -81,7 +81,7 @@ class RunningGate:
         # Since it was last scored, whatever was unclear or lost meanwhile:
         self._stopped = False  # the plant's last word was that it stands still
         self._starts = 0  # by the plant's word
-        self._first_start_s = self._last_start_s = -math.inf
+        self._first_start_s = self._last_start_s = 0.0
         self._against: deque[bool] = deque(maxlen=round(_DOUBTED_S / _PIECE_S))  # of each piece: as loud as running
 
     def tell(self, running: bool | None) -> None:
@@ -161,8 +161,11 @@ class RunningGate:
         return None
 
     def _starts_again(self, at_s: float) -> bool:
-        """Return whether the last start was lately; a standstill that is longer is doubted by the level alone."""
-        return at_s - self._last_start_s <= _DOUBTED_S + self.settle_s
+        """Return whether starts go on at the pace they had; one start has none. A longer standstill is one."""
+        if self._starts <= 1:
+            return True
+        pace_s = (self._last_start_s - self._first_start_s) / (self._starts - 1)
+        return at_s - self._last_start_s <= max(_DOUBTED_S + self.settle_s, 2 * pace_s)
 
     def _ends_quiet(self, window: Window) -> bool:
         """Return whether the window's last quarter second, which may not be decided yet, is already off."""

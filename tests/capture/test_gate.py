@@ -197,6 +197,20 @@ def test_a_machine_that_never_settles_is_doubted() -> None:
     assert gate.doubt(72.0) is None
 
 
+def test_a_machine_that_runs_too_shortly_every_few_minutes_is_doubted_all_day() -> None:
+    """It is never scored, however long it stands in between."""
+    gate = RunningGate(-50.0, settle_s=10.0)
+    doubts = []
+    for at in range(1200):
+        running = at % 200 >= 195
+        gate.tell(running)
+        second(gate, at, -40.0 if running else -60.0)
+        doubts.append(gate.doubt(at + 1.0))
+    third = 2 * 200 + 195
+    assert set(doubts[:third]) == {None}
+    assert None not in doubts[third:]
+
+
 @pytest.mark.parametrize("last_word", [None, False], ids=str)
 def test_a_machine_that_stands_after_some_jogs_is_not_doubted_all_night(last_word: bool | None) -> None:
     """Three starts too short to settle, then it stands, the topic lost or not; the next morning's start is one."""
