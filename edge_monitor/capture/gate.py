@@ -81,7 +81,7 @@ class RunningGate:
         # Since it was last scored, whatever was unclear or lost meanwhile:
         self._stopped = False  # the plant's last word was that it stands still
         self._starts = 0  # by the plant's word
-        self._first_start_s = 0.0
+        self._first_start_s = self._last_start_s = 0.0
         self._against: deque[bool] = deque(maxlen=round(_DOUBTED_S / _PIECE_S))  # of each piece: as loud as running
 
     def tell(self, running: bool | None) -> None:
@@ -108,8 +108,9 @@ class RunningGate:
         if told:
             self._against.clear()
         if told and self._stopped:
-            self._first_start_s = self._first_start_s if self._starts else end_s
-            self._starts += 1
+            if not self._starts or not self._starts_again(end_s):
+                self._starts, self._first_start_s = 0, end_s
+            self._starts, self._last_start_s = self._starts + 1, end_s
         self._stopped = not told
 
     def _follow(self, block: AudioBlock, gate_dbfs: float) -> None:
@@ -134,7 +135,7 @@ class RunningGate:
         self._running = running
 
     def judge(self, window: Window) -> Running:
-        """Return the verdict on a window whose blocks have all been heard: RUNNING only if all of it was."""
+        """Return what a window is whose blocks have all been heard: RUNNING only if all of it was."""
         if self.gate_dbfs is None and self.told is None:
             return Running.RUNNING
         if not self._running or (self.told is None and self._ends_quiet(window)):
@@ -154,9 +155,17 @@ class RunningGate:
         loud = len(self._against) == self._against.maxlen and sum(self._against) >= _DOUBTED_SHARE * len(self._against)
         if loud and self.told is False:
             return "the run topic says that the machine stands still, but it is as loud as when it ran: which is right?"
-        if self._starts >= _MOST_STARTS and at_s - self._first_start_s > max(_DOUBTED_S, 2 * self.settle_s):
+        often = self._starts >= _MOST_STARTS and at_s - self._first_start_s > max(_DOUBTED_S, 2 * self.settle_s)
+        if often and self._starts_again(at_s):
             return f"the run topic stops it before it settles, {self._starts} times now: it is never scored (settle_s?)"
         return None
+
+    def _starts_again(self, at_s: float) -> bool:
+        """Return whether starts go on at the pace they had; one start has none. A longer standstill is one."""
+        if self._starts <= 1:
+            return True
+        pace_s = (self._last_start_s - self._first_start_s) / (self._starts - 1)
+        return at_s - self._last_start_s <= max(_DOUBTED_S + self.settle_s, 2 * pace_s)
 
     def _ends_quiet(self, window: Window) -> bool:
         """Return whether the window's last quarter second, which may not be decided yet, is already off."""

@@ -156,7 +156,8 @@ def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | 
         )
     verdict = judge(facts)
     normals = counted(len(generation.members), "normal")
-    told = f"generation {generation.number}, {normals}: {verdict.level}, {verdict.figures}"
+    judged = ", ".join(filter(None, (verdict.level, verdict.figures)))
+    told = f"generation {generation.number}, {normals}: {judged}"
     if verdict.level == "good":
         yield ok(told)
     else:

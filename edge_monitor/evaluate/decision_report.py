@@ -15,7 +15,7 @@ from edge_monitor.evaluate.rules import CHALLENGE
 from edge_monitor.evaluate.streams import LENGTHS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from edge_monitor.evaluate.decision_figures import (
@@ -28,12 +28,26 @@ if TYPE_CHECKING:
     )
 
 _RECALL = "recall.svg"
-_SHARES = {
-    "healthy_alarm": "healthy: alarm",
-    "healthy_changed": "healthy: changed",
-    "faulty_alarm": "faulty: alarm",
-    "faulty_changed": "faulty: changed",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What may become of streams of a kind, and its share of a mean."""
+
+    title: str  # in tables
+    key: str  # for programs
+    of: Callable[[DecisionMean], Share]
+    always: bool = True  # a column even when no rule finds it
+
+
+_HEALTHY_ALARM = _Outcome("healthy: alarm", "healthy_alarm", lambda mean: mean.healthy_alarm)
+_FAULTY_ALARM = _Outcome("faulty: alarm", "faulty_alarm", lambda mean: mean.faulty_alarm)
+_OUTCOMES = (
+    _HEALTHY_ALARM,
+    _Outcome("healthy: changed", "healthy_changed", lambda mean: mean.healthy_changed, always=False),
+    _FAULTY_ALARM,
+    _Outcome("faulty: changed", "faulty_changed", lambda mean: mean.faulty_changed, always=False),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +72,19 @@ class DecisionAccount:
         )
         if len({mean.ids for mean in self.figures.means}) > 1:
             yield "Not all ids hold the longer durations: figures of fewer ids are of other machines."
-        yield f"{CHALLENGE}: each window by itself, above the 0.9 quantile of a gamma fit of normal scores."
+        yield (
+            f"{CHALLENGE}: each window by itself, above the 0.9 quantile of a gamma fit of normal windows' scores. The "
+            "challenge's files judge whole clips, by a fit of normal clips' mean scores."
+        )
         yield from (f"{name}: {title}." for name, title in self.titles.items())
 
     def overview(self) -> Table:
         """Return a line for each condition."""
         means = self.figures.means
-        kinds = [name for name in _SHARES if "alarm" in name or any(_of(mean, name).percent for mean in means)]
-        columns = [_SHARES[name] for name in kinds]
+        shown = [each for each in _OUTCOMES if each.always or any(each.of(mean).percent for mean in means)]
+        columns = [each.title for each in shown]
         head = ("bundle", "rule", "wanted per day", "stream", "learnt s", "ids", "AUC", *columns, "windows until")
-        return Table(head, tuple(_cells(mean, kinds) for mean in means))
+        return Table(head, tuple(_cells(mean, shown) for mean in means))
 
     def by_id(self) -> Table:
         """Return a line for each machine id under each of the product's own conditions."""
@@ -87,26 +104,21 @@ class DecisionAccount:
             Line(
                 f"{detector}, {rule}{_at(per_day)}: {kind}",
                 colour(number),
-                dashed=kind == "healthy",
-                points=tuple((mean.learnt_s / 60, _of(mean, f"{kind}_alarm").percent) for mean in means),
+                dashed=outcome is _HEALTHY_ALARM,
+                points=tuple((mean.learnt_s / 60, outcome.of(mean).percent) for mean in means),
                 marks=tuple("" if mean.ids == most else counted(mean.ids, "id") for mean in means),
             )
             for number, ((detector, rule, per_day), means) in enumerate(found.items())
-            for kind in ("faulty", "healthy")
+            for kind, outcome in (("faulty", _FAULTY_ALARM), ("healthy", _HEALTHY_ALARM))
         ]
         return draw_lines("Recall against normal sound learnt", "minutes learnt", "streams with an alarm, %", lines)
-
-
-def _of(mean: DecisionMean, name: str) -> Share:
-    share: Share = getattr(mean, name)
-    return share
 
 
 def _at(per_day: float | None) -> str:
     return "" if per_day is None else f" at {per_day:g} a day"
 
 
-def _cells(mean: DecisionMean, kinds: Iterable[str]) -> tuple[str, ...]:
+def _cells(mean: DecisionMean, outcomes: Iterable[_Outcome]) -> tuple[str, ...]:
     condition = mean.condition
     return (
         condition.detector,
@@ -116,7 +128,7 @@ def _cells(mean: DecisionMean, kinds: Iterable[str]) -> tuple[str, ...]:
         f"{mean.learnt_s:.0f}",
         str(mean.ids),
         f"{mean.auc.percent:.1f}",
-        *(_share(_of(mean, name)) for name in kinds),
+        *(_share(each.of(mean)) for each in outcomes),
         NOTHING if mean.delay_windows is None else f"{mean.delay_windows:g}",
     )
 
@@ -206,8 +218,7 @@ def _mean(mean: DecisionMean) -> dict[str, object]:
         "faulty_streams": mean.faulty_streams,
         "delay_windows_median": mean.delay_windows,
     }
-    for name in ("auc", *_SHARES):
-        share = _of(mean, name)
+    for name, share in (("auc", mean.auc), *((each.key, each.of(mean)) for each in _OUTCOMES)):
         facts |= {name: round(share.percent, 4), **ends(f"{name}_low", f"{name}_high", share.interval)}
     return facts
 
@@ -225,7 +236,9 @@ def write_decision_report(account: DecisionAccount, out: Path) -> None:
 
 def challenge_files(own: OwnSplit) -> dict[str, str]:
     """Return the files of DCASE Task 2 for a machine id: names in the report's folder -> text."""
-    part = f"{own.machine}_{own.machine_id.replace(' ', '_')}" + ("_test" if own.machine_id[:7] == "section" else "")
+    part = f"{own.machine}_{own.machine_id.replace(' ', '_')}" + (
+        "_test" if own.machine_id.startswith("section") else ""
+    )
     decisions = {name: int(score > own.threshold) for name, score in own.scores.items()}
     return {
         f"{own.detector}/anomaly_score_{part}.csv": _csv(own.scores),

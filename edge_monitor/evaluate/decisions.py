@@ -172,7 +172,8 @@ class _Measurement:
         paths = [clip.path for clip in clips if clip.path in self.heard]
         single = len({path.name for path in paths}) == len(paths)  # in MIMII normal and abnormal clips share names
         names = [path.name if single else f"{path.parent.name}/{path.name}" for path in paths]
-        of_clips = np.bincount(learnt.layout.recording, learnt.left_out.score) / np.bincount(learnt.layout.recording)
+        recording = learnt.layout.recording
+        of_clips = np.bincount(recording, learnt.left_out.score) / np.bincount(recording)  # (clips,) mean scores
         yield OwnSplit(
             machine=self.one.machine,
             machine_id=self.one.machine_id,
@@ -188,7 +189,7 @@ class _Measurement:
         rules: dict[float | None, DecisionRule] = {
             each.false_alarms_per_day: learnt.product_rule(each) for each in plan.settings(detector.window_s)
         }
-        rules[None] = ChallengeRule.learn(learnt.left_out.score)
+        rules[None] = ChallengeRule.learn(learnt.left_out.score)  # a stream is decided on window by window
         memory = max(rule.memory for rule in rules.values())
         tested = [*part.normal, *part.anomalous]
         scores = [_finite(each) for each in detector.window_scores(part.train, tested)]

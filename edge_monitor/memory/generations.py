@@ -26,8 +26,17 @@ if TYPE_CHECKING:
 
 # of a generation, what the database keeps as it is
 _PLAIN = (
-    *("machine", "number", "created_ms", "bundle_hash", "metric", "bands", "k", "threshold", "gate_dbfs"),
-    *("standing_dbfs", "reason"),
+    "machine",
+    "number",
+    "created_ms",
+    "bundle_hash",
+    "metric",
+    "bands",
+    "k",
+    "threshold",
+    "gate_dbfs",
+    "standing_dbfs",
+    "reason",
 )
 _STORED = np.dtype("<f8")  # statistics are float64 little-endian in the database
 _LARGEST, _FINEST = 1e12, 1e-12  # values are decibels or features of about 1; squares of these are within float32

@@ -28,7 +28,11 @@ _MOST_REFUSED = 0.5  # of the normals, by a configured gate: more, and it hardly
 UNHEARD = {
     MachineState.NO_AUDIO: "no sound comes: `edge-monitor doctor` says what to do",
     MachineState.SIGNAL_FAULT: "its sound cannot be judged: `edge-monitor doctor` says what to do",
-    MachineState.SENSOR_CHANGED: "gain or sample rate is not the learnt one: set it back, or enrol with --anew",
+    MachineState.SENSOR_CHANGED: "microphone covered or gone? Else set gain or sample rate back, or enrol with --anew",
+}
+_NO_ALARM = UNHEARD | {
+    MachineState.LEARNING: "it is being enrolled: no alarm until that ends",
+    MachineState.INHIBITED: "alarms are inhibited: `edge-monitor inhibit --resume` ends that",
 }
 
 
@@ -36,8 +40,8 @@ UNHEARD = {
 class Verdict:
     """Whether a fault would raise an alarm, in words."""
 
-    # good: it would, and there is enough normal sound for what is promised; thin: it may, for lack of normal sound;
-    # deaf: hardly any would
+    # good: it would, and there is enough normal sound for what is promised; thin: it may, for lack of normal sound, or
+    # the alarm may be lost with a disk that fails; deaf: hardly any would
     level: Level
     next_step: str  # for a person; `line` has at most 100 characters
     figures: str = ""  # one line, what it was judged by; empty: not by figures
@@ -57,6 +61,8 @@ class Facts:
     refused: float = 0.0  # share of the normals, 0 to 1, that the configured gate takes for a machine that stands still
     damaged: bool = False  # what was learnt cannot be scored with
     state: MachineState | None = None  # just now; None: no daemon hears it
+    stands_too_long: bool = False  # it is not-running for longer than `running.not_running_max_s`
+    disk_fails: bool = False  # so that alarms are in memory alone
 
 
 def facts_of(connection: sqlite3.Connection, machine: MachineSettings, generation: Generation | None) -> Facts:
@@ -74,10 +80,14 @@ def facts_of(connection: sqlite3.Connection, machine: MachineSettings, generatio
 
 def judge(facts: Facts) -> Verdict:
     """Return the verdict: what keeps every fault from being heard comes first."""
-    if facts.state in UNHEARD:
-        return Verdict("deaf", UNHEARD[facts.state])
-    if facts.state is MachineState.LEARNING:
-        return Verdict("deaf", "it is being enrolled: no alarm until that ends")
+    step = None if facts.state is None else _NO_ALARM.get(facts.state)
+    verdict = Verdict("deaf", step) if step else _of_learnt(facts)
+    if facts.disk_fails and verdict.level != "deaf":
+        return Verdict("thin", "the disk fails, alarms are in memory alone: `edge-monitor doctor` says what to do")
+    return verdict
+
+
+def _of_learnt(facts: Facts) -> Verdict:
     if facts.damaged:
         return Verdict("deaf", "what was learnt is damaged: `edge-monitor doctor` says what to do")
     if facts.calibration is None:
@@ -85,6 +95,8 @@ def judge(facts: Facts) -> Verdict:
     if facts.refused > _MOST_REFUSED:
         figures = f"{100 * facts.refused:.0f} % of the healthy windows lie below running.gate"
         return Verdict("deaf", 'running.gate is above most healthy sound: lower it, or set it to "learnt"', figures)
+    if facts.stands_too_long:
+        return Verdict("deaf", "not running for longer than not_running_max_s: is it off, or running.gate too high?")
     return _of_threshold(facts.calibration, facts.threshold or facts.calibration.threshold)
 
 

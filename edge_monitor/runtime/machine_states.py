@@ -41,6 +41,7 @@ class View:
 
     state: MachineState = MachineState.STARTING
     since_ms: int = 0  # wall clock, milliseconds
+    since_s: float = 0.0  # the same without the alarm's time before a restart, monotonic, seconds
     judged_s: float = 0.0  # monotonic time at which the last window was judged, seconds
     text: str = "waiting for the first window"
     alarm_id: str | None = None  # of the active alarm, once it is committed
@@ -137,8 +138,7 @@ class MachineStates:
     def verdict(self, machine: str) -> Verdict:
         """Return whether the machine would be heard to fail, as it is just now."""
         with self._lock:
-            view = self._views[machine]
-        return judge(replace(view.learnt, state=view.state))
+            return self._judge(machine, self._views[machine])
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return every machine's state as plain JSON types."""
@@ -151,7 +151,8 @@ class MachineStates:
         if before.state is not view.state:
             restored = before.state is MachineState.STARTING and view.state is MachineState.ALARM
             began_ms = view.alarm_since_ms if restored else 0
-            view = replace(view, since_ms=began_ms or clock.now().wall_ms)
+            moment = clock.now()
+            view = replace(view, since_ms=began_ms or moment.wall_ms, since_s=moment.monotonic_s)
         self._views[machine] = view
         if before.state is not view.state:
             log.info("machine.state_changed", machine=machine, state=view.state.label, text=view.text)
@@ -182,6 +183,11 @@ class MachineStates:
     def _seen(self, view: View) -> tuple[MachineState, str]:
         return (MachineState.STORAGE_FAULT, self._storage_fault) if self._storage_fault else (view.state, view.text)
 
+    def _judge(self, name: str, view: View) -> Verdict:
+        most_s, stands = self._settings[name].running.not_running_max_s, view.state is MachineState.NOT_RUNNING
+        too_long = stands and most_s is not None and clock.now().monotonic_s - view.since_s > most_s
+        return judge(replace(view.learnt, state=view.state, stands_too_long=too_long, disk_fails=self.faulty))
+
     def _describe(self, name: str, view: View) -> dict[str, Any]:
         state, text = self._seen(view)
         return {
@@ -190,7 +196,7 @@ class MachineStates:
             "state_code": int(state),
             "since": clock.rfc3339(view.since_ms),
             "text": text,
-            "verdict": asdict(judge(replace(view.learnt, state=view.state))),
+            "verdict": asdict(self._judge(name, view)),
             "alarm_id": view.alarm_id,
             "generation": view.generation,
             "scorer": view.scorer,

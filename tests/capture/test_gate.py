@@ -197,6 +197,43 @@ def test_a_machine_that_never_settles_is_doubted() -> None:
     assert gate.doubt(72.0) is None
 
 
+def test_a_machine_that_runs_too_shortly_every_few_minutes_is_doubted_all_day() -> None:
+    """It is never scored, however long it stands in between."""
+    gate = RunningGate(-50.0, settle_s=10.0)
+    doubts = []
+    for at in range(1200):
+        running = at % 200 >= 195
+        gate.tell(running)
+        second(gate, at, -40.0 if running else -60.0)
+        doubts.append(gate.doubt(at + 1.0))
+    third = 2 * 200 + 195
+    assert set(doubts[:third]) == {None}
+    assert None not in doubts[third:]
+
+
+@pytest.mark.parametrize("last_word", [None, False], ids=str)
+def test_a_machine_that_stands_after_some_jogs_is_not_doubted_all_night(last_word: bool | None) -> None:
+    """Three starts too short to settle, then it stands, the topic lost or not; the next morning's start is one."""
+    gate = RunningGate(-50.0, settle_s=10.0)
+    doubts: list[str | None] = []
+
+    def hear(told: bool | None, dbfs: float, seconds: int) -> None:
+        gate.tell(told)
+        for _ in range(seconds):
+            second(gate, len(doubts), dbfs)
+            doubts.append(gate.doubt(len(doubts) + 1.0))
+
+    for _ in range(4):
+        hear(False, -60.0, 15)
+        hear(True, -40.0, 5)
+    jogged = len(doubts)
+    hear(last_word, -60.0, 120)
+    hear(False, -60.0, 5)
+    hear(True, -40.0, 10)
+    assert "never scored" in str(doubts[jogged])
+    assert set(doubts[jogged + 60 :]) == {None}
+
+
 def test_since_when_it_has_not_run() -> None:
     """From the first quiet moment; None while it runs."""
     gate = RunningGate(-50.0, settle_s=0.0)

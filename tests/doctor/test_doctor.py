@@ -19,6 +19,7 @@ from edge_monitor.doctor.finding import carefully
 from edge_monitor.doctor.machine import look_at_normals_of
 from edge_monitor.doctor.servers import look_at_llm
 from edge_monitor.doctor.storage import look_at_database
+from edge_monitor.node.verdict import Facts
 from edge_monitor.store import database, recovery
 from edge_monitor.store.state_dir import StateDir
 from edge_monitor.store.store import Store
@@ -245,6 +246,17 @@ def test_what_was_learnt_is_found_as_the_verdict_says(
     [found] = look_at_normals_of(machine, product.state / "edge-monitor.db", None)
     assert (found.result, found.hint) == (result, hint)
     assert found.text.startswith("generation 1, 60 normals: ")
+
+
+def test_a_verdict_without_figures_ends_in_its_level(
+    enrolled: Callable[..., Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damage is not judged by figures."""
+    product = enrolled()
+    [pump] = load_settings(product.config).machine
+    monkeypatch.setattr("edge_monitor.doctor.machine.facts_of", lambda *_: Facts(damaged=True))
+    [found] = look_at_normals_of(pump, product.state / "edge-monitor.db", None)
+    assert (found.result, found.text) == ("fail", "generation 1, 60 normals: deaf")
 
 
 def test_a_daemon_that_hangs_is_told_in_time(enrolled: Callable[..., Product]) -> None:

@@ -140,6 +140,13 @@ def test_the_challenges_files_are_named_and_filled_as_it_asks() -> None:
     ]
 
 
+def test_it_says_what_the_challenges_rule_learns_from() -> None:
+    """Windows for streams, whole clips for the challenge's files."""
+    [note] = [note for note in account(*ROWS).notes() if note.startswith("DCASE baseline: ")]
+    assert "a gamma fit of normal windows' scores. " in note
+    assert note.endswith("The challenge's files judge whole clips, by a fit of normal clips' mean scores.")
+
+
 def test_the_report_draws_recall_against_minutes_learnt(tmp_path: Path) -> None:
     """A line for the faulty streams of each rule, a dashed one for the healthy ones; what was left out stays text."""
     of_length: dict[Length, list[Condition]] = {

@@ -123,9 +123,17 @@ def test_a_threshold_of_one_s_own_is_judged_as_it_is() -> None:
         ),
         (
             Facts(CALIBRATION, state=MachineState.SENSOR_CHANGED),
-            "deaf: gain or sample rate is not the learnt one: set it back, or enrol with --anew",
+            "deaf: microphone covered or gone? Else set gain or sample rate back, or enrol with --anew",
         ),
         (Facts(state=MachineState.LEARNING), "deaf: it is being enrolled: no alarm until that ends"),
+        (
+            Facts(CALIBRATION, state=MachineState.INHIBITED),
+            "deaf: alarms are inhibited: `edge-monitor inhibit --resume` ends that",
+        ),
+        (
+            Facts(CALIBRATION, state=MachineState.NOT_RUNNING, stands_too_long=True),
+            "deaf: not running for longer than not_running_max_s: is it off, or running.gate too high?",
+        ),
     ],
 )
 def test_what_cannot_be_scored_is_deaf_whatever_was_learnt(facts: Facts, said: str) -> None:
@@ -137,6 +145,16 @@ def test_what_cannot_be_scored_is_deaf_whatever_was_learnt(facts: Facts, said: s
 def test_a_machine_that_is_heard_or_stands_still_is_judged_by_what_was_learnt(state: MachineState) -> None:
     """A pump that is switched off at night is not deaf."""
     assert judge(Facts(CALIBRATION, state=state)).level == "good"
+
+
+def test_a_disk_that_fails_is_no_reason_to_do_nothing() -> None:
+    """Alarms are sent from memory, and lost with it; what keeps them from being raised comes first."""
+    failing = Facts(replace(CALIBRATION, at_most_per_day=0.1), disk_fails=True)
+    assert judge(failing).line == (
+        "thin: the disk fails, alarms are in memory alone: `edge-monitor doctor` says what to do"
+    )
+    assert judge(replace(failing, threshold=2.0)).level == "deaf"
+    assert judge(replace(failing, state=MachineState.NO_AUDIO)).level == "deaf"
 
 
 scores = st.floats(1e-12, 1e12)
@@ -164,6 +182,8 @@ calibrations = st.builds(
         refused=st.floats(0.0, 1.0),
         damaged=st.booleans(),
         state=st.none() | st.sampled_from(MachineState),
+        stands_too_long=st.booleans(),
+        disk_fails=st.booleans(),
     )
 )
 def test_every_verdict_is_one_short_line(facts: Facts) -> None:

@@ -10,6 +10,7 @@ from edge_monitor.node.verdict import Facts
 from edge_monitor.pipeline.machine_pipeline import WindowResult
 from edge_monitor.records import MachineState
 from edge_monitor.runtime.machine_states import MachineStates
+from tests.node.test_verdict import CALIBRATION
 from tests.runtime.parts import NODE, PUMP, Plant
 
 
@@ -58,6 +59,28 @@ def test_the_verdict_is_by_what_was_learnt_while_the_machine_is_heard(states: Ma
     assert states.snapshot()[0]["verdict"]["next_step"].startswith("no sound comes")
     states.update(WindowResult("pump", MachineState.NORMAL, 20.0, "quiet"))
     assert states.verdict("pump") == damaged
+
+
+@pytest.mark.parametrize(("most_s", "level"), [(None, "good"), (1e6, "good"), (1e-9, "deaf")])
+def test_a_standstill_is_deaf_once_it_is_longer_than_it_may_be(plant: Plant, most_s: float | None, level: str) -> None:
+    """Until then it is a pump that is switched off at night; with its start it is heard again."""
+    running = PUMP.running.model_copy(update={"not_running_max_s": most_s})
+    states = MachineStates(NODE, (PUMP.model_copy(update={"running": running}),), plant.set_state)
+    states.set_generation("pump", None, Facts(CALIBRATION))
+    states.update(WindowResult("pump", MachineState.NOT_RUNNING, 10.0, "the machine does not run"))
+    assert states.verdict("pump").level == states.snapshot()[0]["verdict"]["level"] == level
+    states.update(WindowResult("pump", MachineState.NORMAL, 20.0, "quiet"))
+    assert states.verdict("pump").level == "good"
+
+
+def test_the_verdict_knows_of_a_disk_that_fails(states: MachineStates) -> None:
+    """The machine's own state does not."""
+    states.set_generation("pump", None, Facts(CALIBRATION))
+    states.update(WindowResult("pump", MachineState.NORMAL, 10.0, "quiet"))
+    states.storage_fault("disk full")
+    assert states.verdict("pump").next_step.startswith("the disk fails")
+    states.storage_fault("")
+    assert states.verdict("pump").level == "good"
 
 
 def test_silence_is_noted_after_its_limit_unless_the_source_has_said_why(states: MachineStates, plant: Plant) -> None:
