@@ -55,7 +55,10 @@ class Acoustics:
             tones = tuple(Tone(*tone) for tone in figures.pop("tones"))
             impulses = tuple(_impulsiveness(band) for band in figures.pop("impulses"))
             figures |= {name: tuple(figures[name]) for name in ("noise_db", "loud_db")}
-            return cls(**figures, tones=tones, impulses=impulses)
+            found = cls(**figures, tones=tones, impulses=impulses)
+            if len(found.noise_db) != len(band_edges(found.rate_hz)) - 1:
+                raise ValueError("the bands are not those of the rate")
+            return found
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ExplainError("the stored figures are damaged", hint="enrol the recordings anew") from error
 
