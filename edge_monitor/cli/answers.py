@@ -73,9 +73,7 @@ def fetched(client: NodeClient, file_id: str, path: Path) -> int:
     return size
 
 
-def window_scores(
-    client: NodeClient, machine: str, vectors: Sequence[Vector], bundle_hash: str
-) -> Scores:
+def window_scores(client: NodeClient, machine: str, vectors: Sequence[Vector], bundle_hash: str) -> Scores:
     """Return the score of each raw vector, (dim,) float32, however many there are. Raises EdgeMonitorError."""
     from edge_monitor.node.operations import SCORE
     from edge_monitor.node.scoring import MOST_WINDOWS, Scores

@@ -134,7 +134,11 @@ class MachinePipeline:
             fresh, before, self.learnt = _standstill(learnt), self.learnt, learnt
             self._gate.gate_dbfs = self._gate_level(learnt)
             self._kept_standing_dbfs = fresh.quietest_dbfs
-            if not _hear_alike(before, learnt):
+            if not (
+                isinstance(before, Learnt)
+                and isinstance(learnt, Learnt)
+                and hear_alike(before.scorer.generation, learnt.scorer.generation)
+            ):
                 self._standstill = fresh
 
         self._orders.append(change)
@@ -228,13 +232,13 @@ class MachinePipeline:
             text = f"{text}; {hint}"
         heard = replace(heard, state=state, text=text, score=score, event=event)
         if not score.exceeds:
-            self._standstill.hear_running()
-            standing_dbfs = self._standstill.quietest_dbfs
-            if standing_dbfs == self._kept_standing_dbfs:
-                return heard
-            self._kept_standing_dbfs = standing_dbfs
-            return replace(heard, standing_dbfs=standing_dbfs)
+            return replace(heard, standing_dbfs=self._learn_standing())
         return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
+
+    def _learn_standing(self) -> float | None:
+        self._standstill.hear_running()
+        kept_dbfs, self._kept_standing_dbfs = self._kept_standing_dbfs, self._standstill.quietest_dbfs
+        return None if self._kept_standing_dbfs == kept_dbfs else self._kept_standing_dbfs
 
     def _broken(self, window: Window) -> str | None:
         """Return in one line why the signal is none of a machine; None when it may be one."""
@@ -327,12 +331,6 @@ def _standstill(learnt: Learnt | NotLearnt) -> Standstill:
     if isinstance(learnt, NotLearnt):
         return Standstill(None)
     return Standstill(learnt.scorer.generation.standing_dbfs, learnt.gate_dbfs)
-
-
-def _hear_alike(before: Learnt | NotLearnt, after: Learnt | NotLearnt) -> bool:
-    if isinstance(before, NotLearnt) or isinstance(after, NotLearnt):
-        return False
-    return hear_alike(before.scorer.generation, after.scorer.generation)
 
 
 def _disjoint(windows: Iterable[AnomalousWindow]) -> tuple[AnomalousWindow, ...]:

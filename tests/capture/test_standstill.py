@@ -33,8 +33,8 @@ def stand(standstill: Standstill, level_dbfs: float, begin_s: int, end_s: int) -
 
 def after_stops(standstill: Standstill, *levels_dbfs: float, lasting_s: int = 70) -> float | None:
     """Return what is learnt once there were stops of these levels after which the machine ran."""
-    for level_dbfs in levels_dbfs:
-        stand(standstill, level_dbfs, 10, lasting_s)
+    for each_dbfs in levels_dbfs:
+        stand(standstill, each_dbfs, 10, lasting_s)
         standstill.hear_running()
     return standstill.quietest_dbfs
 
@@ -98,8 +98,8 @@ def test_short_stops_teach_nothing() -> None:
 
 def test_without_a_stop_a_microphone_is_gone_40_db_below_the_gate_and_below_90_dbfs() -> None:
     """A quiet machine's own microphone may be as quiet; what three stops have taught decides."""
-    for gate_dbfs, level_dbfs, told in ((-40.0, -95.0, True), (-40.0, -85.0, False), (-80.0, -105.0, False)):
-        said = stand(Standstill(None, gate_dbfs), level_dbfs, 0, 60)
+    for gate_dbfs, heard_dbfs, told in ((-40.0, -95.0, True), (-40.0, -85.0, False), (-80.0, -105.0, False)):
+        said = stand(Standstill(None, gate_dbfs), heard_dbfs, 0, 60)
         assert (said[-1] is not None) is told
     assert stand(Standstill(None, -40.0), -95.0, 0, 60)[-1] == "microphone covered or gone: 55 dB below the level gate"
     standstill = Standstill(None, -40.0)
