@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FLOOR_DBFS = -150.0  # what `level_dbfs` says of perfect silence
 
 # No level is too low for a microphone: digital ones have -92 to -105 dBFS of their own noise in a quiet hall. What is
-# too quiet for this machine is told by what was learnt of it (`floor.py`).
+# too quiet for this machine is told by what was learnt of it (`standstill.py`).
 # A converter does not repeat itself: in 192 MIMII clips (16 bit, down to -46 dBFS) no value repeats for more than
 # 4 samples (0.25 ms). The span allowed is a sixteenth of a 16-bit step: below it lies no microphone (-130 dBFS).
 _STUCK_SPAN = 2e-6

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
     from edge_monitor.node.operation import A, LongOperation, Operation, P, Q
-    from edge_monitor.node.scoring import WindowScore
+    from edge_monitor.node.scoring import Scores
     from edge_monitor.records import Vector
 
 
@@ -73,19 +73,18 @@ def fetched(client: NodeClient, file_id: str, path: Path) -> int:
     return size
 
 
-def window_scores(
-    client: NodeClient, machine: str, vectors: Sequence[Vector], bundle_hash: str
-) -> tuple[WindowScore, ...]:
+def window_scores(client: NodeClient, machine: str, vectors: Sequence[Vector], bundle_hash: str) -> Scores:
     """Return the score of each raw vector, (dim,) float32, however many there are. Raises EdgeMonitorError."""
     from edge_monitor.node.operations import SCORE
-    from edge_monitor.node.scoring import MOST_WINDOWS
+    from edge_monitor.node.scoring import MOST_WINDOWS, Scores
     from edge_monitor.node.vectors import as_npy
 
-    scores: tuple[WindowScore, ...] = ()
+    found = Scores(scores=(), learnt_hz=None)
     for first in range(0, len(vectors), MOST_WINDOWS):
         with sent(client, as_npy(vectors[first : first + MOST_WINDOWS])) as file:
-            scores += client.call(SCORE, SCORE.request(machine=machine, vectors=file, bundle_hash=bundle_hash)).scores
-    return scores
+            more = client.call(SCORE, SCORE.request(machine=machine, vectors=file, bundle_hash=bundle_hash))
+        found = Scores(scores=found.scores + more.scores, learnt_hz=more.learnt_hz)
+    return found
 
 
 def tell(answer: object, lines: Iterable[str], *, as_json: bool, indent: int | None = None) -> None:

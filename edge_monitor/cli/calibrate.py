@@ -99,7 +99,7 @@ def _labelled(
     clip_encoder = ClipEncoder(Encoder(node.bundle, settings.model.threads), channel)
 
     def score_windows(vectors: Sequence[Vector]) -> list[float]:
-        scores = window_scores(client, machine, vectors, node.bundle.bundle_hash)
+        scores = window_scores(client, machine, vectors, node.bundle.bundle_hash).scores
         if text := node.another_scorer(machine, scores[0].scorer):  # the two thresholds would have two units
             raise NormalsError(text)
         return [each.score for each in scores]

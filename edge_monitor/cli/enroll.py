@@ -13,15 +13,15 @@ from edge_monitor.cli.answers import sent, tell, warn
 from edge_monitor.cli.options import FiniteRange, channel_option, json_option, machine_option, verbose_option
 from edge_monitor.console import Console, JsonConsole, Progress, QuietConsole
 from edge_monitor.counting import counted
-from edge_monitor.errors import AudioError
+from edge_monitor.errors import AudioError, NormalsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge_monitor.api.client import NodeClient
     from edge_monitor.config.settings import Settings
+    from edge_monitor.memory.normal import NewRecording
     from edge_monitor.node.bundle_change import HeardAgain
-    from edge_monitor.node.clips import Clip
     from edge_monitor.node.generations import GenerationSummary
     from edge_monitor.node.live import EnrollLive, EnrolmentProgress
     from edge_monitor.node.node import Node
@@ -175,12 +175,16 @@ def _enroll_files(
     """
     from edge_monitor.cli.clips import left_out, of_one_rate, require_windows
     from edge_monitor.encode.encoder import Encoder
-    from edge_monitor.node.clips import encode_clip, sha256_of
+    from edge_monitor.node.bandwidth import another_rate, not_added, recording_highest_hz
+    from edge_monitor.node.clips import encode_clip, recording_of, sha256_of
     from edge_monitor.node.operations import KNOWN_RECORDINGS
 
     encoder = Encoder(node.bundle, node.settings.model.threads)
     added = 0
-    files, others = of_one_rate(named, channel, encoder.sample_rate_hz)
+    files, others = named, ""
+    asked = KNOWN_RECORDINGS.request(machine=machine, sha256=(), bundle_hash=encoder.bundle_hash)
+    if client.call(KNOWN_RECORDINGS, asked).learnt_hz is None:  # otherwise each is compared with what is learnt
+        files, others = of_one_rate(named, channel, encoder.sample_rate_hz)
     failed = len(named) - len(files)
     with console.progress() as show:
         if others:
@@ -191,33 +195,32 @@ def _enroll_files(
                 sha256 = sha256_of(path)
                 asked = KNOWN_RECORDINGS.request(machine=machine, sha256=(sha256,), bundle_hash=encoder.bundle_hash)
                 known = client.call(KNOWN_RECORDINGS, asked)
-                clip = None
                 if not known.known:
                     clip = encode_clip(path, encoder, channel, encoder.window_s, measured=True)
                     require_windows(clip, "not the sound of a machine")
                     for line in left_out(clip):
                         console.say(f"edge-monitor: {line}")
+                    new = recording_of(clip)
+                    if told := another_rate(recording_highest_hz(new), known.learnt_hz):
+                        raise not_added(machine, new.name, told)
+                    added += _add(client, machine, new, encoder.bundle_hash)
                 if keep_audio and not known.kept:
                     _keep(client, machine, path, channel, sha256)
-            except AudioError as error:
+            except (AudioError, NormalsError) as error:
                 console.say(f"edge-monitor: {error}")
                 failed += 1
-                continue
-            if clip:
-                added += _add(client, machine, clip, encoder.bundle_hash)
         show(Progress("Enrolling", len(files), len(files)))
     return added, failed
 
 
-def _add(client: NodeClient, machine: str, clip: Clip, bundle_hash: str) -> int:
-    """Have a clip's windows remembered, and return how many normals are new."""
+def _add(client: NodeClient, machine: str, new: NewRecording, bundle_hash: str) -> int:
+    """Have a recording's windows remembered, and return how many normals are new."""
     from edge_monitor.api.client import finish
     from edge_monitor.memory.portable import write_recordings
-    from edge_monitor.node.clips import recording_of
     from edge_monitor.node.operations import ADD_RECORDING
 
     content = io.BytesIO()
-    write_recordings(content, machine, [recording_of(clip)], bundle_hash=bundle_hash)
+    write_recordings(content, machine, [new], bundle_hash=bundle_hash)
     content.seek(0)
     with sent(client, content) as file:
         request = ADD_RECORDING.request(machine=machine, file=file, bundle_hash=bundle_hash)

@@ -112,7 +112,7 @@ def _explain_file(
     clip = encode_clip(path, encoder, channel, settings.model.hop_s)
     require_windows(clip, "cannot be explained")
     scored = window_scores(client, machine, [window.vector for window in clip.windows], encoder.bundle_hash)
-    scores = [each.score for each in scored]
+    scores = [each.score for each in scored.scores]
     window = clip.windows[scores.index(max(scores))]
     acoustics = None
     try:

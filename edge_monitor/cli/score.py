@@ -56,9 +56,9 @@ def command(
                 failed += 1
                 continue
             vectors = [window.vector for window in clip.windows]
-            scores = window_scores(client, machine, vectors, encoder.bundle_hash)
-            summary = _summary(clip, scores)
-            if summary["anomalous"] and (told := _another_rate(clip, channel, encoder, scores[0].learnt_hz)):
+            answer = window_scores(client, machine, vectors, encoder.bundle_hash)
+            summary = _summary(clip, answer.scores)
+            if summary["anomalous"] and (told := _another_rate(clip, channel, encoder, answer.learnt_hz)):
                 warn(f"{path}: cannot be scored: {told}")
                 failed += 1
                 continue

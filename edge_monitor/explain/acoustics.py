@@ -25,6 +25,7 @@ _LOUD_FROM_HZ = 140.0  # a third octave is then at least two bins of the short s
 _LOUD_PERCENTILE = 98.0  # loud moments: what is exceeded 2 % of the time, 0.2 s of 10
 LOW_HZ = (20.0, 160.0)  # where vibration is heard
 _LEAST_S = 2.0
+_MOST_HZ = 1_000_000  # more is no sample rate of sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,11 @@ class Acoustics:
             tones = tuple(Tone(*tone) for tone in figures.pop("tones"))
             impulses = tuple(_impulsiveness(band) for band in figures.pop("impulses"))
             figures |= {name: tuple(figures[name]) for name in ("noise_db", "loud_db")}
-            return cls(**figures, tones=tones, impulses=impulses)
+            found = cls(**figures, tones=tones, impulses=impulses)
+            _check_bands(found)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ExplainError("the stored figures are damaged", hint="enrol the recordings anew") from error
+        return found
 
 
 def measure(samples: Samples, rate_hz: int) -> Acoustics:
@@ -107,6 +110,13 @@ def loud_edges(rate_hz: int) -> list[tuple[float, float]]:
     """Return the bands of `loud_db`, each from and to in Hz."""
     edges = band_edges(rate_hz)
     return [(float(a), float(b)) for a, b in pairwise(edges) if a >= _LOUD_FROM_HZ]
+
+
+def _check_bands(found: Acoustics) -> None:
+    if not 0 < found.rate_hz <= _MOST_HZ or len(found.noise_db) != len(band_edges(found.rate_hz)) - 1:
+        raise ValueError("not the bands of the rate")
+    if not np.isfinite([found.level_dbfs, *found.noise_db]).all():
+        raise ValueError("levels that are not finite")
 
 
 def _impulsiveness(figures: dict[str, Any]) -> Impulsiveness:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from contextlib import suppress
@@ -154,12 +155,15 @@ def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
             " k, mean, scale, threshold, calibration, gate_dbfs, standing_dbfs, reason, active, complete)"
             " VALUES (:machine, :number, :created_ms, :bundle_hash, :metric, :normalization, :scorer, :bands,"
             " :k, :mean, :scale, :threshold, :calibration, :gate_dbfs,"
-            " (SELECT standing_dbfs FROM generations WHERE machine = :machine AND active = 1"
-            "  AND abs(gate_dbfs - :gate_dbfs) < :same_gate_db), :reason, 0, 0)",
+            " (SELECT standing_dbfs FROM generations g WHERE machine = :machine AND active = 1"
+            "  AND abs(gate_dbfs - :gate_dbfs) < :same_gate_db AND EXISTS (SELECT 1 FROM generation_members m"
+            "   WHERE m.machine = g.machine AND m.number = g.number"
+            "   AND m.normal_id IN (SELECT value FROM json_each(:members)))), :reason, 0, 0)",
             {
                 **{name: getattr(new, name) for name in _PLAIN},
                 "number": number,
                 "same_gate_db": _SAME_GATE_DB,
+                "members": json.dumps(new.members),
                 "scorer": new.scorer,
                 "normalization": new.scaler.normalization,
                 "mean": _bytes(new.scaler.mean),
@@ -249,6 +253,13 @@ def activate(store: Store, machine: str, number: int) -> None:
             raise NormalsError(f"no generation {number}", where=machine, hint="see `edge-monitor generations list`")
 
     store.commit(write)
+
+
+def hear_alike(before: Generation, after: Generation) -> bool:
+    """Return whether what was learnt of stops goes on: a normal in common, and about the same quietest one."""
+    if before.gate_dbfs is None or after.gate_dbfs is None or set(before.members).isdisjoint(after.members):
+        return False
+    return abs(before.gate_dbfs - after.gate_dbfs) < _SAME_GATE_DB
 
 
 def set_standing(connection: sqlite3.Connection, machine: str, number: int, standing_dbfs: float) -> None:

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge_monitor.durable import replacing
 from edge_monitor.errors import NormalsError, StorageError, os_errors_as
 from edge_monitor.memory.changes import add_all
-from edge_monitor.memory.normal import Descriptors, NewNormal, NewRecording, bundle_mismatch
+from edge_monitor.memory.normal import Descriptors, NewNormal, NewRecording
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import IO
 
     from numpy.typing import NDArray
@@ -167,26 +167,12 @@ def read_recordings(file: Path | IO[bytes], *, where: str) -> Portable:
     return Portable(about.bundle_hash, recordings)
 
 
-def import_normals(
-    store: Store,
-    machine: str,
-    file: Path | IO[bytes],
-    *,
-    where: str = "",
-    bundle_hash: str | None = None,
-    check: Callable[[Sequence[NewRecording]], None] | None = None,
-) -> Moved:
+def import_normals(store: Store, machine: str, found: Portable, *, where: str) -> Moved:
     """Add every recording of an exported file (named `where` to a person) that is not known yet, all of them or none.
 
-    Raises NormalsError when the file is not a whole export, BundleMismatchError when it comes from another bundle than
-    `bundle_hash` (the node's) or than the normals in use; and whatever `check` raises of the recordings.
+    Raises NormalsError when the file cannot have been exported, BundleMismatchError when it comes from another bundle
+    than the normals in use.
     """
-    where = where or str(file)
-    found = read_recordings(file, where=where)
-    if bundle_hash not in (None, found.bundle_hash):
-        raise bundle_mismatch(where, (found.bundle_hash, str(bundle_hash)))
-    if check is not None:
-        check(found.recordings)
     try:
         added = add_all(store, machine, found.recordings, bundle_hash=found.bundle_hash, thin=False)
     except (ValueError, KeyError) as error:

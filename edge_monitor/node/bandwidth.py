@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 
 from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.capture.sensor import reach
-from edge_monitor.errors import ExplainError, NormalsError
-from edge_monitor.explain.acoustics import Acoustics, steady_noise_db
+from edge_monitor.errors import NormalsError
+from edge_monitor.explain.acoustics import steady_noise_db
 from edge_monitor.explain.spectrum import band_edges
+from edge_monitor.memory.normal import Descriptors
 from edge_monitor.memory.normals import Normals
-from edge_monitor.pipeline.normal_acoustics import measured_acoustics
+from edge_monitor.pipeline.normal_acoustics import acoustics_of, evenly_chosen, measured_acoustics
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.memory.normal import NewRecording
     from edge_monitor.records import Samples
 
@@ -35,14 +37,20 @@ def require_bandwidth(connection: sqlite3.Connection, machine: str, recordings: 
     learnt_hz = learnt_highest_hz(connection, machine)
     if learnt_hz is None:
         return
+    normals = Normals(connection, machine)
     for new in recordings:
-        told = another_rate(_highest_hz(_measured(new)), learnt_hz)
-        if told is not None and not _enrolled(connection, machine, new):
-            raise NormalsError(
-                f"{new.name} {told}, not added",
-                where=machine,
-                hint="enrol at the microphone's rate; `edge-monitor enroll --anew` leaves what was enrolled behind",
-            )
+        told = another_rate(recording_highest_hz(new), learnt_hz)
+        if told is not None and normals.known_recording(new.sha256) is None:
+            raise not_added(machine, new.name, told)
+
+
+def not_added(machine: str, name: str, told: str) -> NormalsError:
+    """Return the error for a recording that reaches otherwise than what is learnt."""
+    return NormalsError(
+        f"{name} {told}, not added",
+        where=machine,
+        hint="enrol at the microphone's rate; `edge-monitor enroll --anew` leaves what was enrolled behind",
+    )
 
 
 def another_rate(highest_hz: float | None, learnt_hz: float | None) -> str | None:
@@ -55,8 +63,13 @@ def another_rate(highest_hz: float | None, learnt_hz: float | None) -> str | Non
 def learnt_highest_hz(connection: sqlite3.Connection, machine: str) -> float | None:
     """Return up to which frequency a machine's normals in use have sound, Hz; None: it is not known."""
     normals = Normals(connection, machine)
-    ids = normals.ids()
-    return _highest_hz(list(measured_acoustics(normals, ids[:: -(-len(ids) // _LOOKED_AT) or 1]).values()))
+    return _highest_hz(measured_acoustics(normals, evenly_chosen(normals.ids(), _LOOKED_AT)).values())
+
+
+def recording_highest_hz(new: NewRecording) -> float | None:
+    """Return up to which frequency a recording's windows have sound, Hz; None: it is not known."""
+    found = (acoustics_of(each.descriptors or Descriptors()) for each in new.normals)
+    return _highest_hz(each for each in found if each is not None)
 
 
 def highest_hz(samples: Samples, rate_hz: int) -> float | None:
@@ -64,27 +77,14 @@ def highest_hz(samples: Samples, rate_hz: int) -> float | None:
     return _edge([[level_dbfs(samples), *steady_noise_db(samples, rate_hz)]], rate_hz)
 
 
-def _highest_hz(measured: Sequence[Acoustics]) -> float | None:
-    if not measured:
+def _highest_hz(measured: Iterable[Acoustics]) -> float | None:
+    found = list(measured)
+    if not found:
         return None
-    return _edge([(each.level_dbfs, *each.noise_db) for each in measured], measured[0].rate_hz)
+    rate_hz = found[-1].rate_hz
+    return _edge([(each.level_dbfs, *each.noise_db) for each in found if each.rate_hz == rate_hz], rate_hz)
 
 
 def _edge(entries: Sequence[Sequence[float]], rate_hz: int) -> float | None:
     found = reach(entries)
     return None if found is None else float(band_edges(rate_hz)[found - 1])
-
-
-def _enrolled(connection: sqlite3.Connection, machine: str, new: NewRecording) -> bool:
-    return any(each.sha256 == new.sha256 for each in Normals(connection, machine).recordings())
-
-
-def _measured(new: NewRecording) -> list[Acoustics]:
-    found = []
-    for each in new.normals:
-        kept = None if each.descriptors is None else each.descriptors.acoustics
-        try:
-            found += [] if kept is None else [Acoustics.from_json(kept)]
-        except ExplainError:  # of another version
-            continue
-    return found

@@ -12,12 +12,13 @@ from pydantic import Field
 
 from edge_monitor import clock
 from edge_monitor.capture.meter import Meter, meter
+from edge_monitor.counting import counted
 from edge_monitor.errors import AudioError, ControlError
 from edge_monitor.memory import changes
 from edge_monitor.memory.leaveout import BLOCK_S
 from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.normals import Normals
-from edge_monitor.node.bandwidth import require_bandwidth
+from edge_monitor.node.bandwidth import another_rate, learnt_highest_hz, not_added, recording_highest_hz
 from edge_monitor.node.clips import normal_of
 from edge_monitor.node.kept_audio import KeptAudio, as_flac
 from edge_monitor.node.learnt import require_bundle, require_same
@@ -78,6 +79,8 @@ class _Session:
         self._block: list[tuple[Window, Embedding]] = []
         self.windows = 0
         self._parts = 0
+        self._highest_hz: float | None = None  # up to where its own blocks have sound; None: it is not known
+        self._left_out, self._left_out_text = 0, ""
 
     def take(self, heard: WindowResult) -> None:
         """Take in a window unless it overlaps the last one taken."""
@@ -110,22 +113,41 @@ class _Session:
             self._sound.popleft()
 
     def commit(self) -> None:
-        """Commit the block that is open."""
+        """Commit the block that is open; one of another sample rate is left out.
+
+        Raises NormalsError when that is the first.
+        """
         if not self._block:
             return
         start_s = self._block[0][0].start_s
         normals = [normal_of(window, embedding.vector, window.start_s - start_s) for window, embedding in self._block]
         sha256 = vectors_sha256([normal.vector.tobytes() for normal in normals])
+        new = NewRecording(f"{self.name} {PART} {self._parts + 1}", sha256, len(normals) * self._node.window_s, normals)
+        if self._of_another_rate(new):
+            self._block = []
+            return
         if self._kept:
             self._kept.write(sha256, [as_flac(*self._heard())])
-        new = NewRecording(f"{self.name} {PART} {self._parts + 1}", sha256, len(normals) * self._node.window_s, normals)
-        with self._node.reading() as connection:
-            require_bandwidth(connection, self._machine, [new])
         bundle_hash = self._block[0][1].bundle_hash
         added = changes.add(self._node.store, self._machine, new, bundle_hash=bundle_hash, part_of=self._change)
         self._parts += 1
         self.windows += added.count
         self._block = []
+
+    def _of_another_rate(self, new: NewRecording) -> bool:
+        highest_hz = recording_highest_hz(new)
+        with self._node.reading() as connection:
+            learnt_hz = learnt_highest_hz(connection, self._machine) or self._highest_hz
+        told = another_rate(highest_hz, learnt_hz)
+        if told is None:
+            self._highest_hz = self._highest_hz or highest_hz
+            return False
+        if not self._parts:  # nothing is lost, and whoever asked is still there
+            raise not_added(self._machine, new.name, told)
+        self._left_out += 1
+        self._left_out_text = f"; {counted(self._left_out, 'block')} left out: {told}"
+        log.warning("memory.block_left_out", machine=self._machine, session=self.name, reason=told)
+        return True
 
     def _heard(self) -> tuple[Samples, int]:
         """Return the open block's sound at the source's own rate, (frames,), and that rate, Hz."""
@@ -137,6 +159,7 @@ class _Session:
 
     def progress(self, seconds: float, text: str) -> EnrolmentProgress:
         """Return how far it has come."""
+        text += self._left_out_text
         return EnrolmentProgress(seconds=round(seconds, 1), windows=self.windows, text=text, session=self.name)
 
     def finish(self, bundle_hash: str) -> None:
@@ -162,8 +185,8 @@ def enroll_live(
 
     When nobody waits for the end, what was enrolled stays out of use; `normals restore` brings it back.
     Only sound from after the request is taken.
-    Raises BundleMismatchError at once when the machine was enrolled with another bundle, NormalsError with the first
-    block when at another sample rate.
+    Raises BundleMismatchError at once when the machine was enrolled with another bundle, NormalsError when the first
+    block has another sample rate; a later one is left out and told.
     """
     machine, wanted_s = request.machine, request.minutes * 60.0
     node.machine(machine)

@@ -13,7 +13,7 @@ from edge_monitor.memory.generations import active_generation
 from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import read_recordings
-from edge_monitor.node.bandwidth import require_bandwidth
+from edge_monitor.node.bandwidth import learnt_highest_hz, require_bandwidth
 from edge_monitor.node.generations import rebuild
 from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learnt import require_bundle, require_same
@@ -41,6 +41,7 @@ class Known(Message):
 
     known: tuple[str, ...]
     kept: tuple[str, ...]
+    learnt_hz: float | None  # up to which frequency the normals have sound, Hz; None: it is not known
 
 
 class AddRecording(OfMachine):
@@ -114,10 +115,12 @@ def known(node: Node, request: AskKnown) -> Known:
         store = Normals(connection, machine)
         require_bundle(node, machine, store.bundle_hash())
         enrolled = {recording.sha256 for recording in store.recordings() if recording.normals}
+        learnt_hz = learnt_highest_hz(connection, machine)
     kept = KeptAudio.of(node, machine)
     return Known(
         known=tuple(sorted(enrolled & set(request.sha256))),
         kept=tuple(each for each in request.sha256 if kept.has(each)),
+        learnt_hz=learnt_hz,
     )
 
 

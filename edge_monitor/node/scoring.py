@@ -32,7 +32,6 @@ class WindowScore(Message):
     ratio: float
     generation: int
     scorer: str
-    learnt_hz: float | None  # up to which frequency the normals have sound, Hz; None: it is not known
     neighbours: tuple[Neighbour, ...]
 
 
@@ -40,6 +39,7 @@ class Scores(Message):
     """The score of each window, in the order they were sent."""
 
     scores: tuple[WindowScore, ...]
+    learnt_hz: float | None  # up to which frequency the normals have sound, Hz; None: it is not known
 
 
 def score(node: Node, request: ScoreSound) -> Scores:
@@ -63,9 +63,9 @@ def score(node: Node, request: ScoreSound) -> Scores:
                 ratio=each.value / threshold,
                 generation=generation.number,
                 scorer=generation.scorer,
-                learnt_hz=learnt_hz,
                 neighbours=each.neighbours,
             )
             for each in scored
-        )
+        ),
+        learnt_hz=learnt_hz,
     )

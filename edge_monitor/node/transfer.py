@@ -6,16 +6,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_monitor.memory.normal import bundle_mismatch
 from edge_monitor.memory.normals import Normals
-from edge_monitor.memory.portable import export_normals, import_normals
+from edge_monitor.memory.portable import export_normals, import_normals, read_recordings
 from edge_monitor.node.bandwidth import require_bandwidth
 from edge_monitor.node.generations import GenerationSummary, describe, rebuild
 from edge_monitor.node.operation import Message, OfMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
-    from edge_monitor.memory.normal import NewRecording
     from edge_monitor.node.node import Node
     from edge_monitor.node.operation import Cancelled, Nothing
 
@@ -59,14 +59,13 @@ def import_(node: Node, request: ImportNormals, _cancelled: Cancelled) -> Genera
     yield from ()
     machine = request.machine
     node.machine(machine)
-
-    def check(recordings: Sequence[NewRecording]) -> None:
-        with node.reading() as connection:
-            require_bandwidth(connection, machine, recordings)
-
+    where = "the imported file"
     with node.files.using(request.file) as file:
-        moved = import_normals(
-            node.store, machine, file, where="the imported file", bundle_hash=node.bundle.bundle_hash, check=check
-        )
+        found = read_recordings(file, where=where)
+    if found.bundle_hash != node.bundle.bundle_hash:
+        raise bundle_mismatch(where, (found.bundle_hash, node.bundle.bundle_hash))
+    with node.reading() as connection:
+        require_bandwidth(connection, machine, found.recordings)
+    moved = import_normals(node.store, machine, found, where=where)
     built = describe(node, rebuild(node, machine, "import"))
     return ImportedNormals.like(built, recordings=moved.recordings, already=moved.already)

@@ -18,6 +18,7 @@ from edge_monitor.capture.sensor import SensorLook
 from edge_monitor.capture.standstill import Standstill
 from edge_monitor.capture.windowing import WindowCutter
 from edge_monitor.config.machine import MicrophoneSource
+from edge_monitor.memory.generations import hear_alike
 from edge_monitor.pipeline.sensor_check import SensorWatch
 from edge_monitor.records import AudioLoss, Embedding, EventKind, MachineState, Score
 
@@ -117,6 +118,7 @@ class MachinePipeline:
         self._stands_too_long = False
         self._sensor = SensorWatch()
         self._standstill = _standstill(learnt)
+        self._kept_standing_dbfs = self._standstill.quietest_dbfs  # what the generation has of it
         # What plays recordings may play one again.
         self._repetition = RepetitionWatch() if isinstance(settings.source, MicrophoneSource) else None
         history_s = (settings.alarm.raise_[1] + 1) * encoder.window_s  # that the windows which confirm an alarm span
@@ -129,9 +131,15 @@ class MachinePipeline:
         """Score with this from the next block on."""
 
         def change(_at_s: float) -> None:
-            self.learnt = learnt
+            fresh, before, self.learnt = _standstill(learnt), self.learnt, learnt
             self._gate.gate_dbfs = self._gate_level(learnt)
-            self._standstill = _standstill(learnt)
+            self._kept_standing_dbfs = fresh.quietest_dbfs
+            if not (
+                isinstance(before, Learnt)
+                and isinstance(learnt, Learnt)
+                and hear_alike(before.scorer.generation, learnt.scorer.generation)
+            ):
+                self._standstill = fresh
 
         self._orders.append(change)
 
@@ -224,9 +232,13 @@ class MachinePipeline:
             text = f"{text}; {hint}"
         heard = replace(heard, state=state, text=text, score=score, event=event)
         if not score.exceeds:
-            new = self._standstill.hear_running()
-            return replace(heard, standing_dbfs=self._standstill.quietest_dbfs) if new else heard
+            return replace(heard, standing_dbfs=self._learn_standing())
         return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
+
+    def _learn_standing(self) -> float | None:
+        self._standstill.hear_running()
+        kept_dbfs, self._kept_standing_dbfs = self._kept_standing_dbfs, self._standstill.quietest_dbfs
+        return None if self._kept_standing_dbfs == kept_dbfs else self._kept_standing_dbfs
 
     def _broken(self, window: Window) -> str | None:
         """Return in one line why the signal is none of a machine; None when it may be one."""
@@ -316,7 +328,9 @@ class MachinePipeline:
 
 
 def _standstill(learnt: Learnt | NotLearnt) -> Standstill:
-    return Standstill(learnt.scorer.generation.standing_dbfs if isinstance(learnt, Learnt) else None)
+    if isinstance(learnt, NotLearnt):
+        return Standstill(None)
+    return Standstill(learnt.scorer.generation.standing_dbfs, learnt.gate_dbfs)
 
 
 def _disjoint(windows: Iterable[AnomalousWindow]) -> tuple[AnomalousWindow, ...]:

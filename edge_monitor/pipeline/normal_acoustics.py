@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from edge_monitor.explain.difference import Spread
+    from edge_monitor.memory.normal import Descriptors
     from edge_monitor.records import Samples
 
 MOST = 500  # normals that are looked at: more do not change what is learnt of them, and each takes time to read
@@ -74,19 +75,22 @@ def acoustics_json(samples: Samples, rate_hz: int) -> str | None:
         return None
 
 
-def evenly_chosen(members: tuple[int, ...]) -> tuple[int, ...]:
-    """Return at most MOST normals, evenly chosen."""
-    return members[:: -(-len(members) // MOST) or 1]
+def evenly_chosen(members: tuple[int, ...], most: int = MOST) -> tuple[int, ...]:
+    """Return at most so many normals, evenly chosen."""
+    return members[:: -(-len(members) // most) or 1]
 
 
 def measured_acoustics(normals: Normals, ids: Iterable[int]) -> dict[int, Acoustics]:
-    """Return what was measured of these normals; those of another version's figures count as not measured."""
-    found = {}
-    for normal_id in ids:
-        kept = normals.descriptors(normal_id).acoustics
-        if kept is not None:
-            try:
-                found[normal_id] = Acoustics.from_json(kept)
-            except ExplainError:
-                continue
-    return found
+    """Return what was measured of these normals; of the others there is none."""
+    measured = ((normal_id, acoustics_of(normals.descriptors(normal_id))) for normal_id in ids)
+    return {normal_id: acoustics for normal_id, acoustics in measured if acoustics is not None}
+
+
+def acoustics_of(descriptors: Descriptors) -> Acoustics | None:
+    """Return what was measured of a normal; None: nothing, or figures that are damaged or of another version."""
+    if descriptors.acoustics is None:
+        return None
+    try:
+        return Acoustics.from_json(descriptors.acoustics)
+    except ExplainError:
+        return None

@@ -1,4 +1,4 @@
-"""How quiet it is when each machine stands, on its way to the disk: with every stop that was quieter than before."""
+"""How quiet it is when each machine stands, on its way to the disk: whenever stops have taught another level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class StandstillRecorder:
     """Belongs to one thread. `on_disk_answered` is called with why a write failed, or with an empty text.
 
-    What the disk refuses is known until the next start, and then learnt again.
+    What the disk refuses is known until the next start, and then learnt again from as many stops as at first.
     """
 
     def __init__(self, store: Store, on_disk_answered: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -103,6 +104,18 @@ def test_figures_are_read_back_as_they_were_written(rate_hz: int, seconds: int) 
     text = measure(np.asarray(sound, dtype=np.float32), rate_hz).to_json()
     assert Acoustics.from_json(text).to_json() == text
     assert len(text) < 6000
+
+
+@pytest.mark.parametrize(
+    ("noise_db", "rate_hz"),
+    [([-60.0] * 5, 16_000), ([-60.0] * 22, 8000), ([math.nan] * 22, 16_000), ([-60.0] * 22, math.inf)],
+)
+def test_figures_of_other_bands_than_the_rates_are_refused(noise_db: list[float], rate_hz: float) -> None:
+    """They could be compared with no others."""
+    figures = json.loads(measure(noise(), 16_000).to_json())
+    assert len(figures["noise_db"]) == 22
+    with pytest.raises(ExplainError, match="stored figures are damaged"):
+        Acoustics.from_json(json.dumps(figures | {"noise_db": noise_db, "rate_hz": rate_hz}))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version":1}', '{"version":2,"rate_hz":16000}'])

@@ -18,7 +18,7 @@ from edge_monitor.explain.spectrogram import MAX_STEPS, compact, expand
 from edge_monitor.memory.changes import add
 from edge_monitor.memory.normal import NewNormal, NewRecording
 from edge_monitor.memory.normals import Normals
-from edge_monitor.memory.portable import export_normals, import_normals
+from edge_monitor.memory.portable import export_normals, import_normals, read_recordings
 from edge_monitor.store.store import Store
 from tests.fuzz.search import thoroughly
 from tests.memory.memory import Memory
@@ -103,7 +103,7 @@ def take_in(store: Memory, path: Path) -> None:
     """Import a file that may be anything; whatever happens, the database stays whole and as it was, or has it all."""
     before = len(store.normals())
     try:
-        moved = import_normals(store.store, "pump", path, bundle_hash=HASH)
+        moved = import_normals(store.store, "pump", read_recordings(path, where="x"), where="x")
     except EdgeMonitorError as error:
         one_line(error)
         assert len(store.normals()) == before
@@ -212,5 +212,5 @@ def test_vectors_that_are_none_are_refused(store: Memory, tmp_path: Path, vector
     path = tmp_path / "normals"
     write_export(path, hostile({}), vectors, b"")
     with pytest.raises(NormalsError):
-        import_normals(store.store, "pump", path, bundle_hash=HASH)
+        import_normals(store.store, "pump", read_recordings(path, where="x"), where="x")
     assert store.normals() == ()

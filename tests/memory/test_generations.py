@@ -212,7 +212,7 @@ def test_stored_windows_score_as_exact_search_says(store: Memory, enrol: Enrol, 
 
 
 def test_a_standstill_goes_on_while_the_quietest_normal_is_the_same(store: Memory, enrol: Enrol, build: Build) -> None:
-    """The next generation of the same microphone knows it; one whose gate lies elsewhere learns it anew."""
+    """The next generation of the same normals knows it; of other normals or another gate it is learnt anew."""
 
     def standing() -> float | None:
         found = active_generation(store.connection, "pump-3")
@@ -226,5 +226,11 @@ def test_a_standstill_goes_on_while_the_quietest_normal_is_the_same(store: Memor
     build(store)
     assert standing() == -72.5
     store.store.commit(lambda connection: connection.execute("UPDATE generations SET gate_dbfs = -58.9"))
+    build(store)
+    assert standing() is None
+    store.store.commit(lambda connection: set_standing(connection, "pump-3", 3, -72.5))
+    learnt = store.ids()
+    enrol(store, 8)
+    store.remove(learnt)
     build(store)
     assert standing() is None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +18,14 @@ from edge_monitor.capture.resampling import resample
 from edge_monitor.config.machine import MachineSettings, RecordingSource
 from edge_monitor.config.settings import Settings
 from edge_monitor.encode.encoder import Encoder
-from edge_monitor.errors import NormalsError
+from edge_monitor.errors import BundleMismatchError, NormalsError
+from edge_monitor.memory.normal import Descriptors
 from edge_monitor.memory.normals import Normals
 from edge_monitor.memory.portable import write_recordings
+from edge_monitor.node.bandwidth import recording_highest_hz
 from edge_monitor.node.clips import encode_clip, recording_of
 from edge_monitor.node.generations import BuildGeneration, build_next
+from edge_monitor.node.kept_audio import KeptAudio
 from edge_monitor.node.learnt import load_learnt
 from edge_monitor.node.live import EnrollLive, enroll_live
 from edge_monitor.node.node import Node
@@ -30,9 +35,10 @@ from edge_monitor.pipeline.machine_pipeline import MachinePipeline, WindowResult
 from tests.sounds import pump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    from edge_monitor.node.operation import A
     from edge_monitor.records import Samples
 
     Make = Callable[[Path], Node]
@@ -69,11 +75,11 @@ def make(tmp_path: Path) -> Iterator[Make]:
         yield made
 
 
-def sent(known: Node, path: Path) -> str:
+def sent(known: Node, path: Path, bundle_hash: str = "") -> str:
     """Return the id of a recording as `enroll` sends it, which is also how an export is."""
     encoder, content = Encoder(known.bundle), io.BytesIO()
     clip = encode_clip(path, encoder, 1, encoder.window_s, measured=True)
-    write_recordings(content, "machine", [recording_of(clip)], bundle_hash=known.bundle.bundle_hash)
+    write_recordings(content, "machine", [recording_of(clip)], bundle_hash=bundle_hash or known.bundle.bundle_hash)
     file = known.files.create()
     known.files.append(file, 0, content.getvalue())
     return file
@@ -84,6 +90,16 @@ def enrol(known: Node, path: Path) -> None:
     file, bundle_hash = sent(known, path), known.bundle.bundle_hash
     list(add(known, AddRecording(machine="machine", file=file, bundle_hash=bundle_hash), lambda: False))
     known.files.forget(file)
+
+
+def ended(operation: Generator[object, None, A]) -> A:
+    """Return what a long operation answers."""
+    while True:
+        try:
+            next(operation)
+        except StopIteration as end:
+            answer: A = end.value
+            return answer
 
 
 def hear(known: Node, path: Path) -> list[WindowResult]:
@@ -159,6 +175,43 @@ def test_another_rate_is_not_learnt_beside_the_first(
             f"short_{enrolled_hz}.wav",
             f"further_{enrolled_hz}.wav",
         ]
+
+
+@pytest.mark.parametrize("enrolled", [True, False])
+def test_a_live_session_leaves_out_what_has_another_rate(
+    enrolled: bool, sounds: dict[str, Path], make: Make, tmp_path: Path
+) -> None:
+    """40 s of 8 kHz amid three minutes: the blocks of them are told, those of the session's own rate are in use."""
+    sound = pump(180, seed=11, take=7)
+    sound[70 * 16_000 : 110 * 16_000] = resample(
+        resample(sound[70 * 16_000 : 110 * 16_000], 16_000, 8000), 8000, 16_000
+    )
+    known = make(recorded(tmp_path, "odd", sound, 16_000))
+    if enrolled:
+        enrol(known, sounds["short 16000"])
+    wanted = EnrollLive(machine="machine", minutes=2.8, bundle_hash=known.bundle.bundle_hash, keep_audio=True)
+    done = ended(enroll_live(known, wanted, lambda: False))
+    told = "enrolled; 1 block left out: reaches 3.6 kHz, what is enrolled 7.1 kHz: another sample rate"
+    assert done.text == told
+    with known.reading() as connection:
+        live = [each for each in Normals(connection, "machine").recordings() if each.name.startswith("live")]
+    assert sum(each.normals for each in live) == done.windows > 0
+    kept = KeptAudio.of(known, "machine")
+    assert len(list(kept.folder.glob("*.flac"))) == len(live)
+
+
+def test_an_import_of_another_bundle_or_of_ragged_figures_does_no_harm(sounds: dict[str, Path], make: Make) -> None:
+    """The first is refused; of windows whose bands are not those of their rate nothing counts as measured."""
+    known = make(sounds["take 16000"])
+    file = sent(known, sounds["take 16000"], "b" * 64)
+    with pytest.raises(BundleMismatchError, match="vectors of another bundle"):
+        list(import_(known, ImportNormals(machine="machine", file=file), lambda: False))
+    clip = encode_clip(sounds["take 16000"], Encoder(known.bundle), 1, 10.0, measured=True)
+    recording = recording_of(clip)
+    figures = json.loads(recording.normals[0].descriptors.acoustics)  # type: ignore[union-attr, arg-type]  # measured
+    ragged = Descriptors(None, json.dumps(figures | {"noise_db": [-60.0] * 5}))
+    normals = [replace(recording.normals[0], descriptors=ragged), *recording.normals[1:]]
+    assert recording_highest_hz(replace(recording, normals=normals)) == pytest.approx(7127.0, abs=1.0)
 
 
 def test_a_bandwidth_that_cannot_be_seen_refuses_nothing(sounds: dict[str, Path], make: Make, tmp_path: Path) -> None:

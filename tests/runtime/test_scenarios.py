@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,12 @@ from edge_monitor.node.generations import BuildGeneration, build_next
 from edge_monitor.node.learnt import load_learnt
 from edge_monitor.node.live import EnrollLive, enroll_live
 from edge_monitor.node.node import Node
-from edge_monitor.pipeline.machine_pipeline import MachinePipeline, NotLearnt, WindowResult
+from edge_monitor.pipeline.machine_pipeline import Learnt, MachinePipeline, NotLearnt, WindowResult
 from edge_monitor.records import AudioBlock
 from tests.sounds import pump
 
 if TYPE_CHECKING:
+    from edge_monitor.memory.generations import Generation
     from edge_monitor.records import Samples
 
 SEEDS = (11, 12)  # other machines than the ones the simulator and the thresholds were looked at with
@@ -171,16 +173,17 @@ def test_a_sample_rate_lowered_by_the_operating_system_is_sensor_changed(pump_no
 
 
 def test_a_microphone_that_is_covered_while_the_machine_stands_is_told(pump_node: Node, tmp_path: Path) -> None:
-    """Once a stop was heard; before, a quiet machine stands. Uncovered, the hall is a stop as before."""
+    """Once three stops were heard; before, a quiet machine stands. Uncovered, the hall is a stop as before."""
     covered = pump(240, take=5, stops=[[60.0, 240.0]])
     covered[100 * 16_000 : 170 * 16_000] *= np.float32(0.02)
     assert states(hear(pump_node, tmp_path, covered)) == ["normal", "not-running"]
-    heard = hear(pump_node, tmp_path, np.concatenate([pump(120, take=4, stops=[[30.0, 70.0]]), covered]))
-    assert states(heard) == ["normal", "not-running", "normal", "not-running", "sensor-changed", "not-running"]
+    stops = [pump(150, take=take, stops=[[30.0, 120.0]]) for take in (4, 6, 7)]
+    heard = hear(pump_node, tmp_path, np.concatenate([*stops, covered]))
+    assert states(heard) == ["normal", "not-running"] * 4 + ["sensor-changed", "not-running"]
     [learnt] = [each for each in heard if each.standing_dbfs is not None]
     assert learnt.standing_dbfs == pytest.approx(-50.0, abs=4.0)
     told = next(each for each in heard if each.state.label == "sensor-changed")
-    assert told.end_s - 220.0 <= 60.0
+    assert told.end_s - 550.0 <= 60.0
     assert told.text.startswith("microphone covered or gone: 3")
     assert told.text.endswith(" dB below the quietest that was learnt")
     pump_node.commit(lambda connection: set_standing(connection, "machine", 1, learnt.standing_dbfs or 0.0))
@@ -188,6 +191,49 @@ def test_a_microphone_that_is_covered_while_the_machine_stands_is_told(pump_node
         assert "sensor-changed" in states(hear(pump_node, tmp_path, covered))
     finally:
         pump_node.commit(lambda connection: connection.execute("UPDATE generations SET standing_dbfs = NULL"))
+
+
+def test_a_microphone_gone_to_its_converters_noise_is_told_of_a_machine_that_never_stops(
+    pump_node: Node, tmp_path: Path
+) -> None:
+    """Without any stop: -95 dBFS is no hall. Within a minute, and not as a machine that stands."""
+    sound = pump(140, take=3)
+    noise = 10 ** (-95 / 20) * np.random.default_rng(0).standard_normal(80 * 16_000)
+    sound[60 * 16_000 :] = noise.astype(np.float32)
+    gone = [each for each in hear(pump_node, tmp_path, sound) if each.end_s > 70.0]
+    told = [each.end_s for each in gone if each.state.label == "sensor-changed"]
+    assert told[0] <= 120.0
+    assert gone[-1].text.startswith("microphone covered or gone: ")
+    assert gone[-1].text.endswith(" dB below the level gate")
+
+
+def test_a_standstill_goes_on_with_a_generation_that_is_alike(pump_node: Node, tmp_path: Path) -> None:
+    """What was learnt while a generation was built is noted with it; another gate begins anew."""
+    learnt = load_learnt(pump_node, "machine")
+    assert isinstance(learnt, Learnt)
+    generation = learnt.scorer.generation
+    soundfile.write(tmp_path / "sound.wav", pump(20, take=3), 16_000, subtype="FLOAT")
+    source = RecordingSource(kind="recording", path=tmp_path / "sound.wav", pace="max")
+    blocks = list(Recording("machine", source).items())
+    for moved_db, expected in ((0.0, [-50.0]), (3.0, [])):
+        before = replace(generation, standing_dbfs=-50.0)
+        after = replace(generation, number=2, gate_dbfs=(generation.gate_dbfs or 0.0) + moved_db)
+        pipeline = MachinePipeline(
+            MachineSettings(name="machine", source=source),
+            Encoder(pump_node.bundle),
+            hop_s=1.0,
+            learnt=of_generation(learnt, before),
+            restored=Restored(),
+            new_id=lambda: "alarm",
+        )
+        pipeline.swap(of_generation(learnt, after))
+        heard = [result for block in blocks for result in pipeline.process(block, lambda: 0)]
+        assert [each.standing_dbfs for each in heard if each.standing_dbfs is not None] == expected
+
+
+def of_generation(learnt: Learnt, generation: Generation) -> Learnt:
+    """Return what was learnt as if it were this generation's."""
+    return replace(learnt, scorer=replace(learnt.scorer, generation=generation))
 
 
 @pytest.mark.parametrize("offset", [-0.2, 0.2])
