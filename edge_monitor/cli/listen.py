@@ -119,7 +119,6 @@ def _learnt(config_path: Path | None, machine: str) -> Verdict | None:
 
     with suppress(EdgeMonitorError, OSError):
         node = Node(load_settings(find_config(config_path)), writes=False)
-        node.bundle.check("audio")
         if not node.state_dir.database.exists():
             return judge(Facts())
         with node.state_dir.as_owner():

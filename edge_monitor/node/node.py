@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.memory.scaler import MetricSpec
 from edge_monitor.memory.scoring_methods import SUB_BAND, method_name, sub_bands
 from edge_monitor.node.files import Files
@@ -29,6 +30,9 @@ class Node:
         self.state_dir = StateDir.of(settings.node)
         self.store = Store(self.state_dir.database, writes=writes)
         self.reading, self.commit = self.store.reading, self.store.commit
+        configured = find_bundle(settings.model.bundle, self.state_dir.path)  # said before anything is listened to
+        if settings.model.scorer in SUB_BAND:
+            sub_bands(configured.manifest.audio.dim, configured.manifest.scorer.bands)
         self.files = Files(self.state_dir.path, settings.retention.free_mb * 1_000_000)
         self.running = running or NotRunning(settings, lambda: self.bundle, self.store, self.state_dir.path)
 
@@ -37,16 +41,10 @@ class Node:
         """Return the bundle that is used, beside the configured one. Raises BundleError when there is none."""
         return used_bundle(self.settings)
 
-    @cached_property
+    @property
     def bundle(self) -> Bundle:
-        """Return the bundle that is used.
-
-        Raises BundleError when there is none, or when the configured scorer does not suit it.
-        """
-        bundle = self.used_bundle.bundle
-        if self.settings.model.scorer in SUB_BAND:  # said before anything is listened to
-            sub_bands(bundle.manifest.audio.dim, bundle.manifest.scorer.bands)
-        return bundle
+        """Return the bundle that is used. Raises BundleError when there is none."""
+        return self.used_bundle.bundle
 
     @cached_property
     def prompts(self) -> PromptMaker:

@@ -74,10 +74,11 @@ def going_over(settings: Settings) -> Settings:
 
 def _learnt_with(settings: Settings) -> set[str]:
     """Return the hashes of the bundles that the machines were learnt with; none where nobody can say yet."""
-    path = StateDir.of(settings.node).database
+    state_dir = StateDir.of(settings.node)
     machines = {machine.name for machine in settings.machine}
-    # Whoever opens it for writing mends what is damaged, or says why not.
-    with suppress(StorageError, sqlite3.Error), Store(path, writes=False) as store, store.reading() as connection:
-        if path.exists():
-            return {hash_ for machine, hash_ in connection.execute(_LEARNT) if machine in machines}
+    # Whoever opens it for writing mends what is damaged, or says why not; a stranger does not get as far.
+    with suppress(StorageError, OSError, sqlite3.Error):
+        if state_dir.database.exists():
+            with state_dir.as_owner(), Store(state_dir.database, writes=False) as store, store.reading() as connection:
+                return {hash_ for machine, hash_ in connection.execute(_LEARNT) if machine in machines}
     return set()
