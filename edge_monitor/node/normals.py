@@ -32,7 +32,7 @@ PART = "part"  # a live session is kept in parts: `live 2026-01-31T08:15:00.000Z
 class AskKnown(OfMachine):
     """Which recordings may be known, by the SHA-256 of their files."""
 
-    sha256: tuple[str, ...]
+    sha256: tuple[str, ...] = ()
     bundle_hash: str
 
 

@@ -167,7 +167,8 @@ def test_listening_taps_the_daemon(enrolled: Make) -> None:
     product = enrolled()
     with product.daemon() as daemon:
         done = product.command("listen", "--machine", "pump", "--seconds", "2", "--json")
-        readings = [json.loads(line) for line in done.stdout.splitlines()]
+        verdict, *readings = [json.loads(line) for line in done.stdout.splitlines()]
+        assert "level" in verdict["verdict"]
         assert len(readings) == 4
         assert all(-60.0 < reading["level_dbfs"] < -10.0 for reading in readings)
         assert daemon.stop() == 0
