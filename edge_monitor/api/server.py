@@ -86,7 +86,7 @@ class ApiServer:
                 self.turned_s = clock.now().monotonic_s
                 await asyncio.sleep(_TIDY_S)
                 with suppress(OSError):  # closing a file on a full disk
-                    self._node.files.forget_untouched()
+                    await asyncio.to_thread(self._node.files.forget_untouched)
 
         try:
             config = uvicorn.Config(

@@ -15,33 +15,29 @@ MARGIN_DB = 12.0
 _HYSTERESIS_DB = 3.0
 _SURE_S = 20.0  # from the first such window on; with a window of 10 s it is told half a minute after it was covered
 # One repair, or one cover that came off, looks like a stop; it does not look so three times. A hall does each night.
-_STOPS = 3
+_STOPS, _RECENT = 3, 12  # so many of the last so many: days and nights alternate, covers of a year do not add up
 # A hand over the microphone and a loose plug are shorter, and so are a cycle's own pauses: those teach nothing.
 _STOP_S = 60.0
-# Before that nothing is known of the hall. A digital microphone (-26 dBFS at 94 dB) is at -90 dBFS in 30 dB(A), and no
-# hall is quieter; a machine as quiet as that is not 40 dB above it, and its own gate then says what is too quiet.
-_GONE_DBFS = -90.0
+# Before that nothing is known of the hall. A quiet digital microphone is at -92 to -105 dBFS in a quiet one; a machine
+# as quiet as that is not 40 dB above it, and its own gate then says what is too quiet.
+_GONE_DBFS = -110.0
 _GONE_DB = 40.0
 
 
 class Standstill:
     """Learns how quiet it is when a machine stands, and says when it is too quiet for that.
 
-    `quietest_dbfs` is what three stops were as quiet as, each at its quietest window; None: not so many were heard. A
-    stop counts when it lasted a minute and the machine then ran as it was learnt: this microphone has heard it. Of one
-    that was too quiet for the most part, that level counts. `gate_dbfs`: the learnt level gate; None: there is none.
+    `quietest_dbfs` is what three of the last stops were as quiet as, each at its quietest; None: not so many were
+    heard. A stop counts when it lasted a minute and the machine then ran as learnt: this microphone has heard it.
+    Of one that was too quiet for the most part, that level counts. `gate_dbfs`: the learnt level gate; None: none.
     """
 
     def __init__(self, quietest_dbfs: float | None, gate_dbfs: float | None = None) -> None:
         self._gate_dbfs = gate_dbfs
-        self._quietest = [] if quietest_dbfs is None else [quietest_dbfs] * _STOPS  # stops, lowest level first
+        self.quietest_dbfs = quietest_dbfs
+        self._stops: deque[float] = deque(maxlen=_RECENT)  # the lowest levels of the last ones
         self._covered = False
         self._begin_stop()
-
-    @property
-    def quietest_dbfs(self) -> float | None:
-        """Return how quiet it is when the machine stands."""
-        return self._quietest[-1] if len(self._quietest) == _STOPS else None
 
     def _begin_stop(self) -> None:
         self._stop_dbfs = math.inf  # the lowest level since the machine ran as learnt
@@ -67,7 +63,10 @@ class Standstill:
         stop_dbfs = min((self._stop_dbfs, *(level for _, level in self._doubted)))
         level_dbfs = self._below_dbfs if self._below_s > self._stood_s else stop_dbfs
         if max(self._below_s, self._stood_s) >= _STOP_S and level_dbfs < math.inf:
-            self._quietest = sorted([*self._quietest, level_dbfs])[:_STOPS]
+            self._stops.append(level_dbfs)
+        if len(self._stops) >= _STOPS:
+            known_dbfs = math.inf if self.quietest_dbfs is None else self.quietest_dbfs
+            self.quietest_dbfs = min(known_dbfs, sorted(self._stops)[_STOPS - 1])
         self._begin_stop()
 
     def covered(self, level_dbfs: float, end_s: float) -> str | None:

@@ -205,7 +205,9 @@ class Publisher:
 
     def _turn(self, connection: Connection, opened_s: float) -> None:
         """Read what is new, send what may go, wait for answers."""
-        self._traffic.collect()
+        self._vitals.note(turned_s=time.monotonic())
+        self._traffic.collect()  # each look into a database that cannot be opened may take seconds
+        self._vitals.note(turned_s=time.monotonic())
         self._traffic.send(connection)
         if self._traffic.overdue(self._timing.acknowledge_s):
             connection.end(f"no acknowledgement within {self._timing.acknowledge_s:g} s")
@@ -250,6 +252,6 @@ class Publisher:
         except (sqlite3.Error, StorageError) as error:
             self._vitals.note(last_error=f"outbox: {error}")
             return
-        self._vitals.note(outbox=counts)
+        self._vitals.note(outbox=counts, turned_s=time.monotonic())
         if (counts.parked, counts.dropped) != (before.parked, before.dropped) and self._vitals.now.connected:
             self._traffic.set_value(self._topics.status, self._status("online", "running"))  # a loss is told at once

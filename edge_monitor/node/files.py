@@ -52,8 +52,8 @@ class Files:
 
     def add(self, content: IO[bytes]) -> str:
         """Return the id of an open file, which is closed when it is forgotten."""
+        self.forget_untouched()
         with self._lock:
-            self._forget_untouched()
             if len(self._files) >= MOST_FILES:
                 content.close()
                 raise ControlError("too many files are being sent or fetched", hint="try again in a minute")
@@ -106,8 +106,12 @@ class Files:
 
     def forget_untouched(self) -> None:
         """Let go of what nobody has touched for a minute; called every now and then."""
+        limit_s = clock.now().monotonic_s - _LEASE_S
         with self._lock:
-            self._forget_untouched()
+            old = [each for each, file in self._files.items() if file.touched_s < limit_s and not file.users]
+            gone = [self._files.pop(file_id) for file_id in old]
+        for file in gone:  # without the lock: a disk may take its time, and nobody else waits for that
+            file.content.close()
 
     def close(self) -> None:
         """Let all go."""
@@ -115,18 +119,13 @@ class Files:
             self.forget(file_id)
 
     def _touched(self, file_id: str) -> _File:
+        self.forget_untouched()
         with self._lock:
-            self._forget_untouched()
             if file_id not in self._files:
                 raise ControlError("no such file, or not any more", where=file_id[:64])
             file = self._files[file_id]
             file.touched_s = clock.now().monotonic_s
             return file
-
-    def _forget_untouched(self) -> None:
-        limit_s = clock.now().monotonic_s - _LEASE_S
-        for file_id in [each for each, file in self._files.items() if file.touched_s < limit_s and not file.users]:
-            self._files.pop(file_id).content.close()
 
 
 @contextmanager

@@ -134,11 +134,12 @@ class MachinePipeline:
             fresh, before, self.learnt = _standstill(learnt), self.learnt, learnt
             self._gate.gate_dbfs = self._gate_level(learnt)
             self._kept_standing_dbfs = fresh.quietest_dbfs
-            if not (
+            alike = (
                 isinstance(before, Learnt)
                 and isinstance(learnt, Learnt)
                 and hear_alike(before.scorer.generation, learnt.scorer.generation)
-            ):
+            )
+            if not alike or (self._standstill.quietest_dbfs is None and fresh.quietest_dbfs is not None):
                 self._standstill = fresh
 
         self._orders.append(change)

@@ -60,7 +60,8 @@ class SensorWatch:
             return self._last
         changed = known and window.end_s <= self._gain_until_s
         self._last = sensor_change(profile, window.samples, window.rate_hz, level_dbfs, changed=changed)
-        self._gain_until_s = window.end_s + _REMEMBERED_S if self._last.gain_changed else self._gain_until_s
+        if not changed:  # else it is the hysteresis that speaks, which does not prolong itself
+            self._gain_until_s = window.end_s + (_REMEMBERED_S if self._last.gain_changed else 0.0)
         self._known, self._level_dbfs = profile, level_dbfs
         self._until_s = window.end_s + _SPEAKS_FOR * (window.end_s - window.start_s)
         return self._last

@@ -31,18 +31,22 @@ class ProgressReport:
     states: MachineStates
     progress: Callable[[], Progress]
     broker: Callable[[], PublisherHealth | None]
-    hang: str = field(default="", init=False)  # what stands still
+    hang: str = field(default="", init=False)  # what stands still, and for how long
+    _what: str = field(default="", init=False)  # what stands still
     _since_s: float = field(default=0.0, init=False)  # when that was first seen, monotonic
+    _writing: bool = field(default=False, init=False)  # something was being written then
     _ticked_s: float = field(default_factory=lambda: clock.now().monotonic_s, init=False)
 
     def tick(self) -> None:
         """Ping the watchdog while there is progress; a microphone or a broker that is away is no hang."""
         now_s = self._ticked_s = clock.now().monotonic_s
-        hang = stuck(self.progress(), now_s)
-        if bool(hang) != bool(self.hang):
+        progress = self.progress()
+        hang = stuck(progress, now_s)
+        what = hang.partition(" for ")[0]
+        if what != self._what:
             self._since_s = now_s
             log.critical("service.stuck" if hang else "service.unstuck", reason=hang)
-        self.hang = hang
+        self.hang, self._what, self._writing = hang, what, progress.storage_busy_since_s is not None
         if not hang:
             self.notifier.ping(now_s)
         broker = self.broker()
@@ -61,5 +65,4 @@ class ProgressReport:
 
         Without a disk that answers it does not: alarms are told from memory.
         """
-        waits = self.progress().storage_busy_since_s is not None
-        return bool(self.hang) and not waits and clock.now().monotonic_s - self._since_s > PATIENCE_S
+        return bool(self.hang) and not self._writing and clock.now().monotonic_s - self._since_s > PATIENCE_S

@@ -10,7 +10,6 @@ import os
 import sqlite3
 import sys
 import threading
-import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 from paho.mqtt import publish
 
+from edge_monitor.capture.quality import level_dbfs
 from edge_monitor.export import spectral
 from tests.broker import wait_until
 from tests.faults.oracle import BASE, Plant
@@ -132,15 +132,14 @@ class Ear:
                     self.say(machine, payload)
 
     def begin(self) -> None:
-        """Plug in all microphones; each machine stands still once, so that it is known how quiet that is."""
-        for microphone in self.microphones.values():
+        """Plug in all microphones; how quiet the hall is, is known as if the machines had stood three times."""
+        for machine, microphone in self.microphones.items():
             microphone.plug()
-        for sound, state in ((HEALTHY, "normal"), (STANDING, "not-running"), (HEALTHY, "normal")):
-            for machine in self.microphones:
-                self.hear(machine, sound=sound)
-            for machine in self.microphones:
-                self.wait_for(state, BACK_S, machine)
-            time.sleep(3 * WINDOW_S if sound is STANDING else 0.0)
+            query = "UPDATE generations SET standing_dbfs = ? WHERE machine = ? AND active = 1"
+            self.write(query, level_dbfs(STANDING), machine)
+        self.reload()
+        for machine in self.microphones:
+            self.wait_for("normal", BACK_S, machine)
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 

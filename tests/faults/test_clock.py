@@ -146,12 +146,12 @@ def test_an_inhibition_under_a_step(plant: MakePlant, wall: FakeClock) -> None:
     running = plant(prefix=wall.prefix)
     running.wait_for_alarms(1, PATIENCE_S)
     running.product.answer("inhibit", "--minutes", "4")  # of sound, in which the pump fails at least twice
-    begin = heard(running)
+    begin, before = heard(running), len(running.alarms())  # on a busy box the pump fails again before it is inhibited
     wall.step_to(YEAR_S)
     wait_until(lambda: heard(running) > begin + 150, PATIENCE_S, "150 s of sound")
-    assert len(running.alarms()) == 1
+    assert len(running.alarms()) == before
     wall.step_to(-HOUR_S)
-    running.wait_for_alarms(2, PATIENCE_S)
+    running.wait_for_alarms(before + 1, PATIENCE_S)
     running.check(seconds=PATIENCE_S)
     running.stop()
 
