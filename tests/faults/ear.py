@@ -198,7 +198,9 @@ class Ear:
 
     def say(self, machine: str, payload: bytes) -> None:
         """Publish on the machine's run topic, retained."""
-        publish.single(f"plant/{machine}/runs", payload, qos=1, retain=True, port=self.plant.broker.port)
+        publish.single(
+            f"plant/{machine}/runs", payload, qos=1, retain=True, hostname="127.0.0.1", port=self.plant.broker.port
+        )
 
     def set(self, name: str, text: str | None) -> None:
         """Write a file of `faults`; None: remove it."""
