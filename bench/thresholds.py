@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from edge_monitor.memory.calibration import CalibrationSettings, allowed_exceedance, calibrate_scores, fit_tail
+from edge_monitor.memory.calibration import CalibrationSettings, allowed_exceedance, calibrate_scores
 from edge_monitor.memory.calibration import not_refuted as least_not_refuted
 from edge_monitor.memory.coverage import Coverage
+from edge_monitor.memory.tail import fit_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

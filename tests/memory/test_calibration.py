@@ -17,11 +17,11 @@ from edge_monitor.memory.calibration import (
     CalibrationSettings,
     allowed_exceedance,
     calibrate,
-    fit_tail,
     not_refuted,
 )
 from edge_monitor.memory.leaveout import Layout, block_of, leave_block_out
 from edge_monitor.memory.scaler import MetricSpec
+from edge_monitor.memory.tail import fit_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
