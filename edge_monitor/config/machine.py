@@ -78,13 +78,16 @@ class AlarmSettings(Table):
     )
     threshold_generation: int | None = Field(default=None, ge=1, description="the generation a number was chosen for")
     false_alarms_per_day: Positive = Field(default=0.1, description="what calibration aims at")
+    changed_per_month: Positive = Field(
+        default=1.0, description="how often a healthy machine may be found changed; more than 0.9 hears no more"
+    )
     raise_: tuple[int, int] = Field(
         default=(3, 5), alias="raise", strict=False, description="[m, n]: m of the last n disjoint windows"
     )
     clear_ratio: float = Field(
         default=0.9, gt=0, le=1, description="hysteresis: cleared below this share of the threshold"
     )
-    off_delay_s: NonNegative = Field(default=30.0, description="stream time below the clear level before the end")
+    off_delay_s: NonNegative = Field(default=120.0, description="stream time below the clear level before the end")
     update_interval_s: Positive = Field(default=300.0, description="an active alarm repeats itself this often")
     cooldown_s: NonNegative = Field(default=0.0, description="no new alarm this soon after the last one's end")
     priority: int = Field(default=3, ge=1, le=4, description="1 = critical … 4 = low")

@@ -13,7 +13,7 @@ from edge_monitor.evaluate.decision_figures import Condition, DecisionFigures, D
 from edge_monitor.evaluate.measure import hear, learnt_of, part_of, splits
 from edge_monitor.evaluate.progress import Once
 from edge_monitor.evaluate.roc import auc
-from edge_monitor.evaluate.rules import ChallengeRule, WindowsOfLast
+from edge_monitor.evaluate.rules import ChallengeRule, ProductRule
 from edge_monitor.evaluate.streams import LENGTHS, draw_stream, play
 from edge_monitor.memory.calibration import CalibrationSettings, calibrate_scores
 from edge_monitor.memory.coverage import assess
@@ -98,11 +98,12 @@ class Learnt:
         vectors = np.concatenate([clip.to_learn for clip in clips])
         return cls(layout, leave_block_out(vectors, layout, detector.spec, k=K, window_s=detector.window_s))
 
-    def product_rule(self, settings: CalibrationSettings) -> WindowsOfLast:
-        """Return the product's rule at the threshold that enrolling would set. Raises NormalsError."""
+    def product_rule(self, settings: CalibrationSettings) -> ProductRule:
+        """Return the product's rule with the lines that enrolling would set. Raises NormalsError."""
         coverage = assess(self.left_out, self.layout.unit)
-        threshold = calibrate_scores(self.left_out.score, self.layout, settings, coverage).threshold
-        return WindowsOfLast(threshold, settings.raise_m, settings.raise_n)
+        found = calibrate_scores(self.left_out.score, self.layout, settings, coverage)
+        line = None if found.low_line is None else found.low_line.value
+        return ProductRule(found.threshold, settings.raise_m, settings.raise_n, line)
 
 
 @dataclass(slots=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from edge_monitor.evaluate.gamma import gamma_quantile
+from edge_monitor.memory.low_line import SHARE
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_monitor.evaluate.roc import Scores
 
 CHALLENGE = "DCASE baseline"
@@ -40,12 +44,20 @@ class DecisionRule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WindowsOfLast:
-    """The product's rule: an alarm when m of the last n windows are above the threshold, as `AlarmStateMachine`."""
+class ProductRule:
+    """The product's rule, as the alarm's state machine has it.
+
+    An alarm when m of the last n windows are above the threshold, or most windows of a long memory above the low line;
+    changed when most of a shorter one are, or with the alarm.
+    """
 
     threshold: float
     m: int
     n: int
+    low_line: float | None = None  # None: so little was learnt that there is none
+    changed_windows: int = 360  # remembered until a machine counts as changed
+    sustained_windows: int = 1080  # remembered until that raises the alarm
+    share: float = SHARE  # of the remembered windows
 
     @property
     def name(self) -> str:
@@ -54,13 +66,21 @@ class WindowsOfLast:
 
     @property
     def memory(self) -> int:
-        """Return n."""
-        return self.n
+        """Return the longest memory."""
+        return max(self.n, self.sustained_windows)
 
     def decide(self, scores: Scores) -> Decision:
-        """Return the first window that makes m of n."""
-        exceeds = scores > self.threshold
-        return Decision(_first(np.convolve(exceeds, np.ones(self.n, dtype=np.intp))[: len(scores)] >= self.m))
+        """Return the first windows that make an alarm, and a changed machine."""
+        alarm = _first(_counted(scores > self.threshold, self.n) >= self.m)
+        changed = None
+        if self.low_line is not None:
+            above = scores > self.low_line
+            sustained, changed = (
+                _first(_counted(above, windows) >= math.ceil(self.share * windows))
+                for windows in (self.sustained_windows, self.changed_windows)
+            )
+            alarm = _earlier(alarm, sustained)
+        return Decision(alarm, _earlier(alarm, changed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,17 @@ class ChallengeRule:
         return Decision(_first(scores > self.threshold))
 
 
-def _first(reached: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int | None:
+def _counted(true: NDArray[np.bool_], windows: int) -> NDArray[np.intp]:
+    """Return how many of the last so many values are true, at each position."""
+    total = np.concatenate([np.zeros(windows, dtype=np.intp), np.cumsum(true)])
+    return np.asarray(total[windows:] - total[:-windows])
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    """Return the earlier of two decisions."""
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _first(reached: NDArray[np.bool_]) -> int | None:
     """Return the first position that is true."""
     return int(np.argmax(reached)) if reached.any() else None

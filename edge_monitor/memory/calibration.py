@@ -15,7 +15,7 @@ from edge_monitor.memory.coverage import Coverage, assess
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.healthy_operation import DAY_S, at_most_per_day, in_normals
 from edge_monitor.memory.leaveout import Layout, leave_block_out
-from edge_monitor.memory.low_line import low_line
+from edge_monitor.memory.low_line import MIN_BLOCKS, LowLine, low_line
 from edge_monitor.memory.odd_sound import RAISES, OddSound, standing_out
 from edge_monitor.memory.tail import fit_tail
 
@@ -32,9 +32,9 @@ LABELLED = "ROC point nearest (0, 1) of labelled clips"
 # of the normal scores. (t is above 1.28 there, and mean + 1 std is never below the median: Cantelli.)
 MAX_EXCEEDANCE = 0.1
 MIN_EXCEEDANCE = 1e-9  # one window in 300 years of 10 s windows
-# Times the highest healthy score. On the 8 MIMII ids 9 % of the faulty clips exceed a threshold so high (25 % one below
-# 1.5), and in four of five draws none; of simulated faults at 6 dB 18 % (96 % one below 2): docs/calibration.md.
-HARD_OF_HEARING = 2.0
+# Of the false alarms wanted, what m of n windows may raise: on sound that drifts for hours or days no threshold that
+# hears anything keeps what it promises on steady sound, and lasting faults are left to the long memory.
+AT_ONCE = 0.01
 _DOUBT = 0.05  # leave-block-out scores above the threshold that the model explains with less probability raise it
 
 
@@ -46,6 +46,8 @@ class CalibrationSettings:
     false_alarms_per_day: float = 0.1
     raise_m: int = 3  # an alarm is raised when m ...
     raise_n: int = 5  # ... of the last n disjoint windows exceed
+    changed_per_month: float = 1.0  # what finding a healthy machine changed may cost
+    changed_windows: int = 360  # disjoint ones that are remembered for that
     operation: tuple[HealthyOperation, ...] = ()  # what healthy sound judged live says beside the normals, by threshold
     threshold: float | None = None  # chosen by labelled sound, in the score's unit; None: found from normal sound
 
@@ -57,6 +59,8 @@ class CalibrationSettings:
             raise NormalsError("false alarms per day must be above 0", hint="no threshold promises none")
         if not 1 <= self.raise_m <= self.raise_n:
             raise NormalsError("raise = [m, n] needs 1 <= m <= n")
+        if not (math.isfinite(self.changed_per_month) and self.changed_per_month > 0):
+            raise NormalsError("changed per month must be above 0", hint="no line promises none")
         if self.threshold is not None and not (math.isfinite(self.threshold) and self.threshold > 0):
             raise NormalsError("a threshold must be above 0")
 
@@ -89,9 +93,7 @@ class Calibration:
     independent_blocks: int | None = None  # stretches of blocks that do not resemble each other; None: as above
     operation_days: float = 0.0  # of healthy sound judged live that were counted too
     odd: OddSound | None = None  # None: no sound stands out, or calibrated by an earlier version
-    # What four windows in five of an hour stay below when healthy, > 0, in the score's unit. None: too few blocks are
-    # known, or calibrated by an earlier version.
-    low_line: float | None = None
+    low_line: LowLine | None = None  # None: too few blocks are known, or calibrated by an earlier version
 
     def to_json(self) -> str:
         """Return the record as JSON, exactly restorable."""
@@ -103,7 +105,8 @@ class Calibration:
         try:
             fields = json.loads(text)
             odd = fields.get("odd") and OddSound(**fields["odd"])
-            return cls(**{**fields, "coverage": Coverage(**fields["coverage"]), "odd": odd})
+            line = fields.get("low_line") and LowLine(**fields["low_line"])
+            return cls(**{**fields, "coverage": Coverage(**fields["coverage"]), "odd": odd, "low_line": line})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise NormalsError(f"a stored calibration cannot be read: {error}") from error
 
@@ -118,12 +121,10 @@ class Calibration:
         return self.odd.next_score if self.odd else self.max_score
 
     def sentence(self) -> str:
-        """Return two plain lines for a person: what the threshold is, and what nobody can promise."""
+        """Return three plain lines for a person: what the lines are, and what nobody can promise."""
         related = f"successive windows correlated by {self.dependence:.2f}"
-        if self.dependence == 0.0:
-            related = "successive windows taken as independent"
         heard = f"{self.seconds:.0f} s" if self.seconds < 600 else f"{self.seconds / 3600:.1f} h"  # noqa: PLR2004 - 10 min
-        aim = f"aim at {_rate(self.wanted_per_day)} false alarms per day"
+        aim = f"aim at {_rate(AT_ONCE * self.wanted_per_day)} of the {_rate(self.wanted_per_day)} false alarms a day"
         if self.method == LABELLED:
             aim = "raise an alarm, as labelled sound chose"
         live = ""
@@ -142,20 +143,25 @@ class Calibration:
             f"Threshold {self.threshold:.4g}: healthy windows score {self.median_score:.4g} in the middle and up to "
             f"{self.max_score:.4g}; {self.raise_m} of {self.raise_n} windows above it {aim}.\n"
             f"{model if self.extrapolated else ''}{heard} of normal sound ({blocks} independent blocks){live} "
-            f"{promise}cannot promise fewer than {least} per day (95 %)."
+            f"{promise}cannot promise fewer than {least} per day (95 %).\n{self._line_sentence()}"
+        )
+
+    def _line_sentence(self) -> str:
+        if self.low_line is None:
+            return f"No low line: it needs {MIN_BLOCKS} independent blocks, so that lasting faults below are not heard."
+        return (
+            f"Low line {self.low_line.value:.4g}: a machine of which most windows lie above it counts as changed. The "
+            f"model expects {_rate(self.low_line.per_month)} a month of a healthy one; what was heard cannot promise "
+            f"fewer than {_rate(self.low_line.at_most_per_month)}."
         )
 
     def caution(self, machine: str) -> str:
         """Return a line when one sound raises the threshold, or it is so high that the monitor is hard of hearing."""
         if self.odd:
             return self.odd.caution(machine)
-        ratio = self.threshold / self.max_score
-        if ratio < HARD_OF_HEARING:
+        if self.low_line is not None:
             return ""
-        return (
-            f"Caution: the threshold is {ratio:.1f} times the score of the most unusual healthy window, for so little "
-            "is known: only gross changes will raise an alarm. Enrol at least ten minutes."
-        )
+        return "Caution: so little is known that only gross changes will raise an alarm. Enrol at least ten minutes."
 
 
 def _rate(per_day: float) -> str:
@@ -184,11 +190,11 @@ def calibrate_scores(
     heard = [normals, *settings.operation]
     per_day = DAY_S / settings.window_s
     fit = fit_tail(score, unit, independent=len(normals.level))
-    p = allowed_exceedance(settings, fit.dependence)
+    p, wanted = allowed_exceedance(settings, fit.dependence), AT_ONCE * settings.false_alarms_per_day
     if settings.threshold is None:
         method, value = METHOD, max(fit.quantile(p), not_refuted(score, p))
         for each in heard:
-            value = each.decide(value, settings.false_alarms_per_day)
+            value = each.decide(value, wanted)
     else:
         method, value = LABELLED, settings.threshold
         p = fit.exceedance(value)
@@ -220,7 +226,13 @@ def calibrate_scores(
         method=method,
         coverage=coverage,
         odd=_odd(score, layout, settings, coverage, value),
-        low_line=low_line(fit),
+        low_line=low_line(
+            fit,
+            score[np.lexsort((layout.start_s, layout.recording))],
+            per_month=settings.changed_per_month,
+            windows=settings.changed_windows,
+            window_s=settings.window_s,
+        ),
     )
 
 
@@ -243,10 +255,10 @@ def _odd(
 def allowed_exceedance(settings: CalibrationSettings, dependence: float = 0.0) -> float:
     """Return the fraction of normal windows that may exceed, so that m of n rarely do.
 
-    Solves P(at least m of n) = wanted per day / windows per day, for windows that depend on each other that much. It
-    counts every window spent in the alarm condition, not only the first, so it errs on the quiet side.
+    Solves P(at least m of n) = AT_ONCE * wanted per day / windows per day, for windows that depend on each other that
+    much. It counts every window spent in the alarm condition, not only the first, so it errs on the quiet side.
     """
-    wanted = min(settings.false_alarms_per_day * settings.window_s / DAY_S, 1.0)
+    wanted = min(AT_ONCE * settings.false_alarms_per_day * settings.window_s / DAY_S, 1.0)
     return min(max(exceedance(settings.raise_m, settings.raise_n, wanted, dependence), MIN_EXCEEDANCE), MAX_EXCEEDANCE)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_monitor.memory.chance import student_quantile
+import numpy as np
+
+from edge_monitor.memory.chance import poisson_upper, student_quantile
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_monitor.memory.tail import TailFit
 
 SHARE = 0.8  # of the windows of a memory that lie above the line when the machine has changed
@@ -15,17 +20,48 @@ MIN_BLOCKS = 5  # independent stretches of normal sound: fewer say nothing about
 # How far the level of one session is from another's, in spreads of the window scores; measured between flights of a
 # drone 0.3 to 0.7.
 SESSION = 0.5
-P = 0.01  # the share of sessions whose windows would falsely lie above the line
-_SHARE_BELOW = 0.84  # spreads above which 80 % of a normal distribution's values lie, with the sign turned
+SESSIONS_PER_MONTH = 90.0  # shifts of eight hours
+# The largest share of sessions that may falsely lie above the line: larger ones hardly hear more.
+MAX_SHARE = 0.01
+_BELOW = 0.84  # 80 % of a normal distribution's values lie above its mean less so many spreads
+_STRIDE = 6  # windows between two moments at which a memory is looked at
+_MONTH_S = 30 * 86_400.0
 
 
-def low_line(fit: TailFit, p: float = P) -> float | None:
-    """Return the line for a fit of log scores, > 0, in the score's unit; None where too few blocks are known.
+@dataclass(frozen=True, slots=True)
+class LowLine:
+    """The line, and what is known about how often a healthy machine is found changed by it."""
 
-    The 20 % quantile of a new session's windows lies above it with probability p: its centre is as uncertain as B
-    stretches leave it, and sessions differ by SESSION spreads.
+    value: float  # > 0, in the score's unit
+    per_month: float  # that a healthy machine is found changed: by the model
+    at_most_per_month: float  # by counting the hours heard alone, 95 %; at the most one for each memory's length
+
+
+def low_line(
+    fit: TailFit, score: NDArray[np.float64], *, per_month: float, windows: int, window_s: float
+) -> LowLine | None:
+    """Return the line for leave-block-out scores, (n,), in the order heard, and their fit; None for too few blocks.
+
+    `per_month`: how often a healthy machine may be found changed; `windows` are remembered for that, disjoint ones.
+    The 20 % quantile of a new session's windows lies above the line with the probability that follows: its centre is as
+    uncertain as B stretches leave it, and sessions differ by SESSION spreads. No memory of the normal sound itself
+    lies above it either.
     """
     if fit.blocks < MIN_BLOCKS:
         return None
+    p = min(per_month / SESSIONS_PER_MONTH, MAX_SHARE)
     uncertain = math.sqrt(1 / fit.blocks + SESSION**2)
-    return math.exp(fit.centre + fit.spread * (student_quantile(p, fit.dof) * uncertain - _SHARE_BELOW))
+    fitted = math.exp(fit.centre + fit.spread * (student_quantile(p, fit.dof) * uncertain - _BELOW))
+    memory_s = windows * window_s
+    heard = len(score) * window_s / memory_s
+    most = _MONTH_S / memory_s * min(poisson_upper(0) / heard, 1.0)
+    return LowLine(max(fitted, highest_level(score, windows)), p * SESSIONS_PER_MONTH, most)
+
+
+def highest_level(score: NDArray[np.float64], windows: int) -> float:
+    """Return the highest score that SHARE of so many windows in a row exceed or reach, (n,) of them; 0.0: too few."""
+    if len(score) < windows:
+        return 0.0
+    memories = np.lib.stride_tricks.sliding_window_view(score, windows)[::_STRIDE]  # (moments, windows)
+    least = windows - math.ceil(SHARE * windows)
+    return max(float(np.partition(each, least)[least]) for each in memories)

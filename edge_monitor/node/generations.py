@@ -138,7 +138,15 @@ def settings_of(
     alarm = node.machine(machine).alarm
     m, n = alarm.raise_
     wanted = alarm.false_alarms_per_day if false_alarms_per_day is None else false_alarms_per_day
-    return CalibrationSettings(node.window_s, wanted, m, n, operation, threshold)
+    return CalibrationSettings(
+        node.window_s,
+        wanted,
+        raise_m=m,
+        raise_n=n,
+        changed_per_month=alarm.changed_per_month,
+        operation=operation,
+        threshold=threshold,
+    )
 
 
 def rebuild(node: Node, machine: str, reason: str, settings: CalibrationSettings | None = None) -> Generation:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from edge_monitor.counting import counted
-from edge_monitor.memory.calibration import HARD_OF_HEARING, LABELLED
+from edge_monitor.memory.calibration import LABELLED
 from edge_monitor.memory.coverage import MIN_BLOCKS
 from edge_monitor.memory.generations import share_below
 from edge_monitor.memory.leaveout import BLOCK_S
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Level = Literal["good", "thin", "deaf"]
 
+_FAR_ABOVE = 2.0  # times the calibrated threshold: only lasting faults are heard then
 _MOST_REFUSED = 0.5  # of the normals, by a configured gate: more, and it hardly ever listens
 # While a machine is in one of these states none of its windows is scored, and that is not as it should be.
 UNHEARD = {
@@ -103,13 +104,17 @@ def _of_learnt(facts: Facts) -> Verdict:
 def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     """Return the verdict on a threshold, in the score's unit, and the normal sound it comes from."""
     own = not math.isclose(threshold, calibration.threshold)
-    ratio, blocks = threshold / calibration.highest_usual, _independent(calibration)
+    line, blocks = calibration.low_line, _independent(calibration)
+    low = math.inf if line is None else line.value / calibration.highest_usual
     figures = (
-        f"threshold {ratio:.2f} times the highest healthy score (deaf from {HARD_OF_HEARING:g}), "
+        f"low line {low:.2f}, threshold {threshold / calibration.highest_usual:.2f} times the highest healthy score, "
         f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
     )
-    if ratio >= HARD_OF_HEARING and (own or calibration.method != LABELLED):
-        return Verdict("deaf", _deaf_step(calibration, own=own), figures)
+    if line is None and (own or calibration.method != LABELLED):
+        return Verdict("deaf", _deaf_step(calibration), figures)
+    if own and threshold > _FAR_ABOVE * calibration.threshold:
+        step = 'machine.alarm.threshold is far above the calibrated one: lower it, or set "calibrated"'
+        return Verdict("thin", step, figures)
     if own and threshold < calibration.threshold:
         step = "machine.alarm.threshold is below the calibrated one: more false alarms than promised"
         return Verdict("thin", step, figures)
@@ -120,9 +125,7 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     return Verdict("good", "after some days `edge-monitor calibrate` can promise fewer false alarms", figures)
 
 
-def _deaf_step(calibration: Calibration, *, own: bool) -> str:
-    if own:
-        return 'machine.alarm.threshold is far above healthy sound: lower it, or set "calibrated"'
+def _deaf_step(calibration: Calibration) -> str:
     if calibration.odd:
         return _odd_step(calibration.odd.recording)
     return f"only gross faults would be heard: enrol {_more(calibration)} of healthy sound"

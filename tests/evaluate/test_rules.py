@@ -7,7 +7,7 @@ import pytest
 
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
 from edge_monitor.config.machine import AlarmSettings
-from edge_monitor.evaluate.rules import ChallengeRule, Decision, WindowsOfLast
+from edge_monitor.evaluate.rules import ChallengeRule, Decision, ProductRule
 from edge_monitor.records import Score
 
 
@@ -25,7 +25,7 @@ def alarm_of_the_product(scores: list[float], threshold: float, m: int, n: int) 
 def test_windows_of_the_last_decide_as_the_products_alarm(m: int, n: int) -> None:
     """On random streams of 1 to 40 windows, of which a fifth to four fifths exceed, or exactly reach, the threshold."""
     draw = np.random.default_rng(n)
-    rule = WindowsOfLast(1.0, m, n)
+    rule = ProductRule(1.0, m, n)
     assert (rule.name, rule.memory) == (f"{m} of {n}", n)
     found = set()
     for _ in range(300):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_monitor.evaluate.rules import WindowsOfLast
+from edge_monitor.evaluate.rules import ProductRule
 from edge_monitor.evaluate.streams import Tally, draw_stream, play
 
 CLIPS = [np.array([10.0, 11.0, 12.0]), np.array([20.0]), np.array([30.0, 31.0])]
@@ -46,4 +46,4 @@ def test_a_stream_of_twice_the_memory_is_cut_there() -> None:
 def test_alarms_are_counted_with_the_windows_heard_until_them() -> None:
     """Two of three streams, after the second and the fourth window; this rule finds nothing changed."""
     streams = [np.array(each) for each in ([1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0])]
-    assert play(WindowsOfLast(1.5, 2, 2), streams) == Tally(streams=3, alarm=2, changed=0, delays=(2, 4))
+    assert play(ProductRule(1.5, 2, 2), streams) == Tally(streams=3, alarm=2, changed=0, delays=(2, 4))
