@@ -26,15 +26,24 @@ def test_windows_of_the_last_decide_as_the_products_alarm(m: int, n: int) -> Non
     """On random streams of 1 to 40 windows, of which a fifth to four fifths exceed, or exactly reach, the threshold."""
     draw = np.random.default_rng(n)
     rule = ProductRule(1.0, m, n)
-    assert (rule.name, rule.memory) == (f"{m} of {n}", n)
+    assert (rule.name, rule.memory) == (f"{m} of {n}", 1080)
     found = set()
     for _ in range(300):
         part = draw.uniform(0.2, 0.8)
         scores = draw.choice([0.5, 1.0, 1.5], size=draw.integers(1, 41), p=[0.9 * (1 - part), 0.1 * (1 - part), part])
-        decision = rule.decide(scores)
-        assert decision == Decision(alarm_of_the_product(scores.tolist(), 1.0, m, n))
+        decision, alarm = rule.decide(scores), alarm_of_the_product(scores.tolist(), 1.0, m, n)
+        assert decision == Decision(alarm, changed=alarm)
         found.add(decision.alarm)
     assert len(found) > 5
+
+
+def test_a_lasting_fault_is_found_changed_then_raises_the_alarm() -> None:
+    """Below the threshold all the time: after four fifths of an hour and of three hours above the low line."""
+    rule = ProductRule(9.0, 3, 5, low_line=1.0)
+    assert rule.decide(np.full(2160, 2.0)) == Decision(alarm=863, changed=287)
+    assert rule.decide(np.full(2160, 1.0)) == Decision(None)
+    often = np.where(np.arange(2160) % 10 < 7, 2.0, 0.5)  # 70 %
+    assert rule.decide(often) == Decision(None)
 
 
 def test_the_challenges_rule_takes_every_window_by_itself() -> None:

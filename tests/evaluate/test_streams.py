@@ -44,6 +44,6 @@ def test_a_stream_of_twice_the_memory_is_cut_there() -> None:
 
 
 def test_alarms_are_counted_with_the_windows_heard_until_them() -> None:
-    """Two of three streams, after the second and the fourth window; this rule finds nothing changed."""
+    """Two of three streams, after the second and the fourth window; what alarms has changed, too."""
     streams = [np.array(each) for each in ([1.0, 1.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0])]
-    assert play(ProductRule(1.5, 2, 2), streams) == Tally(streams=3, alarm=2, changed=0, delays=(2, 4))
+    assert play(ProductRule(1.5, 2, 2), streams) == Tally(streams=3, alarm=2, changed=2, delays=(2, 4))
