@@ -73,9 +73,13 @@ def gamma(draw: np.random.Generator, windows: int, streams: int) -> Array:
     return np.asarray(1 + 0.15 * squares / 2)
 
 
-def log_normal(draw: np.random.Generator, windows: int, streams: int) -> Array:
-    """Return log-normal scores, spread 0.25, five minutes long."""
-    return np.asarray(np.exp(0.25 * waves(draw, windows, streams, 5.0)))
+def log_waves(minutes: float) -> Callable[[np.random.Generator, int, int], Array]:
+    """Return what simulates log-normal scores, spread 0.25, so many minutes long."""
+
+    def simulate(draw: np.random.Generator, windows: int, streams: int) -> Array:
+        return np.asarray(np.exp(0.25 * waves(draw, windows, streams, minutes)))
+
+    return simulate
 
 
 def pareto(draw: np.random.Generator, windows: int, streams: int) -> Array:
@@ -102,7 +106,7 @@ def slow_and_fast(draw: np.random.Generator, windows: int, streams: int) -> Arra
     return np.asarray(np.exp(0.1 * slow + 0.12 * middle + 0.1 * fast))
 
 
-DEVELOPED_ON = (Process("gamma", gamma), Process("log-normal", log_normal), Process("Pareto", pareto))
+DEVELOPED_ON = (Process("gamma", gamma), Process("log-normal", log_waves(5.0)), Process("Pareto", pareto))
 KEPT_BACK = (Process("two loads", regimes), Process("slow and fast", slow_and_fast))
 
 
