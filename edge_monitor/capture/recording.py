@@ -54,6 +54,12 @@ def rate_of(path: Path, channel: int = 1) -> int:
     return rate_hz
 
 
+def duration_s(path: Path) -> float:
+    """Return how long a recording is, seconds. Raises AudioError when it cannot be read."""
+    with _open(path, 1) as file:
+        return float(file.frames / file.samplerate)
+
+
 def read_clip(path: Path, channel: int = 1) -> tuple[Samples, int]:
     """Return one channel (counted from 1) of a whole file as (frames,) float32, and its rate in Hz.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_monitor.capture.recording import duration_s
 from edge_monitor.demo.commands import MINUTES, PATIENCE_S, Commands, first_machine, typed
 from edge_monitor.demo.plant import embedded_broker, watching
 from edge_monitor.errors import AudioError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edge_monitor.console import Console
@@ -22,6 +25,9 @@ ENROL_MINUTES = 10
 FAULT_AT_S = 1000.0  # the enrolment ends before 800 s even where a command takes 5 s to start
 HEALTHY_END_S = 1300.0
 _ENOUGH_NORMALS = 5  # k + 1
+# Recordings: a machine that sounds changed for an hour is told, after three hours it raises the alarm.
+HEALTHY_H = 1.5
+ANOMALOUS_H = 4.0
 
 _CONFIG = """\
 [node]
@@ -97,15 +103,17 @@ class Demo:
         self._say(f"Found {names}; --only NAME chooses.")
         playlist = self._config.with_name("playlist")
         playlist.mkdir()
-        for number, path in enumerate([*clips.healthy, *clips.anomalous]):
-            (playlist / f"{number:03d}_{path.name}").symlink_to(path.resolve())
+        healthy, anomalous = lasting(clips.healthy, HEALTHY_H), lasting(clips.anomalous, ANOMALOUS_H)
+        for number, path in enumerate([*healthy, *anomalous]):
+            (playlist / f"{number:05d}_{path.name}").symlink_to(path.resolve())
         source = '{ kind = "recording", path = "playlist", pace = "max" }'
         with embedded_broker() as port, watching(port, self._console) as scada:
             self._configure(port=port, name="machine-1", title=clips.name, kind="machine", source=source)
             self._say(f"{clips.name}: {len(clips.train)} healthy recordings are enrolled.")
             self._commands.run("enroll", *map(str, clips.train))
             self._say(
-                f"{len(clips.healthy)} other healthy recordings are played, then {len(clips.anomalous)} anomalous."
+                f"{len(clips.healthy)} other healthy recordings are played for {HEALTHY_H:g} h, again and again and as"
+                f" fast as it goes; then {len(clips.anomalous)} anomalous ones for {ANOMALOUS_H:g} h: faults last."
             )
             with self._commands.daemon() as daemon:
                 daemon.wait(PATIENCE_S)
@@ -148,6 +156,18 @@ class Demo:
 
     def _say(self, text: str) -> None:
         self._console.say(f"\n{text}")
+
+
+def lasting(clips: Sequence[Path], hours: float) -> list[Path]:
+    """Return clips, one after the other and again from the first, as many as last so long."""
+    found: list[Path] = []
+    left_s = 3600 * hours
+    for path in itertools.cycle(clips):
+        if left_s <= 0:
+            return found
+        found.append(path)
+        left_s -= max(duration_s(path), 1.0)
+    return found
 
 
 def find_clips(recordings: Path) -> list[Clips]:
