@@ -269,7 +269,7 @@ class Manifest(Table):
             raise ValueError("scorer.envelope goes with scorer.bands, and has fewer values than those")
         blocks = self.audio.dim - (envelope.values if envelope else 0)
         if bands is not None and (blocks < bands or blocks % bands):
-            raise ValueError(f"scorer.bands must divide {blocks}, the dimension{' without envelope' if envelope else ''}")
+            raise ValueError(f"scorer.bands must divide {blocks}, the dimension{' less the envelope' * bool(envelope)}")
         if bands is None and name in {"sub-band", "sub-band-density"}:
             raise ValueError(f"scorer.name = '{name}' needs scorer.bands")
         return self

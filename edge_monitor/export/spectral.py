@@ -1,6 +1,4 @@
-"""The embedded default bundle: log-mel spectrogram pooled over time, and how regularly its bands swell, as one ONNX graph.
-
-Nothing is trained.
+"""The embedded default bundle: log-mel spectrogram pooled over time, as one ONNX graph without trained weights.
 
 How features were chosen, with figures: docs/detection.md.
 """
@@ -46,7 +44,7 @@ STANDARDIZATION_FLOOR_DB = 0.35
 # The same of the peaks (0.65 to 0.95 dB): with less they drown what a squeal moves, with more they hide impacts.
 ENVELOPE_FLOOR_DB = 0.7
 
-# Swings of 0.03 dB, which added as power make the peak of a sound that does not swell at all, silence or a bare tone, 0.
+# Swings of 0.03 dB, added as power: what does not swing at all, silence or a bare tone, has no peak.
 _STEADY_DB = 0.03
 _DB_PER_E = 10.0 / np.log(10.0)
 
@@ -173,15 +171,11 @@ def _halves(graph: Graph, signal: str, samples: int, spectrum: _Spectrum) -> tup
     blocks = graph("Reshape", used, (-1, hops, hop))  # frame i is the blocks from i on
     half = spectrum.frame // hop // 2
     after = [graph("Slice", blocks, (half + i,), (half + i + count,), (1,)) for i in range(half)]
-    before = [
-        graph("Slice", blocks, (i, -1), (i + count, -hop - 1), (1, 2), (1, -1)) for i in reversed(range(half))
-    ]
+    before = [graph("Slice", blocks, (i, -1), (i + count, -hop - 1), (1, 2), (1, -1)) for i in reversed(range(half))]
     return _joined(graph, after), _joined(graph, before)
 
 
-def _powers(
-    graph: Graph, signal: str, samples: int, spectrum: _Spectrum
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _powers(graph: Graph, signal: str, samples: int, spectrum: _Spectrum) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield names of `(batch, time, bin)` powers of `signal` (batch, samples), and of which bins; a sine of 1 reads 1.
 
     A DFT by matrix products: about three times faster than the runtime's own STFT. Each frame is folded around its
