@@ -122,6 +122,16 @@ def test_sub_bands_join_what_lies_at_the_same_frequency() -> None:
     assert sub_bands(256, 128)[1][:17].tolist() == [*range(16, 32), 144]
 
 
+def test_a_last_shorter_block_is_cut_as_the_others_are() -> None:
+    """Six values for each of 8 sub-bands after two blocks of 128 bands; what cannot be cut evenly is refused."""
+    second = sub_bands(304, 128)[1].tolist()
+    assert second == [*range(16, 32), *range(144, 160), *range(262, 268)]
+    assert sorted(np.concatenate(sub_bands(304, 128)).tolist()) == list(range(304))
+    for dim, bands in ((303, 128), (100, 128)):
+        with pytest.raises(NormalsError, match="which dimensions belong to which frequencies"):
+            sub_bands(dim, bands)
+
+
 def test_each_sub_band_has_its_own_neighbours() -> None:
     """A query that has one normal's low band and another's high band is like the normals; eq. 1 finds it 1 away."""
     normals = np.array([[0, 9], [9, 0], [5, 5]], dtype=np.float32)
