@@ -192,7 +192,7 @@ class Repetition:
 
     band_hz: tuple[float, float]  # where it is in frequency
     per_s: tuple[float, float]  # between which rates it is, 1/s
-    deviation: float  # > 0, of its line's height in the scoring space; 1 = about what just stands out
+    deviation: float  # >= 1, of its line's height over the normals' spread; 1 = just stands out
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,6 @@ class _Mel:
     width: NDArray[np.float64]  # (bin,) how much of the spectrum a bin stands for, in steps of rate / frame
 
 
-_SAMPLES = int(SAMPLE_RATE_HZ * WINDOW_S)
 _GRID = 1600  # steps per sample rate: 10 Hz
 _CROSSOVER = 200  # 2 kHz: above it a triangle spans several bins of a 20 ms frame, below it none or one
 
@@ -115,9 +114,19 @@ _UNSTEADY_MEL = _Mel(LOW_HZ, BANDS, np.concatenate([np.full(98, 0.4), [0.7], np.
 # Envelopes: 8 ms frames every 2 ms follow impacts up to 250 a second.
 _ENVELOPE = _Spectrum(frame=128, hop=32, bins=np.arange(1, 55), grid=128)
 _ENVELOPE_MEL = _Mel(ENVELOPE_LOW_HZ, ENVELOPE_BANDS, np.ones(54))
-# The envelopes' spectra: 2.5 s segments, lines 0.4 Hz apart.
 _ENVELOPE_RATE_HZ = SAMPLE_RATE_HZ / _ENVELOPE.hop
-_SWINGS = _Spectrum(frame=1248, hop=624, bins=np.arange(15, 624), grid=1248)
+_SEGMENT = 1248  # 2.5 s: lines of the envelopes' spectra are 0.4 Hz apart
+
+
+def _window_samples() -> int:
+    return int(SAMPLE_RATE_HZ * WINDOW_S)
+
+
+def _swings(steps: int) -> _Spectrum:
+    """Return how the spectra of envelopes of so many steps are taken: of one segment where there is not more."""
+    frame = min(_SEGMENT, steps // 4 * 4)
+    slowest = int(np.ceil(RATES_HZ[0] * frame / _ENVELOPE_RATE_HZ))
+    return _Spectrum(frame=frame, hop=frame // 2, bins=np.arange(slowest, frame // 2), grid=frame)
 
 
 def _tables(graph: Graph, grid: int) -> tuple[str, str]:
@@ -211,7 +220,7 @@ def _mel_power(graph: Graph, spectrum: _Spectrum, mel: _Mel) -> str:
     """Return the name of the waveform's `(batch, time, bands)` band powers, a full-scale sine reading 1."""
     bands = [
         graph("MatMul", power, _mel_matrix(graph, spectrum, mel, chosen))
-        for power, chosen in _powers(graph, "waveform", _SAMPLES, spectrum)
+        for power, chosen in _powers(graph, "waveform", _window_samples(), spectrum)
     ]
     return bands[0] if len(bands) == 1 else graph("Add", *bands)
 
@@ -224,12 +233,13 @@ def _peaks(graph: Graph) -> str:
     a constant there, and a loud moment outweighs the others by little.
     """
     levels = _decibel(graph, _mel_power(graph, _ENVELOPE, _ENVELOPE_MEL))  # (batch, time, bands)
-    steps = _ENVELOPE.frames(_SAMPLES)
+    steps = _ENVELOPE.frames(_window_samples())
+    spectrum = _swings(steps)
     rows = graph("Reshape", graph("Transpose", levels, perm=[0, 2, 1]), (-1, steps))  # (batch x bands, time)
-    powers, chosen = zip(*_powers(graph, rows, steps, _SWINGS), strict=True)
-    bins = np.concatenate([_SWINGS.bins[each] for each in chosen])
+    powers, chosen = zip(*_powers(graph, rows, steps, spectrum), strict=True)
+    bins = np.concatenate([spectrum.bins[each] for each in chosen])
     swings = graph("ReduceMean", _joined(graph, powers), axes=[1], keepdims=0)  # (batch x bands, bin), dB^2
-    rates_hz = bins * (_ENVELOPE_RATE_HZ / _SWINGS.frame)
+    rates_hz = bins * (_ENVELOPE_RATE_HZ / spectrum.frame)
     peaks = []
     for low_hz, high_hz in pairwise(RATES_HZ):
         inside = np.flatnonzero((rates_hz >= low_hz) & (rates_hz < high_hz))
@@ -268,7 +278,7 @@ def build_model() -> bytes:
 
     return graph.model(
         "spectral",
-        [graph.floats("waveform", "batch", _SAMPLES)],
+        [graph.floats("waveform", "batch", _window_samples())],
         [graph.floats("embedding", "batch", DIM)],
     )
 

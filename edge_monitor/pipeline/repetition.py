@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_monitor.encode.manifest import EnvelopeBlock
     from edge_monitor.records import Embedding
 
+_STANDS_OUT = 2.0  # in the scoring space: one in 240 healthy windows of simulated machines rises so far
 _JOINS = 0.5  # a band belongs to the repetition from this part of the strongest one's rise on
 
 
@@ -30,7 +31,7 @@ def repetition_of(apart: NDArray[np.floating], bands: int, envelope: EnvelopeBlo
     """Return what repeats in a window that lies `apart` (dim,) from its nearest normals, in the scoring space.
 
     It is the last block's largest rise, where that block makes more of the distance than any other in the sub-band
-    that is furthest away, and if it makes more than half of the block's own; else None.
+    that is furthest away; None where something else does, where no rise stands out, or a fall is twice as large.
     """
     first = len(apart) - envelope.values
     furthest = max(sub_bands(len(apart), bands), key=lambda dims: float(apart[dims] @ apart[dims]))
@@ -39,7 +40,7 @@ def repetition_of(apart: NDArray[np.floating], bands: int, envelope: EnvelopeBlo
         return None
     here = furthest[furthest >= first]
     strongest = int(here[np.argmax(apart[here])])
-    if apart[strongest] <= np.abs(apart[here]).max() / 2:
+    if apart[strongest] < max(_STANDS_OUT, float(np.abs(apart[here]).max()) / 2):
         return None
     band, octave = divmod(strongest - first, len(envelope.rates_hz) - 1)
     rises = apart[first:].reshape(envelope.bands, -1)[:, octave]
@@ -49,7 +50,7 @@ def repetition_of(apart: NDArray[np.floating], bands: int, envelope: EnvelopeBlo
     return Repetition(
         band_hz=(float(middles_hz[low]), float(middles_hz[high + 1])),
         per_s=(envelope.rates_hz[octave], envelope.rates_hz[octave + 1]),
-        deviation=float(rises[band]),
+        deviation=float(rises[band]) / _STANDS_OUT,
     )
 
 

@@ -40,7 +40,7 @@ def test_the_octave_and_band_of_the_largest_rise_are_named() -> None:
     """Value 64 + 2 x 5 + 1: sixth band, 12 to 24 a second; its neighbour above rises by half as much and joins."""
     found = repetition_of(apart((75, 4.0), (77, 2.0), (73, 1.0), (20, 3.0)), 32, ENVELOPE)
     assert found is not None
-    assert (found.per_s, found.deviation) == ((12.0, 24.0), 4.0)
+    assert (found.per_s, found.deviation) == ((12.0, 24.0), 2.0)
     assert found.band_hz == pytest.approx((2465, 4505), abs=1)
 
 
@@ -50,7 +50,8 @@ def test_the_octave_and_band_of_the_largest_rise_are_named() -> None:
         ([(75, 4.0), (20, 5.0)], "the maxima of the same sub-band are further away"),
         ([(75, 4.0), (0, 5.0)], "another sub-band is further away"),
         ([(75, -4.0)], "what repeated has gone"),
-        ([(75, -4.0), (74, 1.9)], "it rose less than half of what another fell"),
+        ([(75, -6.0), (74, 2.9)], "it rose less than half of what another fell"),
+        ([(75, 1.9)], "it does not stand out"),
     ],
 )
 def test_nothing_repeats_where_something_else_made_the_score(values: Sequence[tuple[int, float]], why: str) -> None:
@@ -76,7 +77,8 @@ def test_where_none_tells_of_it_the_measured_rate_is_added() -> None:
     assert added.value == pytest.approx(235.3, abs=1.0)
     assert added.text.startswith("the largest part of the score: the sound in 2-4 kHz repeats at 236 per second")
     [added] = with_repetition([], measure(pump(10), 16_000), FOUND)
-    assert (added.value, added.text[-23:]) == (None, "at 180 to 250 per second")
+    assert added.value is None
+    assert added.text.endswith("repeats at 180 to 250 per second")
 
 
 def test_the_product_says_what_repeats(enrolled: Callable[..., Product]) -> None:
