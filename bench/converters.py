@@ -51,10 +51,18 @@ RAISE_M, RAISE_N = 3, 5
 
 
 def sound(
-    kind: str, seed: int, take: int, seconds: int, *, rate_hz: int = RATE_HZ, fault: str | None = None
+    kind: str,
+    seed: int,
+    take: int,
+    seconds: int,
+    *,
+    rate_hz: int = RATE_HZ,
+    fault: str | None = None,
+    fault_db: float = 6.0,
 ) -> Samples:
     """Return a simulated machine's sound, (frames,)."""
-    source = {"kind": "simulator", "machine": kind, "seed": seed, "take": take, "fault": fault, "fault_at_s": 0.0}
+    source = {"kind": "simulator", "machine": kind, "seed": seed, "take": take}
+    source |= {"fault": fault, "fault_db": fault_db, "fault_at_s": 0.0}
     simulation = Simulation(SimulatorSource.model_validate(source), rate_hz)
     frames = seconds * rate_hz
     chunks = [simulation.next_chunk() for _ in range(-(-frames // simulation.chunk))]

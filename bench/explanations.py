@@ -38,6 +38,7 @@ from edge_monitor.explain.difference import compare, spread_of
 from edge_monitor.memory.distance import K
 from edge_monitor.memory.index import ExactIndex
 from edge_monitor.memory.scoring_methods import fit
+from edge_monitor.pipeline.repetition import repetition_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Difference
-    from edge_monitor.records import Finding, Samples
+    from edge_monitor.records import Finding, Repetition, Samples
 
     Array = NDArray[np.float64]
 
@@ -152,15 +153,22 @@ class Individual:
         acoustics = self.acoustics[:position] + self.acoustics[position + 1 :]
         return Individual(acoustics, np.delete(self._vectors, position, axis=0), self._encoder)
 
-    def nearest(self, sound: Samples) -> tuple[float, list[Acoustics]]:
-        """Return a sound's score by the bundle's own scorer, and the acoustics of its nearest normals."""
+    def nearest(self, sound: Samples) -> tuple[float, list[Acoustics], Repetition | None]:
+        """Return a sound's score by the bundle's own scorer, its nearest normals' acoustics, and what repeats in it."""
         vector = _embed([sound], self._encoder)
-        found = self._index.query(self._fitted.scaler.apply(vector[0]), K)
-        return float(self._fitted.scores(vector)[0]), [self.acoustics[position] for position in found.position]
+        scaled = self._fitted.scaler.apply(vector[0])
+        found = self._index.query(scaled, K)
+        own, repetition = self._encoder.bundle.manifest.scorer, None
+        if own.envelope is not None and own.bands is not None:
+            normals = self._fitted.scaler.apply(self._vectors[found.position])
+            repetition = repetition_of(scaled - normals.mean(axis=0), own.bands, own.envelope)
+        near = [self.acoustics[position] for position in found.position]
+        return float(self._fitted.scores(vector)[0]), near, repetition
 
     def explain(self, sound: Samples) -> Difference:
         """Return the measured explanation of a sound."""
-        return compare(measure(sound, RATE_HZ), self.nearest(sound)[1], self.spread)
+        _, near, repetition = self.nearest(sound)
+        return compare(measure(sound, RATE_HZ), near, self.spread, repetition)
 
 
 def _embed(sounds: Sequence[Samples], encoder: Encoder) -> Array:

@@ -1,4 +1,4 @@
-"""The embedded encoder beside librosa's log-mel spectrogram with the same statistics: one window, one thread.
+"""The embedded encoder beside librosa's log-mel spectrogram with two of its three statistics: one window, one thread.
 
 OMP_NUM_THREADS=1 .venv-export/bin/python -m bench.log_mel
 
@@ -45,7 +45,7 @@ def measure(seconds: float) -> list[Row]:
     taken = in_turns(
         lambda: encoder.embed(window), lambda: librosa_embedding(window[0], encoder.sample_rate_hz), seconds=seconds
     )
-    what, beside = "spectral encoder beside librosa, one window", "librosa log-mel, same statistics"
+    what, beside = "spectral encoder beside librosa, one window", "librosa log-mel, maximum and deviation"
     return [cost_row(what, taken[:, 0], beside, taken[:, 1], unit="ms", scale=1e3)]
 
 

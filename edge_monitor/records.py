@@ -187,6 +187,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Repetition:
+    """A regular swing of the sound that made the largest part of a score."""
+
+    band_hz: tuple[float, float]  # where it is in frequency
+    per_s: tuple[float, float]  # between which rates it is, 1/s
+    deviation: float  # >= 1, of its line's height over the normals' spread; 1 = just stands out
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """How an alarm's sound differs from its nearest normals, by one method; or why that cannot be said."""
 

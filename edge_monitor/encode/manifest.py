@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -122,11 +123,32 @@ class Scoring(Table):
         return given
 
 
+class EnvelopeBlock(Table):
+    """The last block of the vectors: of the spectrum of each band's envelope, one value for each range of rates."""
+
+    bands: int = Field(ge=1)  # equally wide in mel
+    low_hz: float = Field(ge=0.0, allow_inf_nan=False)  # outer corner of the lowest band
+    high_hz: float = Field(gt=0.0, allow_inf_nan=False)  # outer corner of the highest band
+    rates_hz: Annotated[tuple[float, ...], Field(min_length=2), BeforeValidator(tuple_of)]  # corners, slow to fast
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if not self.low_hz < self.high_hz or any(not a < b for a, b in pairwise(self.rates_hz)):
+            raise ValueError("low_hz to high_hz and rates_hz must ascend")
+        return self
+
+    @property
+    def values(self) -> int:
+        """Return how many values the block has: low bands first, in each band slow rates first."""
+        return self.bands * (len(self.rates_hz) - 1)
+
+
 class OwnScoring(Table):
     """Which scoring method is this bundle's own, and what methods must know of its vectors. It decides no vector."""
 
     name: ScorerName | None = None  # None: eq. 1 in the metric
     bands: int | None = Field(default=None, ge=1)  # vectors are blocks of that many frequency bands, low to high
+    envelope: EnvelopeBlock | None = None  # the last block, shorter than the others; None: there is none
 
 
 class Captions(Table):
@@ -242,9 +264,12 @@ class Manifest(Table):
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Self:
-        name, bands = self.scorer.name, self.scorer.bands
-        if bands is not None and self.audio.dim % bands:
-            raise ValueError(f"scorer.bands must divide {self.audio.dim}, the dimension")
+        name, bands, envelope = self.scorer.name, self.scorer.bands, self.scorer.envelope
+        if envelope is not None and not (bands and envelope.values < bands):
+            raise ValueError("scorer.envelope goes with scorer.bands, and has fewer values than those")
+        blocks = self.audio.dim - (envelope.values if envelope else 0)
+        if bands is not None and (blocks < bands or blocks % bands):
+            raise ValueError(f"scorer.bands must divide {blocks}, the dimension{' less the envelope' * bool(envelope)}")
         if bands is None and name in {"sub-band", "sub-band-density"}:
             raise ValueError(f"scorer.name = '{name}' needs scorer.bands")
         return self

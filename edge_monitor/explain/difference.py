@@ -11,6 +11,7 @@ from edge_monitor.errors import ExplainError
 from edge_monitor.explain.comparison import Spread, comparison, spread_of
 from edge_monitor.explain.findings import find, rounded
 from edge_monitor.explain.impulse_findings import impulse_deviations
+from edge_monitor.explain.repetition_findings import with_repetition
 from edge_monitor.explain.sentence import sentence
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.comparison import Comparison
-    from edge_monitor.records import Finding
+    from edge_monitor.records import Finding, Repetition
 
 __all__ = ["REFERENCE_TEXTS", "Difference", "Spread", "compare", "spread_of"]
 
@@ -51,17 +52,26 @@ class Difference:
     counterparts: dict[str, float | None]  # of each reference text: signed, 0 = as normal, 1 = just stands out
 
 
-def compare(anomaly: Acoustics, neighbours: Sequence[Acoustics], normals: Sequence[Acoustics] | Spread) -> Difference:
+def compare(
+    anomaly: Acoustics,
+    neighbours: Sequence[Acoustics],
+    normals: Sequence[Acoustics] | Spread,
+    repetition: Repetition | None = None,
+) -> Difference:
     """Return how a window differs from the median of its nearest normals, over the spread of all normals.
 
-    `normals` are all of the machine's; their `spread_of` saves the work from one alarm to the next.
+    `normals` are all of the machine's; their `spread_of` saves the work from one alarm to the next. `repetition` is
+    what made the largest part of the score, if that is what did; it is told first.
     Raises ExplainError for fewer than five normals, no neighbours, or figures measured at different rates.
     """
     if not neighbours:
         raise ExplainError("no nearest normals to compare with")
     spread = normals if isinstance(normals, Spread) else spread_of(normals)
     compared = comparison(anomaly, neighbours, spread)
-    findings = tuple(rounded(finding) for finding in find(compared, _STANDS_OUT))
+    found = find(compared, _STANDS_OUT)
+    if repetition is not None:
+        found = with_repetition(found, anomaly, repetition)
+    findings = tuple(rounded(finding) for finding in found)
     largest = None
     if not findings:
         most = float(abs(compared.deviation).max())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LISTED = 8
 
 
-def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
+def find(compared: Comparison, least: float) -> list[Finding]:
     """Return what deviates by `least` or more, largest first."""
     impulses = impulses_of(compared, least)
     runs, bursts = runs_of(compared, "noise", least), runs_of(compared, "loud", least)
@@ -51,7 +51,7 @@ def find(compared: Comparison, least: float) -> tuple[Finding, ...]:
         *swells,
     ]
     found = found or _overall(compared, least)
-    return tuple(sorted(found, key=lambda finding: -finding.deviation)[:_LISTED])
+    return sorted(found, key=lambda finding: -finding.deviation)[:_LISTED]
 
 
 def _overall(compared: Comparison, least: float) -> list[Finding]:

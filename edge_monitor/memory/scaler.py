@@ -24,7 +24,8 @@ class MetricSpec:
     normalization: Normalization = "none"  # "unit": each vector is first divided by its length
     # added to each dimension's std, in the vector's own unit: one for all or one each; None: nothing
     floor: float | tuple[float, ...] | NDArray[np.floating] | None = None
-    bands: int | None = None  # vectors are blocks of that many frequency bands, low to high; None: they are not
+    # vectors are blocks of that many frequency bands, low to high, and a last one may be shorter; None: they are not
+    bands: int | None = None
     scorer: str | None = None  # a scoring method's name; None: eq. 1 in this metric
 
     def __post_init__(self) -> None:

@@ -135,18 +135,20 @@ def require_method(name: str, *, where: str | None = None) -> None:
 def sub_bands(dim: int, bands: int | None) -> tuple[NDArray[np.int64], ...]:
     """Return the dimensions of each sub-band of vectors made of blocks of `bands` frequency bands, low to high.
 
-    Adjacent bands go together, all blocks' values of them, into 8 sub-bands (fewer when there are fewer bands).
+    Adjacent bands go together, all blocks' values of them, into 8 sub-bands (fewer when there are fewer bands). A last,
+    shorter block has as many values of each sub-band, low to high too.
     Raises NormalsError when the vectors are not made so.
     """
-    if bands is None or dim % bands:
+    parts = min(SUB_BANDS, bands or 1)
+    if bands is None or dim < bands or dim % bands % parts:
         raise NormalsError(
             "sub-band scorers need to know which dimensions belong to which frequencies",
             where="model.scorer",
             hint="they work with bundles whose manifest names its bands; choose another scorer",
         )
-    band = np.arange(dim) % bands  # (dim,)
+    blocks = (np.arange(first, min(first + bands, dim)) for first in range(0, dim, bands))
     return tuple(
-        np.flatnonzero(np.isin(band, part)) for part in np.array_split(np.arange(bands), min(SUB_BANDS, bands))
+        np.concatenate(pieces) for pieces in zip(*(np.array_split(block, parts) for block in blocks), strict=True)
     )
 
 

@@ -37,6 +37,7 @@ from edge_monitor.node.learnt import require_same, require_scorer
 from edge_monitor.node.vectors import read_vectors
 from edge_monitor.pipeline.machine_pipeline import threshold_of
 from edge_monitor.pipeline.normal_acoustics import load_normal_acoustics
+from edge_monitor.pipeline.repetition import load_repetition
 from edge_monitor.records import Embedding
 
 if TYPE_CHECKING:
@@ -223,7 +224,9 @@ def _measured(node: Node, sound: _Sound) -> Difference | EdgeMonitorError:
     try:
         with node.reading() as connection:
             healthy = load_normal_acoustics(connection, sound.machine, sound.generation, sound.nearest)
-        return compare(sound.acoustics, *healthy.compared_with(sound.nearest))
+            scored = (sound.machine, sound.generation, sound.nearest, sound.embedding)
+            repetition = load_repetition(connection, *scored, bundle=node.bundle)
+        return compare(sound.acoustics, *healthy.compared_with(sound.nearest), repetition)
     except EdgeMonitorError as error:
         return error
 

@@ -175,6 +175,7 @@ class Parts:
             self.store,
             EvidenceStore(self.node.state_dir.evidence, settings.retention, lambda: believed_ms() / 1000),
             self._machines,
+            self.node.bundle,
             self.explanations,
             caught_up=self.audio.caught_up,
             on_measured=self.wording.wake,

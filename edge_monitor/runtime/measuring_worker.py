@@ -20,6 +20,7 @@ from edge_monitor.explain.difference import compare
 from edge_monitor.explain.spectrogram import compact
 from edge_monitor.memory.normals import Normals
 from edge_monitor.pipeline.normal_acoustics import load_normal_acoustics
+from edge_monitor.pipeline.repetition import load_repetition
 from edge_monitor.records import Explanation
 from edge_monitor.runtime.supervision import SupervisedThread
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge_monitor.config.machine import MachineSettings
+    from edge_monitor.encode.bundle import Bundle
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Difference
     from edge_monitor.explain.evidence import EvidenceStore
@@ -69,6 +71,7 @@ class MeasuringWorker:
     store: Store
     evidence: EvidenceStore
     machines: Mapping[str, MachineSettings]
+    bundle: Bundle
     recorder: ExplanationRecorder
     caught_up: Callable[[], bool]
     on_measured: Callable[[], None]
@@ -212,7 +215,10 @@ class MeasuringWorker:
         known = self._known(event.machine, event.generation)
         with self.store.reading() as connection:
             healthy = known.beside(connection, nearest)
-        return compare(measured, *healthy.compared_with(nearest))
+            window = history.raising_window(connection, event.alarm_id)
+            scored = (event.machine, event.generation, nearest, window)
+            repetition = load_repetition(connection, *scored, bundle=self.bundle)
+        return compare(measured, *healthy.compared_with(nearest), repetition)
 
     def _known(self, machine: str, generation: int) -> NormalAcoustics:
         """Return how a generation's normals sound, read once: of many it takes as long as measuring a sound does."""

@@ -172,6 +172,43 @@ def test_floors_per_block_must_cover_every_dimension() -> None:
         parsed("standardization_floor = 0.5", block.replace("dims = 3", "dims = 2"))
 
 
+SCORER = """[scorer]
+name = "sub-band"
+bands = 3
+[scorer.envelope]
+bands = 1
+low_hz = 100.0
+high_hz = 3000.0
+rates_hz = [6, 12]
+
+[[file]]"""
+
+
+def test_an_envelope_is_a_last_block_of_its_own() -> None:
+    """Three bands and one value more are four dimensions; it changes no hash, as the rest of the scorer's table."""
+    manifest = parsed("[[file]]", SCORER)
+    assert manifest.scorer.envelope is not None
+    assert manifest.scorer.envelope.values == 1
+    assert manifest.bundle_hash == parsed().bundle_hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("bands = 3", "bands = 2", "scorer.bands must divide 3, the dimension less the envelope"),
+        ("bands = 3\n", "", "scorer.envelope goes with scorer.bands, and has fewer values"),
+        ("[6, 12]", "[6, 12, 24, 48]", "scorer.envelope goes with scorer.bands, and has fewer values"),
+        ("[6, 12]", "[12, 6]", "scorer.envelope: low_hz to high_hz and rates_hz must ascend"),
+        ("high_hz = 3000.0", "high_hz = 30.0", "scorer.envelope: low_hz to high_hz and rates_hz must ascend"),
+    ],
+)
+def test_an_envelope_that_does_not_fit_is_refused(old: str, new: str, line: str) -> None:
+    """One line says what is wrong with it."""
+    with pytest.raises(BundleError) as caught:
+        parsed("[[file]]", SCORER.replace(old, new))
+    assert line in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

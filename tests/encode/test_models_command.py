@@ -25,7 +25,7 @@ def test_list_shows_the_shipped_bundle_as_ready() -> None:
     result = CliRunner().invoke(models, ["list", "--json"])
     assert result.exit_code == 0
     row = next(row for row in json.loads(result.stdout) if row["name"] == "spectral")
-    assert (row["status"], row["sample_rate_hz"], row["window_s"], row["dim"]) == ("ready", 16000, 10.0, 256)
+    assert (row["status"], row["sample_rate_hz"], row["window_s"], row["dim"]) == ("ready", 16000, 10.0, 304)
 
 
 def test_list_says_how_to_get_what_is_missing(foreign: ForeignBundle, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def run(folder: Path, detector: BundleDetector, plan: Plan, cache: Path) -> tupl
 
 def test_the_threshold_is_what_enrolling_the_clips_sets(detector: BundleDetector) -> None:
     """For the rate and the m of n that are measured; a clip of several windows is one recording."""
-    vectors = np.random.default_rng(0).normal(size=(24, 256)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(24, 304)).astype(np.float32)
     clips = [Features(part) for part in np.split(vectors, 8)]
     for settings in (CalibrationSettings(10.0), CalibrationSettings(10.0, 0.01, 2, 6)):
         rule = Learnt.of(clips, detector).product_rule(settings)

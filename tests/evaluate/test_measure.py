@@ -164,7 +164,7 @@ def test_an_overlapping_last_window_is_scored_but_not_learnt() -> None:
     """Clips of 15 s in windows of 10 s: two each, of which the second repeats 5 s of the first."""
     detector = BundleDetector(Encoder(find_bundle("spectral")))
     long = detector.features(noise(1, seconds=15.0))
-    assert (long.vectors.shape, long.overlaps, len(long.to_learn)) == ((2, 256), True, 1)
+    assert (long.vectors.shape, long.overlaps, len(long.to_learn)) == ((2, 304), True, 1)
     whole = detector.features(noise(1, seconds=20.0))
     assert (len(whole.vectors), whole.overlaps) == (2, False)
     learnt = [detector.features(noise(seed, seconds=10.0)) for seed in range(2, 8)]
@@ -178,7 +178,7 @@ def test_an_overlapping_last_window_is_scored_but_not_learnt() -> None:
 def test_the_threshold_is_what_enrolling_the_clips_would_set() -> None:
     """A clip of a minute is two blocks of 30 s, as it is for the node."""
     detector = BundleDetector(Encoder(find_bundle("spectral")))
-    vectors = np.random.default_rng(0).normal(size=(48, 256)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(48, 304)).astype(np.float32)
     clips = [Features(part) for part in np.split(vectors, 8)]
     layout = Layout(np.repeat(np.arange(8), 6), np.tile([0, 0, 0, 1, 1, 1], 8), np.tile(10.0 * np.arange(6), 8))
     expected = calibrate(vectors, layout, detector.spec, CalibrationSettings(10.0)).threshold

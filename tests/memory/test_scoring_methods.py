@@ -122,6 +122,25 @@ def test_sub_bands_join_what_lies_at_the_same_frequency() -> None:
     assert sub_bands(256, 128)[1][:17].tolist() == [*range(16, 32), 144]
 
 
+def test_a_last_shorter_block_is_cut_as_the_others_are() -> None:
+    """Six values for each of 8 sub-bands after two blocks of 128 bands; what cannot be cut evenly is refused."""
+    second = sub_bands(304, 128)[1].tolist()
+    assert second == [*range(16, 32), *range(144, 160), *range(262, 268)]
+    for dim, bands in ((303, 128), (100, 128)):
+        with pytest.raises(NormalsError, match="which dimensions belong to which frequencies"):
+            sub_bands(dim, bands)
+
+
+@given(bands=st.integers(1, 40), blocks=st.integers(1, 3), values=st.integers(0, 4))
+def test_each_dimension_lies_in_one_sub_band(bands: int, blocks: int, values: int) -> None:
+    """Whatever the blocks, and in the order of the bands."""
+    last = values * min(8, bands)
+    dim = blocks * bands + (last if last < bands else 0)
+    parts = sub_bands(dim, bands)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(dim))
+    assert [part.min() for part in parts] == sorted(part.min() for part in parts)
+
+
 def test_each_sub_band_has_its_own_neighbours() -> None:
     """A query that has one normal's low band and another's high band is like the normals; eq. 1 finds it 1 away."""
     normals = np.array([[0, 9], [9, 0], [5, 5]], dtype=np.float32)

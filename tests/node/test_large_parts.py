@@ -43,7 +43,7 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-VECTORS = np.ones((3, 256), dtype=np.float32)
+VECTORS = np.ones((3, 304), dtype=np.float32)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ VECTORS = np.ones((3, 256), dtype=np.float32)
         (b"no array at all", "its header is none"),
         (npy(VECTORS)[:-5], "not one to 1000 whole ones"),
         (npy(VECTORS)[:-8], "not one to 1000 whole ones"),
-        (npy(VECTORS[0]), "not (n, 256) float32"),
-        (npy(VECTORS.astype(np.float64)), "not (n, 256) float32"),
-        (npy(np.asfortranarray(VECTORS)), "not (n, 256) float32"),
-        (npy(np.array([[{}]], dtype=object)), "not (n, 256) float32"),
-        (npy(np.ones((MOST_WINDOWS + 1, 256), dtype=np.float32)), "not one to 1000 whole ones"),
+        (npy(VECTORS[0]), "not (n, 304) float32"),
+        (npy(VECTORS.astype(np.float64)), "not (n, 304) float32"),
+        (npy(np.asfortranarray(VECTORS)), "not (n, 304) float32"),
+        (npy(np.array([[{}]], dtype=object)), "not (n, 304) float32"),
+        (npy(np.ones((MOST_WINDOWS + 1, 304), dtype=np.float32)), "not one to 1000 whole ones"),
     ],
 )
 def test_a_file_that_holds_no_vectors_is_refused(node: Node, content: bytes, why: str) -> None:

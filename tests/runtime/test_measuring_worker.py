@@ -10,6 +10,7 @@ import pytest
 
 from edge_monitor.alarm import history
 from edge_monitor.config.settings import RetentionSettings
+from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.explain import jobs
 from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.pipeline.machine_pipeline import AlarmAudio
@@ -38,7 +39,10 @@ def worker(store: Store, tmp_path: Path, measured: list[None]) -> MeasuringWorke
     store.commit(lambda connection: jobs.create(connection, "alarm-1", ("measured",), 0))
     recorder = ExplanationRecorder(store, MESSAGES, threading.Event(), lambda: None)
     evidence = EvidenceStore(tmp_path / "evidence", RetentionSettings(free_mb=0))
-    return MeasuringWorker(store, evidence, {"pump": PUMP}, recorder, lambda: True, lambda: measured.append(None))
+    bundle = find_bundle("spectral", base=tmp_path)
+    return MeasuringWorker(
+        store, evidence, {"pump": PUMP}, bundle, recorder, lambda: True, lambda: measured.append(None)
+    )
 
 
 def test_what_the_last_run_did_not_measure_is_said_to_be_unavailable(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.product import Product
 
 DAY_MS = 86_400_000
-DIMENSION = 256  # of the spectral bundle's vectors
+DIMENSION = 304  # of the spectral bundle's vectors
 PICTURE_BYTES, DESCRIPTORS_BYTES = 5000, 2000  # of a window of the simulated pump
 NAMES = ("retention", "doctor", "inhibit", "import", "generations build", "enrolment", "backup")
 
