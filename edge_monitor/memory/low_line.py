@@ -10,13 +10,12 @@ from edge_monitor.memory.chance import student_quantile
 if TYPE_CHECKING:
     from edge_monitor.memory.tail import TailFit
 
-SHARE = 0.8  # of the windows of a memory that lie above the line when the machine has changed
 MIN_BLOCKS = 5  # independent stretches of normal sound: fewer say nothing about how much sessions differ
 # How far the level of one session is from another's, in spreads of the window scores; measured between flights of a
 # drone 0.3 to 0.7.
 SESSION = 0.5
 P = 0.01  # the share of sessions whose windows would falsely lie above the line
-_SHARE_BELOW = 0.84  # spreads above which 80 % of a normal distribution's values lie, with the sign turned
+_SHARE_BELOW = 0.84  # spreads above which LOW_LINE_SHARE of a normal distribution's values lie, with the sign turned
 
 
 def low_line(fit: TailFit, p: float = P) -> float | None:
