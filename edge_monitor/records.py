@@ -144,6 +144,11 @@ class Score:
         """Return True when the window is anomalous (strictly above the threshold, as in the paper)."""
         return self.value > self.threshold
 
+    @property
+    def above_low_line(self) -> bool:
+        """Return True when the score lies above the low line; False where none is known."""
+        return self.low_line is not None and self.value > self.low_line
+
 
 class Condition(IntEnum):
     """How a machine sounds, as it is published; the numbers are a contract and are never renumbered."""

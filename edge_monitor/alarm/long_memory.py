@@ -135,7 +135,7 @@ class LongMemory:
         if score.low_line is None or score.start_s < self._heard_until_s - SAME_INSTANT_S:
             return None
         self._heard_until_s = score.end_s
-        window = Compared(score.end_s, above=score.value > score.low_line, times_line=score.value / score.low_line)
+        window = Compared(score.end_s, above=score.above_low_line, times_line=score.value / score.low_line)
         self._add(window, (self.first, self.second, self._fresh))
         return window.above
 

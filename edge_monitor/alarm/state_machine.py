@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edge_monitor.alarm.growth import Growth
@@ -24,7 +24,7 @@ class Restored:
     active: AlarmEvent | None = None  # the last event of the alarm, or episode, that has not ended
     cooldown_left_s: float = 0.0
     inhibit_left_s: float = 0.0
-    memory: Remembered = Remembered()
+    memory: Remembered = field(default_factory=Remembered)
 
 
 class AlarmStateMachine:

@@ -141,6 +141,7 @@ def operation(
     ).fetchall()
     peaks = connection.execute(
         "SELECT threshold, peak_score, started_ms FROM alarms WHERE machine = ? AND rejected_ms IS NOT NULL"
+        " AND last_seq >= 0"  # an episode that was no alarm is no false one
         " AND generation IN (SELECT value FROM json_each(?))",
         (active.machine, numbers),
     ).fetchall()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from edge_monitor.alarm.history import AnomalousWindow
-    from edge_monitor.pipeline.machine_pipeline import AlarmAudio
+    from edge_monitor.pipeline.alarm_audio import AlarmAudio
     from edge_monitor.records import AlarmEvent
     from edge_monitor.runtime.machine_states import MachineStates
     from edge_monitor.runtime.plant_messages import PlantMessages
