@@ -207,7 +207,7 @@ class Parts:
                 restored = history.restore(connection, name, cooldown_s=machine.alarm.cooldown_s, wall_ms=wall_ms)
                 memory = score_minutes.remembered(connection, machine, self.encoder.window_s, wall_ms)
             if restored.active is not None:
-                self.states.committed(name, restored.active.alarm_id, restored.active.since_ms)
+                self.states.committed(restored.active)
                 log.info("alarm.restored", machine=name, alarm_id=restored.active.alarm_id)
             self.pipelines[name] = MachinePipeline(
                 machine,
