@@ -78,9 +78,9 @@ def state_payload(
 ) -> payloads.StatePayload:
     """Say how a machine is.
 
-    `alarm_id` is the active alarm's, also when the state is no longer `alarm` (sound lost, inhibited); `episode_id` that
-    of an episode that is no alarm. `score` is the last one, None when nothing is scored; `generation` is needed only
-    then. `detail` is one line for the operator.
+    `alarm_id` is the active alarm's, also when the state is no longer `alarm` (sound lost, inhibited); `episode_id`
+    that of an episode that is no alarm. `score` is the last one, None when nothing is scored; `generation` is needed
+    only then. `detail` is one line for the operator.
     """
     label = state.label
     if state is MachineState.ALARM and score is not None:
