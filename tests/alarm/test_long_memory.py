@@ -51,7 +51,7 @@ def play(
 
 def story(events: Iterable[AlarmEvent]) -> list[tuple[str, str, float, int, int | None]]:
     """Return id, kind, moment, seq of the alert, seq of the condition."""
-    return [(e.alarm_id, e.kind.value, e.at_s, e.seq, e.episode and e.episode.seq) for e in events]
+    return [(e.alarm_id, e.kind.value, e.at_s, e.seq, None if e.episode is None else e.episode.seq) for e in events]
 
 
 def test_counts_follow_from_the_settings_and_the_window() -> None:
@@ -284,11 +284,16 @@ def test_events_of_any_stream_are_well_formed(
     steps: list[tuple[float, int, float, str]], raise_on: str, cooldown_s: float
 ) -> None:
     """One id at a time, both sequences without holes, `alarm` exactly from start to end, nothing while inhibited."""
-    rules = {"raise_on": raise_on, "cooldown_s": cooldown_s}
-    alarm, end_s, generation, inhibited_s = machine(**rules), 0.0, 1, -1.0
+    numbers = count()
+    rules = settings(raise_on=raise_on, cooldown_s=cooldown_s)
+
+    def made(restored: Restored) -> AlarmStateMachine:
+        return AlarmStateMachine("pump", rules, lambda: f"a{next(numbers)}", restored)
+
+    alarm, end_s, generation, inhibited_s = made(Restored()), 0.0, 1, -1.0
     active: AlarmEvent | None = None
     ids: set[str] = set()
-    for number, (value, windows, gap_s, before) in enumerate(steps):
+    for value, windows, gap_s, before in steps:
         end_s += gap_s
         if before == "loss":
             alarm.on_audio_loss()
@@ -298,10 +303,7 @@ def test_events_of_any_stream_are_well_formed(
         elif before == "generation":
             generation += 1
         elif before == "restart":
-            names = count()
-            alarm = AlarmStateMachine(
-                "pump", settings(**rules), lambda n=number, k=names: f"r{n}-{next(k)}", Restored(active=active)
-            )
+            alarm = made(Restored(active=active))
             inhibited_s = -1.0
         for _ in range(windows):
             end_s += 10.0

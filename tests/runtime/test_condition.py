@@ -46,7 +46,7 @@ def wait_for(scada: Subscriber, kind: str, count: int) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(300)
 def test_changed_becomes_an_alarm_and_ends_under_one_id(enrolled: Make, tmp_path: Path) -> None:
-    """State, condition, alert, explanation, evidence and lists agree at each level; every message keeps the contract."""
+    """State, condition, alert, explanation, evidence and lists agree at each level; all messages keep the contract."""
     with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
         product = enrolled(FAULTY.format(pace=20), mqtt_port=broker.port, extra=RULES)
         with product.daemon() as daemon:
