@@ -267,6 +267,20 @@ def test_a_growing_alarm_is_condition_4_and_stays_so_over_a_restart() -> None:
     assert calmer.condition is Condition.ALARM
 
 
+def check_next(event: AlarmEvent, active: AlarmEvent | None) -> None:
+    """Assert that an event may follow the last one of what is active."""
+    if active is None:
+        assert event.begins
+        assert event.seq == (0 if event.raised else -1)
+        assert event.episode is None or event.episode.seq == 0
+        return
+    assert not event.begins
+    assert event.alarm_id == active.alarm_id
+    assert event.seq == active.seq + (event.raised or active.raised)
+    told = event.kind is not EventKind.UPDATE and active.episode is not None
+    assert (event.episode and event.episode.seq) == (active.episode and active.episode.seq + told)
+
+
 @given(
     steps=st.lists(
         st.tuples(
@@ -310,17 +324,8 @@ def test_events_of_any_stream_are_well_formed(
             event = alarm.on_score(score(end_s, value, generation), int(end_s * 1000))
             if event is None:
                 continue
-            if active is None:
-                assert event.begins
-                assert event.alarm_id not in ids
-                assert event.seq == (0 if event.raised else -1)
-                assert event.episode is None or event.episode.seq == 0
-            else:
-                assert not event.begins
-                assert event.alarm_id == active.alarm_id
-                assert event.seq == active.seq + (event.raised or active.raised)
-                told = event.kind is not EventKind.UPDATE and active.episode is not None
-                assert (event.episode and event.episode.seq) == (active.episode and active.episode.seq + told)
+            check_next(event, active)
+            assert (event.alarm_id in ids) == (active is not None)
             if event.kind in {EventKind.CHANGED, EventKind.START}:
                 assert end_s >= inhibited_s
                 assert event.kind is EventKind.START or raise_on == "alarm" or cooldown_s

@@ -102,7 +102,7 @@ off_delay_s = 0
 
 @pytest.mark.timeout(60 + 30 * POINTS)
 def test_killed_again_and_again_in_every_condition(plant: MakePlant) -> None:
-    """As usual, changed or in alarm: every condition that was told is stored, and every stored one is told, in order."""
+    """As usual, changed or in alarm: what was told of it is stored, and what is stored is told, in order."""
     draw = random.Random(6)  # noqa: S311 - when to kill is no secret
     running = plant(extra=EPISODES)
     running.wait_for_alarms(1, 60.0)
