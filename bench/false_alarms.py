@@ -19,7 +19,7 @@ from bench.calibration import DEVELOPED_ON, KEPT_BACK, PER_DAY, RULES, WINDOW_S,
 from bench.thresholds import product
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.leaveout import Layout
-from edge_monitor.memory.low_line import SHARE
+from edge_monitor.records import LOW_LINE_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,8 +144,8 @@ def play(score: Array, found: list[Calibration]) -> tuple[NDArray[np.int64], NDA
     hour, three_hours = counted(above, HOUR), counted(above, THREE_HOURS)
     calm = counted(score >= RULES.clear_ratio * threshold, round(RULES.off_delay_s / WINDOW_S) + 1) == 0
     ended = hour < _CLEARED * HOUR
-    alarms = begun((counted(score > threshold, n) >= m) | (three_hours >= SHARE * THREE_HOURS), ended & calm)
-    return alarms, begun(hour >= SHARE * HOUR, ended)
+    alarms = begun((counted(score > threshold, n) >= m) | (three_hours >= LOW_LINE_SHARE * THREE_HOURS), ended & calm)
+    return alarms, begun(hour >= LOW_LINE_SHARE * HOUR, ended)
 
 
 def main() -> None:

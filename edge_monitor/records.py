@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     Samples = NDArray[np.float32]
     Vector = NDArray[np.float32]
 
+# Of a memory's windows, so many lie above the low line when the machine has changed.
+LOW_LINE_SHARE = 0.8
+
 
 class MachineState(IntEnum):
     """What is published as `state_code`; the numbers are a contract and are never renumbered."""
@@ -128,6 +131,8 @@ class Score:
     start_s: float  # the window's span in stream time, seconds
     end_s: float
     level_dbfs: float  # RMS level of the window, dB re full scale
+    # What four windows in five of an hour stay below when healthy, > 0; None: too little was learnt to know.
+    low_line: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -139,26 +144,58 @@ class Score:
         """Return True when the window is anomalous (strictly above the threshold, as in the paper)."""
         return self.value > self.threshold
 
+    @property
+    def above_low_line(self) -> bool:
+        """Return True when the score lies above the low line; False where none is known."""
+        return self.low_line is not None and self.value > self.low_line
+
+
+class Condition(IntEnum):
+    """How a machine sounds, as it is published; the numbers are a contract and are never renumbered."""
+
+    USUAL = 1
+    CHANGED = 2  # for an hour: advisory, no alarm
+    ALARM = 3
+    GROWING = 4  # an alarm whose score rises over its life
+
+    @property
+    def label(self) -> str:
+        """Return the condition in words."""
+        return ("as usual", "changed", "alarm", "growing alarm")[self - 1]
+
 
 class EventKind(Enum):
-    """What happened to an alarm."""
+    """What happened to an alarm, or to an episode that is none yet."""
 
+    CHANGED = "changed"  # an episode of level 2 began; no alarm
     START = "start"
     UPDATE = "update"
     END = "end"
 
 
 @dataclass(frozen=True, slots=True)
+class Episode:
+    """How long and how far a machine has changed, as its long memory said at an event."""
+
+    seq: int  # of its messages: 0 for the start, then counting up
+    since_ms: int  # wall clock of its start, milliseconds since 1970-01-01 UTC
+    windows: int = 0  # disjoint ones above the low line ...
+    of: int = 0  # ... of the last so many
+    memory_s: float = 0.0  # which are so long, seconds
+    times_line: float = 1.0  # median of those windows' score / low line, >= 0
+
+
+@dataclass(frozen=True, slots=True)
 class AlarmEvent:
-    """A transition of one alarm; `(alarm_id, seq)` identifies it for ever."""
+    """A transition of one alarm, or of the episode it came from; `(alarm_id, seq)` identifies an alarm's for ever."""
 
     machine: str
-    alarm_id: str  # UUID4, the same from start to end and across restarts
-    seq: int  # 0 for the start, then counting up
+    alarm_id: str  # UUID4, the same from start to end and across restarts, and from an episode to its alarm
+    seq: int  # of its alerts: 0 for the start of the alarm, then counting up; -1: it is no alarm yet
     kind: EventKind
     at_s: float  # stream time, seconds
     at_ms: int  # wall clock, milliseconds since 1970-01-01 UTC; a label only
-    since_ms: int  # wall clock of the alarm's start
+    since_ms: int  # wall clock of the alarm's start; while it is none, of the episode's
     score: float  # of the confirming window (start), the highest since the last event (update, end)
     peak_score: float  # highest since the start
     peak_ratio: float  # highest score / threshold since the start, each with the threshold of its moment
@@ -170,6 +207,30 @@ class AlarmEvent:
     window_end_s: float
     reason: str  # one line: why it was raised, updated or ended
     hint: str = ""  # one line: what else to look at; empty: nothing
+    episode: Episode | None = None  # None: it began as an alarm
+    first_ratio: float | None = None  # median score / threshold of the alarm's first interval; None: not over yet
+    growing: bool = False
+
+    @property
+    def raised(self) -> bool:
+        """Return whether it is, or was, an alarm."""
+        return self.seq >= 0
+
+    @property
+    def begins(self) -> bool:
+        """Return whether it is the first event under its id."""
+        return self.kind is EventKind.CHANGED or (
+            self.kind is EventKind.START and (self.episode is None or self.episode.seq == 0)
+        )
+
+    @property
+    def condition(self) -> Condition:
+        """Return the machine's condition after it."""
+        if self.kind is EventKind.END:
+            return Condition.USUAL
+        if not self.raised:
+            return Condition.CHANGED
+        return Condition.GROWING if self.growing else Condition.ALARM
 
 
 @dataclass(frozen=True, slots=True)

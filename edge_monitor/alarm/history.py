@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_monitor.alarm.state_machine import Restored
 from edge_monitor.errors import StorageError
-from edge_monitor.records import AlarmEvent, Embedding, EventKind, Neighbour
+from edge_monitor.records import AlarmEvent, Embedding, Episode, EventKind, Neighbour
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,19 +27,22 @@ _ROWS = "SELECT *, (SELECT count(*) FROM alarm_windows w WHERE w.alarm_id = alar
 
 @dataclass(frozen=True, slots=True)
 class AlarmRow:
-    """One alarm as it is listed and shown."""
+    """One alarm, or one episode that is none, as it is listed and shown."""
 
     alarm_id: str
     machine: str
+    kind: str  # by which it began: `alarm`, or `changed`, an episode
     started_ms: int
+    raised_ms: int | None  # when it became an alarm; None: it has not
     ended_ms: int | None  # None while active
-    last_seq: int
+    last_seq: int  # -1: it is no alarm
     peak_score: float
     peak_ratio: float  # highest score / threshold, each with the threshold of its moment
     threshold: float  # at the start
     generation: int
     level_dbfs: float
-    windows: int  # kept with it, disjoint and above the threshold
+    growing: bool  # at its last event
+    windows: int  # kept with it, disjoint and above the threshold; of an episode, above the low line
     neighbours: tuple[Neighbour, ...]
     evidence: dict[str, str]  # kind -> file name below {state_dir}/evidence
     end_reason: str | None
@@ -59,23 +62,41 @@ class AnomalousWindow:
 def record(connection: sqlite3.Connection, event: AlarmEvent) -> None:
     """Write an event into the alarm's row, inside the transaction that also writes the outbox row.
 
-    The row keeps the threshold, generation and window of the start. Raises StorageError for an alarm that never began.
+    The row keeps the threshold, generation and window of its first event. Raises StorageError for an alarm that never
+    began.
     """
-    if event.kind is EventKind.START:
+    episode = event.episode
+    if event.begins:
         stored = asdict(event)
+        stored |= {
+            "neighbours": json.dumps(stored["neighbours"]),
+            "kind": "alarm" if episode is None else "changed",
+            "raised_ms": event.since_ms if event.raised else None,
+            "condition_seq": None if episode is None else episode.seq,
+        }
         connection.execute(
-            "INSERT INTO alarms (alarm_id, machine, started_ms, last_seq, peak_score, peak_ratio, threshold,"
-            " generation, level_dbfs, window_start_s, window_end_s, neighbours)"
-            " VALUES (:alarm_id, :machine, :since_ms, :seq, :peak_score, :peak_ratio, :threshold, :generation,"
-            " :level_dbfs, :window_start_s, :window_end_s, :neighbours)",
-            stored | {"neighbours": json.dumps(stored["neighbours"])},
+            "INSERT INTO alarms (alarm_id, machine, kind, started_ms, raised_ms, last_seq, condition_seq, peak_score,"
+            " peak_ratio, threshold, generation, level_dbfs, window_start_s, window_end_s, neighbours)"
+            " VALUES (:alarm_id, :machine, :kind, :since_ms, :raised_ms, :seq, :condition_seq, :peak_score,"
+            " :peak_ratio, :threshold, :generation, :level_dbfs, :window_start_s, :window_end_s, :neighbours)",
+            stored,
         )
         return
     ended = (event.at_ms, event.reason) if event.kind is EventKind.END else (None, None)
     changed = connection.execute(
-        "UPDATE alarms SET last_seq = ?, peak_score = ?, peak_ratio = ?, ended_ms = ?, end_reason = ?"
-        " WHERE alarm_id = ?",
-        (event.seq, event.peak_score, event.peak_ratio, *ended, event.alarm_id),
+        "UPDATE alarms SET last_seq = ?, condition_seq = ?, raised_ms = ?, peak_score = ?, peak_ratio = ?,"
+        " first_ratio = ?, growing = ?, ended_ms = ?, end_reason = ? WHERE alarm_id = ?",
+        (
+            event.seq,
+            None if episode is None else episode.seq,
+            event.since_ms if event.raised else None,
+            event.peak_score,
+            event.peak_ratio,
+            event.first_ratio,
+            event.growing,
+            *ended,
+            event.alarm_id,
+        ),
     )
     if changed.rowcount != 1:
         raise StorageError("an alarm that is not in the database cannot go on", where=event.alarm_id)
@@ -139,7 +160,7 @@ def restore(connection: sqlite3.Connection, machine: str, *, cooldown_s: float, 
     """
     row = connection.execute("SELECT * FROM alarms WHERE machine = ? AND ended_ms IS NULL", (machine,)).fetchone()
     ended_ms = connection.execute(
-        "SELECT max(ended_ms) FROM alarms WHERE machine = ? AND ended_ms <= ?", (machine, wall_ms)
+        "SELECT max(ended_ms) FROM alarms WHERE machine = ? AND ended_ms <= ? AND last_seq >= 0", (machine, wall_ms)
     ).fetchone()[0]
     inhibit = connection.execute("SELECT until_ms, length_s FROM inhibitions WHERE machine = ?", (machine,)).fetchone()
     return Restored(
@@ -154,18 +175,24 @@ def _left_s(until_ms: float | None, wall_ms: int, longest_s: float) -> float:
 
 
 def _last_event(row: sqlite3.Row) -> AlarmEvent:
+    since_ms = row["started_ms"] if row["raised_ms"] is None else row["raised_ms"]
+    kind = EventKind.CHANGED if row["last_seq"] < 0 else EventKind.START if row["last_seq"] == 0 else EventKind.UPDATE
+    episode = None if row["condition_seq"] is None else Episode(row["condition_seq"], row["started_ms"])
     return AlarmEvent(
         **{name: row[name] for name in _OF_THE_START},
         seq=row["last_seq"],
-        kind=EventKind.START if row["last_seq"] == 0 else EventKind.UPDATE,
+        kind=kind,
         at_s=0.0,  # stream time starts anew
-        at_ms=row["started_ms"],
-        since_ms=row["started_ms"],
+        at_ms=since_ms,
+        since_ms=since_ms,
         score=row["peak_score"],
         peak_score=row["peak_score"],
         peak_ratio=row["peak_ratio"],
         neighbours=_neighbours(row["neighbours"]),
         reason="restored after a restart",
+        episode=episode,
+        first_ratio=row["first_ratio"],
+        growing=bool(row["growing"]),
     )
 
 
@@ -225,6 +252,7 @@ def find(connection: sqlite3.Connection, alarm_id: str) -> AlarmRow:
 
 def _row(row: sqlite3.Row) -> AlarmRow:
     stored = {field.name: row[field.name] for field in fields(AlarmRow)}
+    stored["growing"] = bool(row["growing"])
     stored["neighbours"] = _neighbours(row["neighbours"])
     stored["evidence"] = json.loads(row["evidence"] or "{}")
     return AlarmRow(**stored)

@@ -23,7 +23,9 @@ _MUCH_HIGHER = 1.5  # threshold after a rejection over the one before
 _COLUMNS = (
     "alarm_id",
     "machine",
+    "kind",
     "started",
+    "raised",
     "ended",
     "peak_score",
     "threshold",
@@ -62,7 +64,12 @@ def list_(*, settings: Settings, machine: str | None, active_only: bool, limit: 
 def _line(alarm: Alarm) -> str:
     span = f"{alarm.started} {'ACTIVE' if alarm.active else f'to {alarm.ended}'}"
     peak = f"peak {alarm.ratio:.2f} of the threshold{'  rejected' if alarm.rejected else ''}"
-    return f"{alarm.alarm_id}  {alarm.machine}  {span}  {peak}"
+    return f"{alarm.alarm_id}  {alarm.machine}  {_kind(alarm)}  {span}  {peak}"
+
+
+def _kind(alarm: Alarm) -> str:
+    """Return what it is; an episode that became an alarm is one."""
+    return "changed" if alarm.raised is None else "growing alarm" if alarm.active and alarm.growing else "alarm"
 
 
 def _alarms(settings: Settings, request: ListAlarms, limit: int) -> tuple[Alarms, list[Alarm]]:
@@ -94,8 +101,10 @@ def show(*, alarm_id: str, settings: Settings, as_json: bool) -> None:
 
 
 def _lines(alarm: ExplainedAlarm) -> Iterator[str]:
-    yield f"alarm {alarm.alarm_id} of {alarm.machine}"
+    yield f"{_kind(alarm)} {alarm.alarm_id} of {alarm.machine}"
     yield f"  from {alarm.started} to {alarm.ended or 'now: it is active'}"
+    if alarm.kind == "changed" and alarm.raised:
+        yield f"  changed at first, an alarm since {alarm.raised}"
     yield f"  peak score {alarm.peak_score:.4g}, {alarm.ratio:.2f} of the threshold {alarm.threshold:.4g}"
     yield f"  generation {alarm.generation}, level {alarm.level_dbfs:.1f} dBFS, {alarm.events} events"
     yield from neighbour_lines(alarm.neighbours)

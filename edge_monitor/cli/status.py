@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_monitor.node.status import MachineStatus, NodeStatus
 
 WATCH_S = 1.0
+GROWING = 4  # the condition of an alarm that grows
 
 
 @click.command("status")
@@ -95,7 +96,8 @@ def _machine_line(machine: MachineStatus) -> str:
         None if machine.level_dbfs is None else f"{machine.level_dbfs:.1f} dBFS",
         None if machine.generation is None else f"generation {machine.generation} ({machine.scorer})",
         heard if machine.lag_s is None else f"{heard}  lag {machine.lag_s:.1f} s",
-        f"alarm {machine.alarm_id}" if machine.alarm_id else None,
+        f"{'growing ' * (machine.condition == GROWING)}alarm {machine.alarm_id}" if machine.alarm_id else None,
+        f"episode {machine.episode_id}" if machine.episode_id else None,
     )
     return "  ".join(part for part in parts if part is not None)
 

@@ -84,6 +84,18 @@ class AlarmSettings(Table):
     raise_: tuple[int, int] = Field(
         default=(3, 5), alias="raise", strict=False, description="[m, n]: m of the last n disjoint windows"
     )
+    changed_after_s: float = Field(
+        default=3600.0,
+        ge=1,
+        le=86_400,
+        description='condition 2, "changed": when 80 % of so much sound lies above what healthy sound rarely keeps up',
+    )
+    alarm_after_s: float = Field(
+        default=10_800.0, ge=1, le=604_800, description="when 80 % of so much sound does, that is an alarm"
+    )
+    raise_on: Literal["alarm", "changed"] = Field(
+        default="alarm", description='"changed": condition 2 raises the alarm itself'
+    )
     clear_ratio: float = Field(
         default=0.9, gt=0, le=1, description="hysteresis: cleared below this share of the threshold"
     )
@@ -99,6 +111,8 @@ class AlarmSettings(Table):
             raise ValueError("raise = [m, n] needs 1 <= m <= n <= 100")
         if (self.threshold == "calibrated") != (self.threshold_generation is None):
             raise ValueError("a number as threshold needs threshold_generation, and only a number takes it")
+        if self.alarm_after_s < self.changed_after_s:
+            raise ValueError("alarm_after_s must not be below changed_after_s")
         return self
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import edge_monitor
 from edge_monitor.clock import rfc3339
 from edge_monitor.deliver import payloads
-from edge_monitor.records import EventKind, MachineState
+from edge_monitor.records import Condition, EventKind, MachineState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,20 +70,25 @@ def state_payload(
     at_ms: int,
     clock_synced: bool | None,
     alarm_id: str | None = None,
+    condition: Condition = Condition.USUAL,
+    episode_id: str | None = None,
     score: Score | None = None,
     generation: int | None = None,
     detail: str = "",
 ) -> payloads.StatePayload:
     """Say how a machine is.
 
-    `alarm_id` is the active alarm's, also when the state is no longer `alarm` (sound lost, inhibited). `score` is the
-    last one, None when nothing is scored; `generation` is needed only then. `detail` is one line for the operator.
+    `alarm_id` is the active alarm's, also when the state is no longer `alarm` (sound lost, inhibited); `episode_id`
+    that of an episode that is no alarm. `score` is the last one, None when nothing is scored; `generation` is needed
+    only then. `detail` is one line for the operator.
     """
     label = state.label
     if state is MachineState.ALARM and score is not None:
         label = f"alarm, {_ratio(score.value, score.threshold):.2f} x threshold"
     if alarm_id is not None and state is not MachineState.ALARM:
         label += ", alarm held"
+    if condition in {Condition.CHANGED, Condition.GROWING}:
+        label += f", {condition.label}"
     text = f"{label}: {detail}" if detail else label
     return payloads.StatePayload.model_validate(
         {
@@ -93,6 +98,8 @@ def state_payload(
             "state_code": int(state),
             "alarm": alarm_id is not None,
             "alarm_id": alarm_id,
+            "condition": int(condition),
+            "episode_id": episode_id,
             "priority": machine.alarm.priority,
             "since": rfc3339(since_ms),
             "since_ms": since_ms,
@@ -136,6 +143,8 @@ def alert_payload(
         EventKind.UPDATE: f"still sounds anomalous, {ratio:.2f} x threshold",
         EventKind.END: f"alarm ended, peak {peak_ratio:.2f} x threshold",
     }[event.kind]
+    if event.kind is EventKind.START and ratio <= 1.0:  # no window is loud, they last
+        what = event.reason
     return payloads.AlertPayload.model_validate(
         {
             **_same(payloads.AlertPayload, event),
@@ -151,6 +160,37 @@ def alert_payload(
             "test": test or None,
             "persisted": persisted,
             **_numbered("neighbour", _OF_NEIGHBOUR, event.neighbours, _MAX_NEIGHBOURS),
+        }
+    )
+
+
+def condition_payload(
+    node: NodeSettings,
+    machine: MachineSettings,
+    event: AlarmEvent,
+    *,
+    clock_synced: bool | None,
+    evidence: str | None = None,
+    persisted: bool = True,
+) -> payloads.ConditionPayload:
+    """Say a transition of an episode; `event.episode` is not None."""
+    assert event.episode is not None  # noqa: S101 - whoever calls has looked
+    said = {EventKind.CHANGED: "start", EventKind.START: "start" if event.begins else "raised", EventKind.END: "end"}
+    what = {EventKind.CHANGED: "has changed", EventKind.END: "as usual again"}.get(event.kind, "alarm")
+    return payloads.ConditionPayload.model_validate(
+        {
+            **_same(payloads.ConditionPayload, event),
+            **_same(payloads.ConditionPayload, event.episode),
+            **_machine(node, machine, event.at_ms, clock_synced),
+            "event": said[event.kind],
+            "condition": int(event.condition),
+            "episode_id": event.alarm_id,
+            "since": rfc3339(event.episode.since_ms),
+            "windows_of": event.episode.of,
+            "ratio": _ratio(event.score, event.threshold),
+            "text": f"{machine.title}: {what}: {event.reason}{'; ' * bool(event.hint)}{event.hint}",
+            "evidence": evidence,
+            "persisted": persisted,
         }
     )
 

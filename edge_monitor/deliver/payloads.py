@@ -49,6 +49,7 @@ Ratio = Annotated[float, Field(ge=0), BeforeValidator(_capped)]
 Level = Annotated[float, BeforeValidator(_finite)]
 Positive = Annotated[float, Field(gt=0)]
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+ConditionLevel = Annotated[int, Field(ge=1, le=4)]
 AlarmId = Annotated[str, Field(min_length=1, max_length=64)]
 ShortText = Annotated[str, Field(max_length=80), _on_one_line(80)]
 Line = Annotated[str, Field(max_length=200), _on_one_line(200)]
@@ -175,6 +176,12 @@ class StatePayload(MachinePayload):
     state_code: Annotated[int, Field(ge=0, le=10)] = Field(description="the state as a number that is never renumbered")
     alarm: Flag = Field(description="1 while an alarm is active, also when the sound is missing meanwhile")
     alarm_id: AlarmId | Absent = Field(default=None, description="the active alarm's UUID")
+    condition: ConditionLevel = Field(
+        description="1 as usual, 2 changed (advisory, no alarm), 3 alarm, 4 alarm that grows; never renumbered"
+    )
+    episode_id: AlarmId | Absent = Field(
+        default=None, description="at condition 2: the episode's UUID, which is the alarm's should it become one"
+    )
     priority: Priority = Field(description="of this machine's alarms: 1 critical … 4 low")
     since: Moment = Field(description="since when this state holds, RFC 3339 UTC")
     since_ms: Milliseconds = Field(description="the same in milliseconds since 1970-01-01 UTC")
@@ -248,6 +255,34 @@ class AlertPayload(MachinePayload):
     neighbour_4_recording: Line | Absent = None
     neighbour_4_start_s: float | Absent = None
     neighbour_4_distance: Distance | Absent = None
+
+
+class ConditionPayload(MachinePayload):
+    """A transition of an episode: the machine has changed. `(episode_id, seq)` is unique for ever, as in alerts.
+
+    An alarm that three of five loud windows raise at once has no episode.
+    """
+
+    event: Literal["start", "raised", "end"] = Field(
+        description="what happened; raised: it became an alarm, whose alerts carry episode_id as alarm_id"
+    )
+    condition: ConditionLevel = Field(description="the machine's from now on, as in state")
+    episode_id: AlarmId = Field(description="UUID of the episode from start to end, also across restarts")
+    seq: Count = Field(description="0 for the start, then counting up")
+    since: Moment = Field(description="the episode's start, RFC 3339 UTC")
+    since_ms: Milliseconds = Field(description="the same in milliseconds since 1970-01-01 UTC")
+    windows: Count = Field(description="of the last windows, how many lie above what healthy sound rarely keeps up")
+    windows_of: Count = Field(description="the last so many windows, which share no sound")
+    memory_s: Distance = Field(description="how much sound that is, seconds")
+    times_line: Ratio = Field(description="the middle one of those windows' scores over that line")
+    score: Distance = Field(description="of the last window (end: the highest since the last event)")
+    threshold: Positive = Field(description="of the alarm by single loud windows, as in alert")
+    ratio: Ratio = Field(description="score / threshold, at most 1e6; below 1 is usual here")
+    generation: Count = Field(description="which learnt state of the machine scored it")
+    reason: Line = Field(description="why it began, was raised or ended")
+    text: OperatorLine
+    evidence: Line | Absent = Field(default=None, description="where the evidence lies on the node")
+    persisted: Flag = Field(description="1: on the node's disk before this was sent; 0: its disk failed")
 
 
 class ExplanationPayload(MachinePayload):

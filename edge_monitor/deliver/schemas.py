@@ -20,6 +20,7 @@ PAYLOADS: dict[str, tuple[type[payloads.Payload], str]] = {
     "state": (payloads.StatePayload, "QoS 1, retained"),
     "score": (payloads.ScorePayload, "QoS 0"),
     "alert": (payloads.AlertPayload, "QoS 1"),
+    "condition": (payloads.ConditionPayload, "QoS 1"),
     "explanation": (payloads.ExplanationPayload, "QoS 1"),
     "reply": (payloads.ReplyPayload, "QoS 1"),
 }

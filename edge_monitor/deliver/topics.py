@@ -56,6 +56,10 @@ class Topics:
         """Return start, update and end of a machine's alarms."""
         return self._of(machine, "alert")
 
+    def condition(self, machine: str) -> str:
+        """Return start and end of a machine's episodes: changed, and no alarm or not yet."""
+        return self._of(machine, "condition")
+
     def explanation(self, machine: str) -> str:
         """Return the sentences that belong to a machine's alarms."""
         return self._of(machine, "explanation")

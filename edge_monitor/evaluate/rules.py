@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edge_monitor.evaluate.gamma import gamma_quantile
-from edge_monitor.memory.low_line import SHARE
+from edge_monitor.records import LOW_LINE_SHARE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class ProductRule:
     low_line: float | None = None  # None: so little was learnt that there is none
     changed_windows: int = 360  # remembered until a machine counts as changed
     sustained_windows: int = 1080  # remembered until that raises the alarm
-    share: float = SHARE  # of the remembered windows
+    share: float = LOW_LINE_SHARE  # of the remembered windows
 
     @property
     def name(self) -> str:

@@ -67,6 +67,11 @@ class Generation:
     active: bool
     members: tuple[int, ...]  # normal ids, ascending
 
+    @property
+    def low_line(self) -> float | None:
+        """Return the low line, > 0, in the score's unit; None where too few blocks were known, or by an old version."""
+        return None if self.calibration.low_line is None else self.calibration.low_line.value
+
     def implausible(self) -> str | None:
         """Return in words which of its numbers cannot be what was learnt; None: each may be."""
         calibrated = self.calibration.threshold

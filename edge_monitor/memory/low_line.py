@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.memory.chance import poisson_upper, student_quantile
+from edge_monitor.records import LOW_LINE_SHARE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.memory.tail import TailFit
 
-SHARE = 0.8  # of the windows of a memory that lie above the line when the machine has changed
 MIN_BLOCKS = 5  # independent stretches of normal sound: fewer say nothing about how much sessions differ
 # How far the level of one session is from another's, in spreads of the window scores; measured between flights of a
 # drone 0.3 to 0.7.
@@ -23,7 +23,7 @@ SESSION = 0.5
 SESSIONS_PER_MONTH = 90.0  # shifts of eight hours
 # The largest share of sessions that may falsely lie above the line: larger ones hardly hear more.
 MAX_SHARE = 0.01
-_BELOW = 0.84  # 80 % of a normal distribution's values lie above its mean less so many spreads
+_BELOW = 0.84  # LOW_LINE_SHARE of a normal distribution's values lie above its mean less so many spreads
 _STRIDE = 6  # windows between two moments at which a memory is looked at
 _MONTH_S = 30 * 86_400.0
 
@@ -59,9 +59,9 @@ def low_line(
 
 
 def highest_level(score: NDArray[np.float64], windows: int) -> float:
-    """Return the highest score that SHARE of so many windows in a row exceed or reach, (n,) of them; 0.0: too few."""
+    """Return the highest score that LOW_LINE_SHARE of so many windows in a row exceed or reach, (n,) of them; 0.0: too few."""
     if len(score) < windows:
         return 0.0
     memories = np.lib.stride_tricks.sliding_window_view(score, windows)[::_STRIDE]  # (moments, windows)
-    least = windows - math.ceil(SHARE * windows)
+    least = windows - math.ceil(LOW_LINE_SHARE * windows)
     return max(float(np.partition(each, least)[least]) for each in memories)

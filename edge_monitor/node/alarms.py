@@ -38,10 +38,13 @@ MOST = 1000  # alarms in one answer
 
 
 class Alarm(Message):
-    """One alarm, from its start to its end."""
+    """One alarm, or one episode that is none, from its start to its end."""
 
     alarm_id: str
     machine: str
+    kind: str  # by which it began: alarm, or changed, an episode
+    raised: str | None  # RFC 3339: when it became an alarm; None: it has not
+    growing: bool
     started: str  # RFC 3339
     started_ms: int
     ended: str | None
@@ -134,6 +137,7 @@ def show_alarm(node: Node, request: ShowAlarm) -> ExplainedAlarm:
 def _told(node: Node, row: AlarmRow) -> dict[str, object]:
     """Return the fields of an `Alarm` that its row has otherwise."""
     return {
+        "raised": None if row.raised_ms is None else clock.rfc3339(row.raised_ms),
         "started": clock.rfc3339(row.started_ms),
         "ended": None if row.ended_ms is None else clock.rfc3339(row.ended_ms),
         "active": row.ended_ms is None,

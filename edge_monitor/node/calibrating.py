@@ -57,6 +57,9 @@ class Calibrated(Message):
     at_most_per_day: float | None
     cannot_promise_below_per_day: float
     extrapolated: bool
+    low_line: float | None  # none: too few blocks
+    changed_per_month: float | None
+    changed_at_most_per_month: float | None
     independent_blocks: int | None
     normal_days: float
     operation_days: float
@@ -98,8 +101,12 @@ def calibrate(node: Node, request: Calibrate, _cancelled: Cancelled) -> Generato
     else:
         built = rebuild(node, machine, "calibrate", settings)
         found, number = built.calibration, built.number
+    line = found.low_line
     return Calibrated.like(
         found,
+        low_line=None if line is None else line.value,
+        changed_per_month=None if line is None else line.per_month,
+        changed_at_most_per_month=None if line is None else line.at_most_per_month,
         machine=machine,
         dry_run=request.dry_run,
         generation=number,
@@ -141,6 +148,7 @@ def operation(
     ).fetchall()
     peaks = connection.execute(
         "SELECT threshold, peak_score, started_ms FROM alarms WHERE machine = ? AND rejected_ms IS NOT NULL"
+        " AND last_seq >= 0"  # an episode that was no alarm is no false one
         " AND generation IN (SELECT value FROM json_each(?))",
         (active.machine, numbers),
     ).fetchall()

@@ -45,6 +45,8 @@ class MachineStatus(Message):
     state_code: int | None = None
     since: str | None = None  # RFC 3339
     alarm_id: str | None = None
+    condition: int | None = None  # 1 as usual, 2 changed, 3 alarm, 4 alarm that grows
+    episode_id: str | None = None  # at condition 2
     generation: int | None = None
     scorer: str | None = None
     score: float | None = None

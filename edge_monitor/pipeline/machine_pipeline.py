@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from edge_monitor.alarm.history import AnomalousWindow
 from edge_monitor.alarm.state_machine import AlarmStateMachine
 from edge_monitor.capture.gate import Running, RunningGate
 from edge_monitor.capture.quality import check, level_dbfs
@@ -19,23 +18,24 @@ from edge_monitor.capture.standstill import Standstill
 from edge_monitor.capture.windowing import WindowCutter
 from edge_monitor.config.machine import MicrophoneSource
 from edge_monitor.memory.generations import hear_alike
+from edge_monitor.pipeline.alarm_audio import KeptSound
 from edge_monitor.pipeline.sensor_check import SensorWatch
-from edge_monitor.records import AudioLoss, Embedding, EventKind, MachineState, Score
+from edge_monitor.records import AudioLoss, Embedding, MachineState, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
+    from edge_monitor.alarm.history import AnomalousWindow
     from edge_monitor.alarm.state_machine import Restored
     from edge_monitor.capture.sensor import SensorProfile
     from edge_monitor.config.machine import AlarmSettings, MachineSettings
     from edge_monitor.encode.encoder import Encoder
     from edge_monitor.memory.generations import Generation
     from edge_monitor.memory.scorer import GenerationScorer
-    from edge_monitor.records import AlarmEvent, AudioBlock, Samples, Window
+    from edge_monitor.pipeline.alarm_audio import AlarmAudio
+    from edge_monitor.records import AlarmEvent, AudioBlock, Window
 
 log = structlog.get_logger()
-# Sound kept from before the confirming windows, so that a person hears the change coming.
-PRE_ROLL_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,6 @@ class NotLearnt:
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmAudio:
-    """What the start of an alarm rests on: the window that confirmed it, and the sound around it."""
-
-    samples: Samples  # (frames,) of that window, at the bundle's rate
-    rate_hz: int
-    windows: tuple[AnomalousWindow, ...]  # the disjoint windows that confirmed it, newest first
-    sound: tuple[AudioBlock, ...]  # at the native rate, with pre-roll; empty unless evidence = "audio"
-
-
-@dataclass(frozen=True, slots=True)
 class WindowResult:
     """What one window, or the loss of sound, came to."""
 
@@ -83,8 +73,9 @@ class WindowResult:
     embedding: Embedding | None = None
     score: Score | None = None
     event: AlarmEvent | None = None
-    proof: AlarmAudio | None = None  # with the start of an alarm
-    anomalous: AnomalousWindow | None = None  # during an alarm: another window above the threshold
+    proof: AlarmAudio | None = None  # with the start of an alarm, or of an episode
+    anomalous: AnomalousWindow | None = None  # during one: another window to be kept with it
+    above: bool | None = None  # whether it lies above the low line; None: it does not count in the long memory
     standing_dbfs: float | None = None  # how quiet it is when the machine stands; None: nothing new was learnt of that
 
 
@@ -112,7 +103,7 @@ class MachinePipeline:
         self._encoder = encoder
         self._resampler = StreamResampler(encoder.sample_rate_hz)
         self._cutter = WindowCutter(settings.name, encoder.sample_rate_hz, encoder.window_s, hop_s)
-        self.alarm = AlarmStateMachine(settings.name, settings.alarm, new_id, restored)
+        self.alarm = AlarmStateMachine(settings.name, settings.alarm, new_id, restored, encoder.window_s)
         running = settings.running
         self._gate = RunningGate(self._gate_level(learnt), running.settle_s, max_age_s=running.max_age_s)
         self._stands_too_long = False
@@ -121,11 +112,7 @@ class MachinePipeline:
         self._kept_standing_dbfs = self._standstill.quietest_dbfs  # what the generation has of it
         # What plays recordings may play one again.
         self._repetition = RepetitionWatch() if isinstance(settings.source, MicrophoneSource) else None
-        history_s = (settings.alarm.raise_[1] + 1) * encoder.window_s  # that the windows which confirm an alarm span
-        self._anomalous: deque[AnomalousWindow] = deque(maxlen=int(history_s / hop_s) + 2)
-        self._kept_until_s = 0.0
-        self._sound: deque[AudioBlock] = deque()
-        self._sound_s = PRE_ROLL_S + history_s
+        self._kept = KeptSound(settings.alarm, window_s=encoder.window_s, hop_s=hop_s)
 
     def swap(self, learnt: Learnt | NotLearnt) -> None:
         """Score with this from the next block on."""
@@ -190,7 +177,7 @@ class MachinePipeline:
             yield WindowResult(item.machine, MachineState.NO_AUDIO, item.at_s, item.reason)
             return
         if self.settings.evidence == "audio":
-            self._keep_sound(item)
+            self._kept.hear(item)
         if self._repetition is not None:
             self._repetition.hear(item)
         block = self._resampler.feed(item)
@@ -225,16 +212,29 @@ class MachinePipeline:
         if look.changed is not None:
             return replace(heard, state=MachineState.SENSOR_CHANGED, text=look.changed, embedding=None)
         hint = "" if look.alike_db is None else f"all bands alike by {look.alike_db:+.0f} dB: microphone or flow?"
+        self._kept.add(score, embedding)
         event = self.alarm.on_score(score, wall_ms())
+        if event is not None and event.begins and not score.exceeds:
+            look = self._look(window, level)
+        alike = "" if look.alike_db is None else f"all bands alike by {look.alike_db:+.0f} dB: microphone or flow?"
+        hint = look.changed or alike
         if event is not None and hint:
             event = replace(event, hint=hint)
         state, text = self._standing(score)
         if state is MachineState.ALARM and hint:
             text = f"{text}; {hint}"
-        heard = replace(heard, state=state, text=text, score=score, event=event)
-        if not score.exceeds:
-            return replace(heard, standing_dbfs=self._learn_standing())
-        return self._keep(heard, window, AnomalousWindow(window.start_s, window.end_s, level, embedding))
+        active = self.alarm.active
+        return replace(
+            heard,
+            state=state,
+            text=text,
+            score=score,
+            event=event,
+            above=self.alarm.above,
+            proof=self._kept.begin(event, window, embedding) if event is not None and event.begins else None,
+            anomalous=None if active is None else self._kept.further(active, score, embedding),
+            standing_dbfs=None if score.exceeds else self._learn_standing(),
+        )
 
     def _learn_standing(self) -> float | None:
         self._standstill.hear_running()
@@ -287,12 +287,17 @@ class MachinePipeline:
     def _standing(self, score: Score) -> tuple[MachineState, str]:
         """Return the state and its text after a scored window."""
         text = f"score {score.ratio:.2f} of the threshold"
-        if self.alarm.active is not None:
+        active = self.alarm.active
+        if active is not None and active.raised:
             if score.exceeds:
                 return MachineState.ALARM, f"anomalous sound, {text}"
+            if active.episode is not None:
+                return MachineState.ALARM, f"{self.alarm.evidence}, {text}"
             return MachineState.ALARM, f"{text}; the alarm ends below {self.settings.alarm.clear_ratio:.2f}"
         if self.alarm.inhibited(score.end_s):
             return MachineState.INHIBITED, "alarms are inhibited"
+        if active is not None:
+            return MachineState.NORMAL, f"changed: {self.alarm.evidence}, {text}"
         return MachineState.NORMAL, text
 
     def _score(self, learnt: Learnt, window: Window, embedding: Embedding, level_dbfs: float) -> Score:
@@ -306,41 +311,14 @@ class MachinePipeline:
             start_s=window.start_s,
             end_s=window.end_s,
             level_dbfs=level_dbfs,
+            low_line=learnt.scorer.generation.low_line,
         )
-
-    def _keep(self, heard: WindowResult, window: Window, latest: AnomalousWindow) -> WindowResult:
-        """Attach what is kept with an alarm: at its start the confirming windows, then each further disjoint one."""
-        self._anomalous.append(latest)
-        if heard.event is not None and heard.event.kind is EventKind.START:
-            confirming = _disjoint(self._anomalous)
-            self._kept_until_s = latest.end_s
-            return replace(heard, proof=AlarmAudio(window.samples, window.rate_hz, confirming, tuple(self._sound)))
-        if self.alarm.active is not None and latest.start_s >= self._kept_until_s:
-            self._kept_until_s = latest.end_s
-            return replace(heard, anomalous=latest)
-        return heard
-
-    def _keep_sound(self, block: AudioBlock) -> None:
-        if block.gap or (self._sound and self._sound[-1].rate_hz != block.rate_hz):
-            self._sound.clear()
-        self._sound.append(block)
-        while self._sound[-1].end_s - self._sound[0].end_s > self._sound_s:
-            self._sound.popleft()
 
 
 def _standstill(learnt: Learnt | NotLearnt) -> Standstill:
     if isinstance(learnt, NotLearnt):
         return Standstill(None)
     return Standstill(learnt.scorer.generation.standing_dbfs, learnt.gate_dbfs)
-
-
-def _disjoint(windows: Iterable[AnomalousWindow]) -> tuple[AnomalousWindow, ...]:
-    """Return windows that share no sound, newest first."""
-    chosen: list[AnomalousWindow] = []
-    for window in sorted(windows, key=lambda each: each.end_s, reverse=True):
-        if not chosen or window.end_s <= chosen[-1].start_s:
-            chosen.append(window)
-    return tuple(chosen)
 
 
 def threshold_of(alarm: AlarmSettings, generation: Generation) -> float:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
+
+from edge_monitor.alarm.long_memory import AGE, Compared, Remembered
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from edge_monitor.config.machine import MachineSettings
     from edge_monitor.records import Score
 
     Row = tuple[object, ...]  # of the table score_minutes
@@ -25,6 +30,10 @@ class _Minute:
     score_max: float = 0.0
     level_sum_dbfs: float = 0.0
     threshold: float = 0.0
+    generation: int | None = None
+    low_line: float | None = None
+    compared: int = 0  # disjoint windows, with that generation's low line
+    above: int = 0
 
 
 class ScoreMinutes:
@@ -39,14 +48,20 @@ class ScoreMinutes:
         self._lock = threading.Lock()
         self.lost = 0
 
-    def add_score(self, score: Score, wall_ms: int) -> None:
-        """Count a scored window."""
+    def add_score(self, score: Score, wall_ms: int, *, above: bool | None = None) -> None:
+        """Count a scored window; `above`: whether it lies above the low line, None where that does not count."""
         minute = self._at(score.machine, wall_ms)
         minute.windows += 1
         minute.score_sum += score.value
         minute.score_max = max(minute.score_max, score.value)
         minute.level_sum_dbfs += score.level_dbfs
         minute.threshold = score.threshold
+        if minute.generation != score.generation:
+            minute.generation, minute.low_line = score.generation, score.low_line
+            minute.compared = minute.above = 0
+        if above is not None:
+            minute.compared += 1
+            minute.above += above
 
     def add_fault(self, machine: str, wall_ms: int) -> None:
         """Count a window with a signal fault."""
@@ -78,6 +93,10 @@ class ScoreMinutes:
                     minute.threshold if scored else None,
                     minute.level_sum_dbfs / minute.windows if scored else None,
                     minute.faults,
+                    minute.generation,
+                    minute.low_line,
+                    minute.compared,
+                    minute.above,
                 )
             )
         self._open.clear()
@@ -87,7 +106,9 @@ class ScoreMinutes:
 def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
     """Merge rows into the table: a minute may be written in parts."""
     connection.executemany(
-        "INSERT INTO score_minutes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (machine, minute_ms) DO UPDATE SET"
+        "INSERT INTO score_minutes (machine, minute_ms, windows, score_mean, score_max, threshold, level_dbfs_mean,"
+        " faults, generation, low_line, compared, above) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (machine, minute_ms) DO UPDATE SET"
         " score_mean = CASE WHEN windows + excluded.windows = 0 THEN NULL ELSE"
         "  (coalesce(score_mean, 0) * windows + coalesce(excluded.score_mean, 0) * excluded.windows)"
         "  / (windows + excluded.windows) END,"
@@ -96,6 +117,35 @@ def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
         "  / (windows + excluded.windows) END,"
         " score_max = max(coalesce(score_max, excluded.score_max), coalesce(excluded.score_max, score_max)),"
         " threshold = coalesce(excluded.threshold, threshold),"
-        " windows = windows + excluded.windows, faults = faults + excluded.faults",
+        " windows = windows + excluded.windows, faults = faults + excluded.faults,"
+        # another generation has another line, with which nothing that was counted before was compared
+        " compared = excluded.compared + iif(coalesce(excluded.generation, generation) = generation, compared, 0),"
+        " above = excluded.above + iif(coalesce(excluded.generation, generation) = generation, above, 0),"
+        " low_line = CASE WHEN excluded.generation IS NULL THEN low_line ELSE excluded.low_line END,"
+        " generation = coalesce(excluded.generation, generation)",
         rows,
     )
+
+
+def remembered(connection: sqlite3.Connection, machine: MachineSettings, window_s: float, wall_ms: int) -> Remembered:
+    """Return what a machine's long memory goes on with: its windows, of `window_s`, by the wall clock not too old.
+
+    Of one minute those below the line come first. A minute that lies in the future counts as the present one.
+    """
+    memory_s = machine.alarm.alarm_after_s
+    windows: deque[Compared] = deque()
+    generation = 0
+    for row in connection.execute(
+        "SELECT * FROM score_minutes WHERE machine = ? AND generation IS NOT NULL AND minute_ms >= ?"
+        " ORDER BY minute_ms DESC",
+        (machine.name, wall_ms - round(AGE * memory_s * 1000) - MINUTE_MS),
+    ):
+        generation = generation or row["generation"]
+        if row["generation"] != generation or len(windows) * window_s > memory_s:
+            break
+        if row["compared"]:
+            end_s = min((row["minute_ms"] + MINUTE_MS - wall_ms) / 1000, 0.0)
+            far = row["score_mean"] / row["low_line"]
+            both = chain(repeat(True, row["above"]), repeat(False, row["compared"] - row["above"]))
+            windows.extendleft(Compared(end_s, above, far) for above in both)
+    return Remembered(generation, tuple(windows))

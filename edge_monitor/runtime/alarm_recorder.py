@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from edge_monitor.alarm.history import AnomalousWindow
-    from edge_monitor.pipeline.machine_pipeline import AlarmAudio
+    from edge_monitor.pipeline.alarm_audio import AlarmAudio
     from edge_monitor.records import AlarmEvent
     from edge_monitor.runtime.machine_states import MachineStates
     from edge_monitor.runtime.plant_messages import PlantMessages
@@ -35,7 +35,12 @@ WAITING = 1000  # entries kept in memory while the disk fails; a few kB each
 RETRY_S = 5.0
 PATIENCE_S = 10.0  # a disk that takes longer over a commit is told of, and so are the alarms that wait for it
 _HANGS = f"the disk has not answered for {PATIENCE_S:.0f} s"
-_NAMES = {EventKind.START: "alarm.started", EventKind.UPDATE: "alarm.continued", EventKind.END: "alarm.ended"}
+_NAMES = {
+    EventKind.CHANGED: "condition.changed",
+    EventKind.START: "alarm.started",
+    EventKind.UPDATE: "alarm.continued",
+    EventKind.END: "alarm.ended",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,9 @@ class Plant(Protocol):
 class AlarmRecorder:
     """Commits entries in order, all that wait at once.
 
-    While the disk fails, alerts go out from memory and are written later. Each start of an alarm gets a waiting
-    explanation by each of `methods`; `on_started` is called with its event, once committed, and its sound.
+    While the disk fails, alerts go out from memory and are written later. Each beginning of an alarm, or of an episode
+    that is none yet, gets a waiting explanation by each of `methods`; `on_started` is called with its event, once
+    committed, and its sound.
 
     `not_stored` counts the entries that had to be given up: too many waited, or they did not fit what is stored.
     """
@@ -130,7 +136,7 @@ class AlarmRecorder:
     def in_memory(self) -> int:
         """Return how many alarms have begun of which the disk knows nothing yet, because it fails."""
         with self._changed:
-            return sum(each.sent and each.event.kind is EventKind.START for each in self._waiting if each.event)
+            return sum(each.sent and each.event.begins for each in self._waiting if each.event)
 
     def settle(self, timeout_s: float) -> None:
         """Wait until everything is on disk, or the disk fails."""
@@ -186,11 +192,12 @@ class AlarmRecorder:
         event = entry.event
         if event is not None:
             history.record(connection, event)
-            if event.kind is EventKind.START:
+            if event.begins:
                 jobs.create(connection, event.alarm_id, self.methods, event.at_ms)
         history.add_windows(connection, entry.alarm_id, entry.windows)
         if event is not None:
-            self.messages.queue(connection, self.messages.alert(event))
+            for message in self.messages.told(event):
+                self.messages.queue(connection, message)
 
     def _tried(self, done: Future[None]) -> None:
         """Go on after a write that was no entry's; alarms may have come meanwhile."""
@@ -226,7 +233,7 @@ class AlarmRecorder:
                 if not entry.sent:
                     (self._send_from_memory if hopeless else self._show)(entry.event)
                 self.plant.wake()
-                if error is None and entry.event.kind is EventKind.START:
+                if error is None and entry.event.begins:
                     self.on_started(entry.event, entry.proof)
         self._write_next()
 
@@ -256,9 +263,10 @@ class AlarmRecorder:
             self._send_from_memory(event)
 
     def _show(self, event: AlarmEvent) -> None:
-        self.states.committed(event.machine, None if event.kind is EventKind.END else event.alarm_id, event.since_ms)
+        self.states.committed(event)
+        ended_quietly = event.kind is EventKind.END and not event.raised
         log.warning(
-            _NAMES[event.kind],
+            "condition.as_usual" if ended_quietly else _NAMES[event.kind],
             machine=event.machine,
             alarm_id=event.alarm_id,
             seq=event.seq,
@@ -269,7 +277,7 @@ class AlarmRecorder:
 
     def _send_from_memory(self, event: AlarmEvent) -> None:
         self._show(event)
-        if message := self.messages.alert(event, persisted=False):
+        for message in self.messages.told(event, persisted=False):
             self.plant.publish_volatile(**asdict(message))
 
     def _note_not_stored(self, entry: _Entry, reason: str) -> None:

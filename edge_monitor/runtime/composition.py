@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ from edge_monitor.deliver.publisher import Publisher
 from edge_monitor.deliver.topics import Topics
 from edge_monitor.explain.evidence import EvidenceStore
 from edge_monitor.explain.jobs import MEASURED
+from edge_monitor.pipeline import score_minutes
 from edge_monitor.pipeline.machine_pipeline import MachinePipeline
 from edge_monitor.pipeline.timed_encoder import TimedEncoder
 from edge_monitor.runtime.active_generations import ActiveGenerations
@@ -201,19 +203,19 @@ class Parts:
     def _judge(self) -> None:
         self._generations = ActiveGenerations(self.node, self.pipelines, self.states, self.measuring.prepare)
         for name, machine in self._machines.items():
+            wall_ms = clock.now().wall_ms
             with self.store.reading() as connection:
-                restored = history.restore(
-                    connection, name, cooldown_s=machine.alarm.cooldown_s, wall_ms=clock.now().wall_ms
-                )
+                restored = history.restore(connection, name, cooldown_s=machine.alarm.cooldown_s, wall_ms=wall_ms)
+                memory = score_minutes.remembered(connection, machine, self.encoder.window_s, wall_ms)
             if restored.active is not None:
-                self.states.committed(name, restored.active.alarm_id, restored.active.since_ms)
+                self.states.committed(restored.active)
                 log.info("alarm.restored", machine=name, alarm_id=restored.active.alarm_id)
             self.pipelines[name] = MachinePipeline(
                 machine,
                 self.encoder,
                 hop_s=self.node.settings.model.hop_s,
                 learnt=self._generations.load_first(name),
-                restored=restored,
+                restored=replace(restored, memory=memory),
                 new_id=lambda: str(uuid.uuid4()),
             )
         self.pipeline = PipelineThread(

@@ -11,7 +11,7 @@ import structlog
 from edge_monitor import clock
 from edge_monitor.deliver.compose import state_payload
 from edge_monitor.node.verdict import Facts, judge
-from edge_monitor.records import MachineState
+from edge_monitor.records import Condition, EventKind, MachineState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_monitor.memory.generations import Generation
     from edge_monitor.node.verdict import Verdict
     from edge_monitor.pipeline.machine_pipeline import WindowResult
-    from edge_monitor.records import Score
+    from edge_monitor.records import AlarmEvent, Score
 
 log = structlog.get_logger()
 # The text of these says more than a score does.
@@ -33,6 +33,7 @@ _EXPLAINED = {
     MachineState.STORAGE_FAULT,
     MachineState.NOT_RUNNING,
 }
+_TOLD_AT_ONCE = ("state", "alarm_id", "condition", "episode_id", "generation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class View:
     text: str = "waiting for the first window"
     alarm_id: str | None = None  # of the active alarm, once it is committed
     alarm_since_ms: int = 0  # when that began, wall clock, milliseconds: maybe before a restart
+    condition: Condition = Condition.USUAL  # as the last committed event says
+    episode_id: str | None = None  # of an active episode that is no alarm
     generation: int | None = None
     scorer: str | None = None  # of that generation
     learnt: Facts = field(default_factory=Facts)  # of that generation, for the verdict
@@ -93,14 +96,19 @@ class MachineStates:
                 ),
             )
 
-    def committed(self, machine: str, alarm_id: str | None, since_ms: int = 0) -> None:
-        """Take note that the machine's alarm (None: no alarm any more) is on disk, so that everybody may know.
-
-        `since_ms` is when it began, milliseconds since 1970-01-01 UTC.
-        """
+    def committed(self, event: AlarmEvent) -> None:
+        """Take note that an event of a machine's alarm or episode is on disk, so that everybody may know."""
+        active = None if event.kind is EventKind.END else event.alarm_id
+        alarm_id, episode_id = (active, None) if event.raised else (None, active)
         with self._lock:
-            view = replace(self._views[machine], alarm_id=alarm_id, alarm_since_ms=since_ms)
-            self._change(machine, replace(view, state=_shown(view.state, alarm_id)))
+            view = replace(
+                self._views[event.machine],
+                alarm_id=alarm_id,
+                alarm_since_ms=event.since_ms,
+                condition=event.condition,
+                episode_id=episode_id,
+            )
+            self._change(event.machine, replace(view, state=_shown(view.state, alarm_id)))
 
     def set_generation(self, machine: str, generation: Generation | None, learnt: Facts) -> None:
         """Take note of what the machine is scored with, and of what the verdict on that goes by."""
@@ -147,7 +155,7 @@ class MachineStates:
 
     def _change(self, machine: str, view: View) -> None:
         before = self._views[machine]
-        changed = (before.state, before.alarm_id, before.generation) != (view.state, view.alarm_id, view.generation)
+        changed = any(getattr(before, name) != getattr(view, name) for name in _TOLD_AT_ONCE)
         if before.state is not view.state:
             restored = before.state is MachineState.STARTING and view.state is MachineState.ALARM
             began_ms = view.alarm_since_ms if restored else 0
@@ -174,6 +182,8 @@ class MachineStates:
             at_ms=clock.now().wall_ms,
             clock_synced=clock.synchronized(),
             alarm_id=view.alarm_id,
+            condition=view.condition,
+            episode_id=view.episode_id,
             score=view.score,
             generation=view.generation,
             detail=text if state in _EXPLAINED else "",
@@ -198,6 +208,8 @@ class MachineStates:
             "text": text,
             "verdict": asdict(self._judge(name, view)),
             "alarm_id": view.alarm_id,
+            "condition": int(view.condition),
+            "episode_id": view.episode_id,
             "generation": view.generation,
             "scorer": view.scorer,
             "score": view.score.value if view.score else None,

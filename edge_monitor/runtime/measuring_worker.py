@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge_monitor.explain.acoustics import Acoustics
     from edge_monitor.explain.difference import Difference
     from edge_monitor.explain.evidence import EvidenceStore
-    from edge_monitor.pipeline.machine_pipeline import AlarmAudio
+    from edge_monitor.pipeline.alarm_audio import AlarmAudio
     from edge_monitor.pipeline.normal_acoustics import NormalAcoustics
     from edge_monitor.records import AlarmEvent, AudioBlock, Finding
     from edge_monitor.runtime.explanation_recorder import ExplanationRecorder

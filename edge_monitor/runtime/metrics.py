@@ -32,6 +32,7 @@ _PATIENCE_S = 5.0  # a scraper that neither asks nor reads for so long is gone
 # Per machine: name, what it means, field of MachineStates.snapshot(). A machine without the figure has no such line.
 _PER_MACHINE = (
     ("state_code", "State as in the MQTT contract: 3 normal, 4 alarm, 6 no-audio, ...", "state_code"),
+    ("condition", "1 as usual, 2 changed, 3 alarm, 4 alarm that grows.", "condition"),
     ("score", "Last anomaly score: a distance, higher is more anomalous.", "score"),
     ("threshold", "Anomalous when the score is above.", "threshold"),
     ("level_dbfs", "RMS level of the last window, dB re full scale.", "level_dbfs"),

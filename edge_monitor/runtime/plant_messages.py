@@ -6,9 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
 from edge_monitor import clock
-from edge_monitor.deliver.compose import alert_payload, explanation_payload, score_payload, status_payload
+from edge_monitor.deliver.compose import (
+    alert_payload,
+    condition_payload,
+    explanation_payload,
+    score_payload,
+    status_payload,
+)
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.deliver.topics import Topics
+from edge_monitor.records import EventKind
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,13 +52,37 @@ class PlantMessages:
         self._machines = {machine.name: machine for machine in machines}
         self._bundle = bundle
 
-    def alert(
+    def told(
         self, event: AlarmEvent, *, machine: MachineSettings | None = None, persisted: bool = True
-    ) -> Message | None:
-        """Return what is said of an alarm's event; `machine` is given when it is not in the configuration."""
+    ) -> list[Message]:
+        """Return what is said of an event: of the episode, then of the alarm, as far as it is about either.
+
+        `machine` is given when it is not in the configuration.
+        """
         if self._topics is None:
-            return None
+            return []
         machine = machine or self._machines[event.machine]
+        said = []
+        if event.episode is not None and event.kind is not EventKind.UPDATE:
+            said.append(self._condition(self._topics, machine, event, event.episode.seq, persisted=persisted))
+        if event.raised:
+            said.append(self._alert(self._topics, machine, event, persisted=persisted))
+        return said
+
+    def _condition(
+        self, topics: Topics, machine: MachineSettings, event: AlarmEvent, seq: int, *, persisted: bool
+    ) -> Message:
+        payload = condition_payload(
+            self._node,
+            machine,
+            event,
+            clock_synced=clock.synchronized(),
+            evidence=_picture(machine, event.alarm_id),
+            persisted=persisted,
+        )
+        return Message(topics.condition(event.machine), payload.encode(), event.alarm_id, seq, event.at_ms)
+
+    def _alert(self, topics: Topics, machine: MachineSettings, event: AlarmEvent, *, persisted: bool) -> Message:
         payload = alert_payload(
             self._node,
             machine,
@@ -61,7 +92,7 @@ class PlantMessages:
             evidence=_picture(machine, event.alarm_id),
             persisted=persisted,
         )
-        return Message(self._topics.alert(event.machine), payload.encode(), event.alarm_id, event.seq, event.at_ms)
+        return Message(topics.alert(event.machine), payload.encode(), event.alarm_id, event.seq, event.at_ms)
 
     def explanation(self, explanation: Explanation, at_ms: int) -> Message | None:
         """Return what is said of an explanation; nothing of a machine that is no longer configured."""

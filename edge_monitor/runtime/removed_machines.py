@@ -68,9 +68,12 @@ class RemovedMachines:
         last = history.restore(connection, machine.name, cooldown_s=0.0, wall_ms=at_ms).active
         if last is None:
             return None
-        event = replace(last, kind=EventKind.END, seq=last.seq + 1, at_ms=at_ms, reason=REASON)
+        event = replace(last, kind=EventKind.END, seq=last.seq + last.raised, at_ms=at_ms, reason=REASON)
+        if event.episode is not None:
+            event = replace(event, episode=replace(event.episode, seq=event.episode.seq + 1))
         history.record(connection, event)
-        self.messages.queue(connection, self.messages.alert(event, machine=machine))
+        for message in self.messages.told(event, machine=machine):
+            self.messages.queue(connection, message)
         return event
 
 

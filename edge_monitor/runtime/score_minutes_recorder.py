@@ -40,7 +40,7 @@ class ScoreMinutesRecorder:
             if result.window is not None:
                 self._minutes.add_fault(result.machine, wall_ms)
         elif result.state is not MachineState.INHIBITED:  # no alarm was possible: its absence promises nothing
-            self._minutes.add_score(result.score, wall_ms)
+            self._minutes.add_score(result.score, wall_ms, above=result.above)
 
     def flush_when_due(self) -> None:
         """Write if that was long ago; returns at once."""

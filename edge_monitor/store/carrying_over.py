@@ -23,6 +23,7 @@ _OWED = "SELECT alarm_id FROM explanations WHERE finished_ms IS NULL"
 # Messages that the replaced database has made: they wait in it, or have been delivered.
 _WAITS = "SELECT 1 FROM outbox WHERE topic = ? AND alarm_id = ? AND seq = ?"
 _ALERTED = "SELECT 1 FROM alarms WHERE alarm_id = ? AND last_seq >= ?"
+_CONDITION_TOLD = "SELECT 1 FROM alarms WHERE alarm_id = ? AND condition_seq >= ?"
 _EXPLAINED = "SELECT 1 FROM explanations WHERE alarm_id = ? AND seq = ? AND finished_ms IS NOT NULL"
 _MESSAGE = ("topic", "payload", "alarm_id", "seq", "created_ms", "parked_reason")
 
@@ -98,6 +99,9 @@ def _made(source: sqlite3.Connection, topic: str, alarm_id: str, seq: int) -> bo
     """Return whether the replaced database has made a message: then it waits there, or need not be sent any more."""
     if source.execute(_WAITS, (topic, alarm_id, seq)).fetchone():
         return True
+    if topic.endswith("/condition"):
+        known = "condition_seq" in database.columns(source, "alarms")  # not in an older schema
+        return known and source.execute(_CONDITION_TOLD, (alarm_id, seq)).fetchone() is not None
     if not topic.endswith("/explanation"):
         return source.execute(_ALERTED, (alarm_id, seq)).fetchone() is not None
     known = bool(database.columns(source, "explanations"))  # not to an older schema
@@ -106,9 +110,9 @@ def _made(source: sqlite3.Connection, topic: str, alarm_id: str, seq: int) -> bo
 
 def _carry_alarm(source: sqlite3.Connection, target: sqlite3.Connection, alarm_id: str) -> bool:
     """Have an alarm as the replaced database has it, unless the backup knows more; return whether it is so."""
-    query = "SELECT machine, ended_ms, last_seq FROM alarms WHERE alarm_id = ?"
+    query = "SELECT * FROM alarms WHERE alarm_id = ?"
     row, there = (each.execute(query, (alarm_id,)).fetchone() for each in (source, target))
-    if row is None or (there is not None and there["last_seq"] > row["last_seq"]):
+    if row is None or (there is not None and _told(there) > _told(row)):
         return False
     if row["ended_ms"] is None:  # a machine has one active alarm at a time
         target.execute(
@@ -119,6 +123,12 @@ def _carry_alarm(source: sqlite3.Connection, target: sqlite3.Connection, alarm_i
     for table in ("alarms", "alarm_windows", "explanations"):
         _copy(source, target, table, alarm_id)
     return True
+
+
+def _told(row: sqlite3.Row) -> int:
+    """Return how much was told of an alarm and of the episode it came from."""
+    episode = row["condition_seq"] if "condition_seq" in row.keys() else None  # noqa: SIM118 - a Row is no mapping
+    return int(row["last_seq"]) + (-1 if episode is None else int(episode))
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, alarm_id: str | None = None) -> None:

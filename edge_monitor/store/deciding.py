@@ -59,7 +59,8 @@ RULES = (
         f"a name of {_SEGMENT}",
     ),
     Rule(
-        "normals.block alarms.last_seq outbox.seq score_minutes.windows score_minutes.faults counters.value"
+        "normals.block alarms.condition_seq outbox.seq score_minutes.windows score_minutes.faults counters.value"
+        " score_minutes.generation score_minutes.compared score_minutes.above"
         " explanations.seq explanations.requests explanations.unanswered llm_days.requests",
         _COUNT,
         "a whole number, 0 or more",
@@ -71,8 +72,22 @@ RULES = (
         _FINITE,
         "a finite number",
     ),
-    Rule("recordings.seconds alarms.peak_score alarms.peak_ratio", _NOT_NEGATIVE, "a finite number, 0 or more"),
-    Rule("generations.threshold alarms.threshold", "{0} > 0 AND {0} < 9e999", "a finite number above 0"),
+    Rule(
+        "alarms.last_seq",
+        f"{{0}} BETWEEN -1 AND {_MOST_MS}",
+        "a whole number, 0 or more; -1: it is no alarm",
+    ),
+    Rule("alarms.kind", _one_of(("alarm", "changed")), "'alarm' or 'changed'"),
+    Rule(
+        "recordings.seconds alarms.peak_score alarms.peak_ratio alarms.first_ratio",
+        _NOT_NEGATIVE,
+        "a finite number, 0 or more",
+    ),
+    Rule(
+        "generations.threshold alarms.threshold score_minutes.low_line",
+        "{0} > 0 AND {0} < 9e999",
+        "a finite number above 0",
+    ),
     Rule("normals.vector alarm_windows.vector", "floats({0})", "float32 numbers, all finite"),
     Rule(
         "normals.vector alarm_windows.vector",
@@ -114,7 +129,7 @@ RULES = (
         "{0} <= 0 AND {0} > -9e999",
         "a finite level of at most 0 dBFS",
     ),
-    Rule("generations.active generations.complete", "{0} IN (0, 1)", "0 or 1"),
+    Rule("generations.active generations.complete alarms.growing", "{0} IN (0, 1)", "0 or 1"),
     Rule(
         "generation_members.normal_id",
         "EXISTS (SELECT 1 FROM normals n JOIN generations g USING (machine, bundle_hash) WHERE n.id = {0}"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -203,6 +203,19 @@ ALTER TABLE generations ADD COLUMN complete INTEGER NOT NULL DEFAULT 1; -- 0 whi
 _STANDSTILL = """
 ALTER TABLE generations ADD COLUMN standing_dbfs REAL; -- lowest level of a window; NULL: it was never heard standing
 """
+# Schema 9: episodes that are no alarm, or not yet; minute by minute what the long memory goes on with after a restart.
+_CONDITION = """
+ALTER TABLE alarms ADD COLUMN kind TEXT NOT NULL DEFAULT 'alarm'; -- by which it began: 'changed' is an episode
+ALTER TABLE alarms ADD COLUMN raised_ms INTEGER;     -- when it became an alarm; NULL: it has not, and last_seq is -1
+ALTER TABLE alarms ADD COLUMN condition_seq INTEGER; -- of an episode's last message; NULL: it began as an alarm
+ALTER TABLE alarms ADD COLUMN first_ratio REAL;      -- median score / threshold of the first interval; NULL: not over
+ALTER TABLE alarms ADD COLUMN growing INTEGER NOT NULL DEFAULT 0;
+UPDATE alarms SET raised_ms = started_ms;
+ALTER TABLE score_minutes ADD COLUMN generation INTEGER; -- by which its last windows were scored
+ALTER TABLE score_minutes ADD COLUMN low_line REAL;      -- of that generation, in the score's unit; NULL: it has none
+ALTER TABLE score_minutes ADD COLUMN compared INTEGER NOT NULL DEFAULT 0; -- disjoint windows, with that line
+ALTER TABLE score_minutes ADD COLUMN above INTEGER NOT NULL DEFAULT 0;    -- how many of them lay above it
+"""
 _STEPS = (
     _SCHEMA,
     _EXPLANATIONS,
@@ -212,6 +225,7 @@ _STEPS = (
     _SCORER,
     _PIECES,
     _STANDSTILL,
+    _CONDITION,
 )  # step i leads from schema i to i + 1
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +12,15 @@ import pytest
 
 from edge_monitor.alarm import history
 from edge_monitor.alarm.history import AnomalousWindow
-from edge_monitor.records import AlarmEvent, Embedding, EventKind
+from edge_monitor.alarm.long_memory import Remembered
+from edge_monitor.alarm.state_machine import Restored
+from edge_monitor.config.machine import MachineSettings
+from edge_monitor.pipeline import score_minutes
+from edge_monitor.records import AlarmEvent, Condition, Embedding, Episode, EventKind, Score
 from edge_monitor.store import database
 from edge_monitor.store.store import Store
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -88,3 +93,105 @@ def test_no_more_windows_are_kept_than_are_learnt(connection: sqlite3.Connection
     for number in range(30):
         history.add_windows(connection, "a0", [window(number)])
     assert len(history.windows_of(connection, "a0")) == history.MAX_WINDOWS == 20
+
+
+def changed(event: AlarmEvent) -> AlarmEvent:
+    """Return an event like it that begins an episode, b0."""
+    return replace(event, alarm_id="b0", machine="fan", kind=EventKind.CHANGED, seq=-1, episode=Episode(0, 1))
+
+
+def restored(connection: sqlite3.Connection, machine: str) -> Restored:
+    """Return what is restored of a machine at 10 s of wall clock, with a cooldown of 20 s."""
+    return history.restore(connection, machine, cooldown_s=20.0, wall_ms=10_000)
+
+
+def test_each_level_is_restored_as_it_was(connection: sqlite3.Connection) -> None:
+    """Changed, alarm, growing alarm: id, both sequences, since when, and what it grew from."""
+    alarm = restored(connection, "pump").active
+    assert alarm is not None
+    assert (alarm.raised, alarm.episode, alarm.condition) == (True, None, Condition.ALARM)
+    first = changed(alarm)
+    history.record(connection, first)
+    again = restored(connection, "fan").active
+    assert again is not None
+    assert (again.kind, again.seq, again.episode, again.condition) == (
+        EventKind.CHANGED,
+        -1,
+        Episode(0, 1),
+        Condition.CHANGED,
+    )
+    start = replace(first, kind=EventKind.START, seq=0, since_ms=5, at_ms=5, episode=Episode(1, 1))
+    history.record(connection, start)
+    history.record(connection, replace(start, kind=EventKind.UPDATE, seq=1, first_ratio=1.5, growing=True))
+    again = restored(connection, "fan").active
+    assert again is not None
+    assert (again.seq, again.since_ms, again.first_ratio, again.condition) == (1, 5, 1.5, Condition.GROWING)
+    assert again.episode == Episode(1, 1)
+    [row] = history.listed(connection, machine="fan")
+    assert (row.kind, row.started_ms, row.raised_ms, row.growing, row.last_seq) == ("changed", 1, 5, True, 1)
+    assert history.listed(connection, machine="pump")[0].kind == "alarm"
+
+
+def test_the_end_of_an_episode_that_was_no_alarm_begins_no_cooldown(connection: sqlite3.Connection) -> None:
+    """The end of an alarm does."""
+    alarm = restored(connection, "pump").active
+    assert alarm is not None
+    history.record(connection, first := changed(alarm))
+    history.record(connection, replace(first, kind=EventKind.END, at_ms=9_000, episode=Episode(1, 1)))
+    history.record(connection, replace(alarm, kind=EventKind.END, at_ms=9_000, seq=1))
+    assert restored(connection, "fan") == Restored()
+    assert restored(connection, "pump").cooldown_left_s == 19.0
+
+
+def test_an_alarm_of_schema_8_goes_on_as_an_alarm(tmp_path: Path) -> None:
+    """It was raised when it started, has no episode, and no minute of that schema says anything of a low line."""
+    pump = MachineSettings.model_validate({"name": "pump", "source": {"kind": "simulator"}})
+    with closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as connection:
+        database.prepare(connection, "old", version=8)
+        connection.execute(
+            "INSERT INTO alarms (alarm_id, machine, started_ms, last_seq, peak_score, peak_ratio, threshold,"
+            " generation, level_dbfs, window_start_s, window_end_s, neighbours)"
+            " VALUES ('a0', 'pump', 7, 3, 2, 2, 1, 1, -20, 0, 10, '[]')"
+        )
+        connection.execute("INSERT INTO score_minutes VALUES ('pump', 60000, 60, 0.5, 0.9, 1.0, -20.0, 0)")
+        database.prepare(connection, "old")
+        active = restored(connection, "pump").active
+        assert active is not None
+        assert (active.seq, active.since_ms, active.raised, active.episode) == (3, 7, True, None)
+        [row] = history.listed(connection)
+        assert (row.kind, row.raised_ms) == ("alarm", 7)
+        assert score_minutes.remembered(connection, pump, 10.0, 70_000) == Remembered()
+
+
+def test_minutes_remember_what_lay_above_the_line_of_the_last_generation(connection: sqlite3.Connection) -> None:
+    """Written in parts; another generation's windows are left behind, and what is too old is not read."""
+    pump = MachineSettings.model_validate(
+        {"name": "pump", "source": {"kind": "simulator"}, "alarm": {"changed_after_s": 60, "alarm_after_s": 120}}
+    )
+    minutes = score_minutes.ScoreMinutes()
+    heard = [
+        (1, 0, True),
+        (2, 60, True),
+        (2, 70, False),
+        (2, 80, None),
+        (2, 130, True),
+        (2, 140, True),
+        (2, 150, False),
+    ]
+    for generation, at_s, above in heard:
+        value = 0.75 if above else 0.25
+        minutes.add_score(
+            Score("pump", value, 1.0, generation, (), 0.0, 10.0, -20.0, low_line=0.5), at_s * 1000, above=above
+        )
+        score_minutes.write(connection, minutes.take())
+    told = score_minutes.remembered(connection, pump, 10.0, 180_000)
+    assert told.generation == 2
+    assert [(each.end_s, each.above) for each in told.windows] == [
+        (-60.0, False),
+        (-60.0, True),
+        (0.0, False),
+        (0.0, True),
+        (0.0, True),
+    ]
+    assert [round(each.times_line, 2) for each in told.windows] == [0.83, 0.83, 1.17, 1.17, 1.17]
+    assert score_minutes.remembered(connection, pump, 10.0, 10_000_000).windows == ()

@@ -15,7 +15,17 @@ from pydantic import ValidationError
 
 from edge_monitor.deliver import compose, schemas
 from edge_monitor.deliver.payloads import Payload, StateLabel
-from edge_monitor.records import AlarmEvent, EventKind, Explanation, Finding, MachineState, Neighbour, Score
+from edge_monitor.records import (
+    AlarmEvent,
+    Condition,
+    Episode,
+    EventKind,
+    Explanation,
+    Finding,
+    MachineState,
+    Neighbour,
+    Score,
+)
 from tests.deliver.node import NODE, PUMP, status
 
 DOCS = Path(__file__).parents[2] / "docs/mqtt"
@@ -123,6 +133,55 @@ def test_lost_sound_holds_the_alarm_and_has_no_score() -> None:
     assert decoded["text"] == "Cooling pump 3: no-audio, alarm held: unplugged"
 
 
+def test_an_episode_is_told_from_its_start_to_its_alarm_and_its_end() -> None:
+    """Each event says the condition from then on, under one id, and how far the sound is above the line."""
+    episode = Episode(0, AT_MS, windows=290, of=360, memory_s=3600.0, times_line=1.25)
+    start = dataclasses.replace(
+        EVENT, kind=EventKind.CHANGED, seq=-1, score=9.0, reason="290 of the last 360 windows (1 h)", episode=episode
+    )
+    raised = dataclasses.replace(start, kind=EventKind.START, seq=0, episode=dataclasses.replace(episode, seq=1))
+    grown = dataclasses.replace(raised, kind=EventKind.UPDATE, seq=1, growing=True)
+    end = dataclasses.replace(grown, kind=EventKind.END, seq=2, episode=dataclasses.replace(episode, seq=2))
+    told = [
+        _checked("condition", compose.condition_payload(NODE, PUMP, event, clock_synced=True))
+        for event in (start, raised, end)
+    ]
+    assert [(each["event"], each["condition"], each["seq"]) for each in told] == [
+        ("start", 2, 0),
+        ("raised", 3, 1),
+        ("end", 1, 2),
+    ]
+    assert {each["episode_id"] for each in told} == {ALARM_ID}
+    assert (told[0]["windows"], told[0]["windows_of"], told[0]["memory_s"], told[0]["times_line"]) == (
+        290,
+        360,
+        3600.0,
+        1.25,
+    )
+    assert told[0]["text"] == "Cooling pump 3: has changed: 290 of the last 360 windows (1 h)"
+    assert grown.condition is Condition.GROWING
+    alert = _checked("alert", compose.alert_payload(NODE, PUMP, raised, bundle="spectral", clock_synced=True))
+    assert (alert["event"], alert["seq"], alert["ratio"]) == ("start", 0, 0.9)
+    assert alert["text"] == "Cooling pump 3: 290 of the last 360 windows (1 h)"
+
+
+@pytest.mark.parametrize("condition", list(Condition))
+def test_every_condition_can_be_published_and_is_no_alarm_by_itself(condition: Condition) -> None:
+    """`alarm` keeps its meaning: it is 1 with an alarm's id alone."""
+    payload = compose.state_payload(
+        NODE,
+        PUMP,
+        state=MachineState.NORMAL,
+        since_ms=0,
+        at_ms=AT_MS,
+        clock_synced=False,
+        condition=condition,
+        episode_id=ALARM_ID,
+    )
+    decoded = _checked("state", payload)
+    assert (decoded["condition"], decoded["episode_id"], decoded["alarm"]) == (int(condition), ALARM_ID, 0)
+
+
 @pytest.mark.parametrize("state", list(MachineState))
 def test_every_state_can_be_published(state: MachineState) -> None:
     """Label and code of each state are in the schema."""
@@ -182,7 +241,7 @@ _NEIGHBOURS = st.lists(st.builds(Neighbour, st.integers(0, 2**53), _FIGURES, _AN
 
 @given(
     name=st.text(st.characters(), max_size=80),
-    kind=st.sampled_from(EventKind),
+    kind=st.sampled_from([EventKind.START, EventKind.UPDATE, EventKind.END]),
     figures=st.tuples(_FIGURES, _FIGURES, _FIGURES.filter(lambda threshold: threshold > 0)),
     level=st.floats(allow_nan=True, allow_infinity=True),
     moments=st.tuples(_MOMENTS, _MOMENTS),

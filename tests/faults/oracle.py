@@ -36,6 +36,7 @@ SCADA_USER, SCADA_PASSWORD = "scada", "the-plant's-own-password"
 PROBE_S = 30.0  # a fresh alarm is out within this
 TURN_S = 100.0  # of sound: half of it healthy, half faulty, so one alarm starts and ends in each turn
 PACE = 20.0
+_DURABLE = ("/alert", "/condition", "/explanation")
 _QUICK_END = "[machine.alarm]\noff_delay_s = 10"
 
 
@@ -177,8 +178,8 @@ class Plant:
         return read_ledger(self.product.state)
 
     def delivered(self) -> list[Received]:
-        """Return every alert and explanation the subscriber got, in order, repetitions included."""
-        return [message for message in list(self.scada.messages) if message.topic.endswith(("/alert", "/explanation"))]
+        """Return every alert, condition and explanation the subscriber got, in order, repetitions included."""
+        return [message for message in list(self.scada.messages) if message.topic.endswith(_DURABLE)]
 
     def alarms(self) -> set[str]:
         """Return the ids of all alarms of which the subscriber saw the start."""
@@ -235,7 +236,7 @@ class Plant:
         from_memory: dict[tuple[str, str, int], bytes] = {}
         for message in delivered:
             payload = json.loads(message.payload)
-            key = (message.topic, payload["alarm_id"], payload["seq"])
+            key = (message.topic, _id(payload), payload["seq"])
             if payload.get("persisted") == 0:  # the disk had failed: not promised, but told; always the same as well
                 assert from_memory.setdefault(key, message.payload) == message.payload, f"{key} came with other bytes"
                 continue
@@ -248,12 +249,22 @@ class Plant:
     def check_state_dir(self, promised: list[Committed]) -> None:
         """Assert that the database is whole, and no alarm in it lacks a message."""
         assert self.product.intact()
-        owed = {(alarm, seq) for alarm, last in self._alarm_rows(promised) for seq in range(last + 1)}
-        assert owed <= {(row.alarm_id, row.seq) for row in self.committed()}, "an alarm was stored without its message"
+        told = {(row.topic.rpartition("/")[2], row.alarm_id, row.seq) for row in self.committed()}
+        for alarm, last, of_condition in self._alarm_rows(promised):
+            owed = {("alert", alarm, seq) for seq in range(last + 1)}
+            owed |= {("condition", alarm, seq) for seq in range(0 if of_condition is None else of_condition + 1)}
+            assert owed <= told, "an alarm or episode was stored without its message"
 
     def _alarm_rows(self, promised: list[Committed]) -> list[tuple[Any, ...]]:
         ids = {row.alarm_id for row in promised}
-        return [row for row in self.product.rows("SELECT alarm_id, last_seq FROM alarms") if row[0] in ids]
+        return [
+            row for row in self.product.rows("SELECT alarm_id, last_seq, condition_seq FROM alarms") if row[0] in ids
+        ]
+
+
+def _id(payload: dict[str, Any]) -> str:
+    """Return whose message it is: an alarm's, or an episode's."""
+    return str(payload.get("alarm_id") or payload["episode_id"])
 
 
 def _missing(promised: list[Committed], delivered: list[Received]) -> set[bytes]:

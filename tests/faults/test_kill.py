@@ -29,6 +29,7 @@ BACKUP, RESTORE, ENROL = 2, 3, 4  # of five points
 POINTS = int(os.environ.get("EDGE_MONITOR_KILL_POINTS", "6"))  # 50 in the long form
 LATEST_S = 4.0  # after the start; an alarm comes every 5 s of a running daemon
 HALF = "SELECT count(*) FROM recordings WHERE id NOT IN (SELECT recording_id FROM normals)"
+ACTIVE_ROWS = "SELECT count(*) FROM alarms WHERE ended_ms IS NULL"
 ACTIVE = "SELECT count(*) FROM generations WHERE active = 1"
 
 
@@ -87,6 +88,35 @@ def test_killed_again_and_again(plant: MakePlant, tmp_path: Path) -> None:
     process = running.daemon.process
     wait_until(lambda: process.poll() is None, 1.0, "a running daemon")
     running.check(seconds=60.0)
+    running.stop()
+
+
+# Each turn begins an episode with its fourth faulty window, makes it an alarm with the fifth, and clears it.
+EPISODES = """[machine.alarm]
+raise = [5, 5]
+changed_after_s = 50
+alarm_after_s = 100
+off_delay_s = 0
+"""
+
+
+@pytest.mark.timeout(60 + 30 * POINTS)
+def test_killed_again_and_again_in_every_condition(plant: MakePlant) -> None:
+    """As usual, changed or in alarm: what was told of it is stored, and what is stored is told, in order."""
+    draw = random.Random(6)  # noqa: S311 - when to kill is no secret
+    running = plant(extra=EPISODES)
+    running.wait_for_alarms(1, 60.0)
+    for point in range(POINTS):
+        before = promised(running)
+        time.sleep(draw.uniform(0.0, LATEST_S))
+        running.kill()
+        assert running.product.intact(), f"point {point}"
+        assert before <= promised(running), f"point {point}"
+        assert running.product.rows(ACTIVE_ROWS)[0][0] <= 1, f"point {point}"
+        running.start()
+    running.check(seconds=60.0)
+    kinds = {row.topic.rpartition("/")[2] for row in running.committed()}
+    assert kinds == {"alert", "condition", "explanation"}
     running.stop()
 
 

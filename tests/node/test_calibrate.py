@@ -41,7 +41,8 @@ def lived(
     with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
         [(number, threshold)] = connection.execute("SELECT number, threshold FROM generations WHERE active = 1")
         connection.executemany(
-            "INSERT INTO score_minutes VALUES ('pump', ?, 60, ?, ?, ?, -20, 0)",
+            "INSERT INTO score_minutes (machine, minute_ms, windows, score_mean, score_max, threshold, level_dbfs_mean,"
+            " faults) VALUES ('pump', ?, 60, ?, ?, ?, -20, 0)",
             [(i * 60_000, threshold / 2, threshold, threshold) for i in range(first_minute, minutes)],
         )
         alarms: list[tuple[object, ...]] = [

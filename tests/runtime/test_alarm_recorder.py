@@ -18,7 +18,7 @@ from tests.broker import wait_until
 from tests.runtime.parts import FAN, MESSAGES, NODE, PUMP, Plant, alarm, rows
 
 if TYPE_CHECKING:
-    from edge_monitor.pipeline.machine_pipeline import AlarmAudio
+    from edge_monitor.pipeline.alarm_audio import AlarmAudio
     from edge_monitor.records import AlarmEvent
     from edge_monitor.store.store import Store
 

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from edge_monitor.alarm import history
-from edge_monitor.pipeline.machine_pipeline import AlarmAudio
+from edge_monitor.pipeline.alarm_audio import AlarmAudio
 from edge_monitor.records import AudioBlock, Embedding
 from tests.broker import wait_until
 from tests.explained import explain, inside, tapped

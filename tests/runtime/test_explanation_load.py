@@ -17,7 +17,8 @@ from edge_monitor.errors import ExplainError
 from edge_monitor.explain import jobs
 from edge_monitor.explain.acoustics import measure
 from edge_monitor.explain.difference import compare
-from edge_monitor.pipeline.machine_pipeline import AlarmAudio, WindowResult
+from edge_monitor.pipeline.alarm_audio import AlarmAudio
+from edge_monitor.pipeline.machine_pipeline import WindowResult
 from edge_monitor.pipeline.normal_acoustics import NormalAcoustics, load_normal_acoustics
 from edge_monitor.records import AlarmEvent, Neighbour
 from edge_monitor.runtime import measuring_worker

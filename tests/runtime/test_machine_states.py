@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from edge_monitor.node.verdict import Facts
 from edge_monitor.pipeline.machine_pipeline import WindowResult
-from edge_monitor.records import MachineState
+from edge_monitor.records import EventKind, MachineState
 from edge_monitor.runtime.machine_states import MachineStates
 from tests.node.test_verdict import CALIBRATION
-from tests.runtime.parts import NODE, PUMP, Plant
+from tests.runtime.parts import NODE, PUMP, Plant, alarm
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def published(plant: Plant) -> list[str]:
 def test_an_alarm_shows_once_it_is_on_disk_and_not_before(states: MachineStates, plant: Plant) -> None:
     """A window in alarm is still normal to the plant; its commit makes it an alarm, the end's commit normal again."""
     states.update(WindowResult("pump", MachineState.ALARM, 10.0, "anomalous"))
-    states.committed("pump", "alarm-1")
+    states.committed(alarm())
     states.update(WindowResult("pump", MachineState.ALARM, 11.0, "anomalous"))
-    states.committed("pump", None)
+    states.committed(alarm(kind=EventKind.END, seq=1))
     assert published(plant) == ["normal", "alarm", "normal"]
 
 
@@ -98,7 +99,7 @@ def test_silence_is_noted_after_its_limit_unless_the_source_has_said_why(states:
 
 def test_a_restored_alarm_keeps_its_beginning(states: MachineStates, plant: Plant) -> None:
     """Its state is as old as the alarm, not as the restart; one that is interrupted begins with its return."""
-    states.committed("pump", "alarm-1", 1_700_000_000_000)
+    states.committed(replace(alarm(), since_ms=1_700_000_000_000))
     states.update(WindowResult("pump", MachineState.ALARM, 10.0, "anomalous"))
     states.update(WindowResult("pump", MachineState.NO_AUDIO, 11.0, "unplugged"))
     states.update(WindowResult("pump", MachineState.ALARM, 12.0, "anomalous"))

@@ -13,7 +13,7 @@ from edge_monitor.config.settings import RetentionSettings
 from edge_monitor.encode.bundle import find_bundle
 from edge_monitor.explain import jobs
 from edge_monitor.explain.evidence import EvidenceStore
-from edge_monitor.pipeline.machine_pipeline import AlarmAudio
+from edge_monitor.pipeline.alarm_audio import AlarmAudio
 from edge_monitor.runtime.explanation_recorder import ExplanationRecorder
 from edge_monitor.runtime.measuring_worker import MeasuringWorker
 from tests.broker import wait_until

@@ -37,8 +37,8 @@ edge_monitor_resident_memory_bytes edge_monitor_storage_fault edge_monitor_threa
 edge_monitor_uptime_seconds edge_monitor_windows_dropped_total
 """
 OF_A_MACHINE = """
-edge_monitor_alarm edge_monitor_heard_ago_seconds edge_monitor_level_dbfs edge_monitor_score edge_monitor_state_code
-edge_monitor_threshold edge_monitor_windows_total
+edge_monitor_alarm edge_monitor_condition edge_monitor_heard_ago_seconds edge_monitor_level_dbfs edge_monitor_score
+edge_monitor_state_code edge_monitor_threshold edge_monitor_windows_total
 """
 
 
@@ -69,12 +69,13 @@ def test_a_scrape_tells_what_status_tells(enrolled: Make, tmp_path: Path) -> Non
             assert daemon.stop() == 0
     assert set(after) == {*OF_THE_NODE.split(), *OF_A_MACHINE.split()}
     labels = {name: dict(sample.labels) for name, sample in after.items()}
-    assert [labels[name] for name in OF_A_MACHINE.split()] == [{"machine": "pump"}] * 7
+    assert [labels[name] for name in OF_A_MACHINE.split()] == [{"machine": "pump"}] * 8
     assert {name for name in OF_THE_NODE.split() if labels[name]} == {"edge_monitor_encoder_seconds_bucket"}
     [pump] = told["machines"]
     assert before["edge_monitor_windows_total"].value <= pump["windows"] <= after["edge_monitor_windows_total"].value
     assert after["edge_monitor_threshold"].value == pump["threshold"]
     assert after["edge_monitor_state_code"].value == pump["state_code"] == 3.0
+    assert after["edge_monitor_condition"].value == pump["condition"] == 1.0
     assert after["edge_monitor_thread_restarts_total"].value == told["health"]["thread_restarts"] == 0.0
     encoded = after["edge_monitor_encoder_seconds_count"].value
     assert after["edge_monitor_encoder_seconds_bucket"].value == encoded >= pump["windows"]

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def test_without_a_broker_there_is_nothing_to_be_queued(store: Store) -> None:
     """The outbox stays empty; the recorders need not ask."""
     messages = PlantMessages(NODE, None, (PUMP,), "spectral")
-    assert messages.alert(alarm()) is None
+    assert messages.told(alarm()) == []
     assert messages.explanation(Explanation("alarm-1", "pump", 0, "measured", 1, "A tone."), 0) is None
-    store.commit(lambda to: messages.queue(to, messages.alert(alarm())))
+    store.commit(lambda to: messages.queue(to, None))
     assert rows(store, "SELECT count(*) FROM outbox") == [(0,)]
 
 
@@ -31,7 +31,7 @@ def test_an_alert_and_its_explanation_name_the_same_picture() -> None:
     )
     named = []
     for messages in (MESSAGES, silent):
-        for message in (messages.alert(alarm()), messages.explanation(explanation, 0)):
+        for message in (*messages.told(alarm()), messages.explanation(explanation, 0)):
             assert message is not None
             named.append(json.loads(message.payload).get("evidence"))
     assert named == ["pump/alarm-1.png", "pump/alarm-1.png", None, None]
@@ -41,6 +41,6 @@ def test_the_outbox_keeps_to_its_cap_whoever_queues(store: Store) -> None:
     """With room for a hundred messages the oldest of a hundred and one goes, counted."""
     messages = PlantMessages(NODE, MqttSettings(host="broker", outbox_max_rows=100), (PUMP,), "spectral")
     queue, events = messages.queue, [alarm(number) for number in range(101)]
-    store.commit(lambda to: [queue(to, messages.alert(event)) for event in events])
+    store.commit(lambda to: [queue(to, each) for event in events for each in messages.told(event)])
     assert rows(store, "SELECT count(*), sum(alarm_id = 'alarm-0') FROM outbox") == [(100, 0)]
     assert rows(store, "SELECT value FROM counters WHERE name = 'outbox_dropped'") == [(1,)]

@@ -49,7 +49,9 @@ def add_alarm(
     """Add an alarm of the pump whose messages (from seq `first` to `messages` - 1) wait for the broker."""
     neighbour = {"normal_id": 1, "distance": 0.5, "recording": "a.wav", "recording_start_s": 0.0}
     connection.execute(
-        "INSERT INTO alarms VALUES (?, 'pump', 1, ?, ?, 3.0, 1.2, 2.5, 1, -20.0, 0.0, 10.0, ?, NULL, NULL, NULL)",
+        "INSERT INTO alarms (alarm_id, machine, started_ms, ended_ms, last_seq, peak_score, peak_ratio, threshold,"
+        " generation, level_dbfs, window_start_s, window_end_s, neighbours)"
+        " VALUES (?, 'pump', 1, ?, ?, 3.0, 1.2, 2.5, 1, -20.0, 0.0, 10.0, ?)",
         (alarm_id, ended_ms, messages - 1, json.dumps([neighbour])),
     )
     connection.executemany(
