@@ -203,3 +203,34 @@ class Explanation:
     prompt_version: str | None = None
     format_ok: bool | None = None  # False: the LLM did not keep to the form it was asked for
     latency_s: float | None = None  # from the alarm to the explanation, seconds
+
+
+class Direction(Enum):
+    """Where a machine's scores go."""
+
+    RISING = "rising"
+    FALLING = "falling"
+    STEADY = "steady"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When a line would reach the threshold if it goes on, seconds since 1970-01-01 UTC; 95 % interval of its slope."""
+
+    at_s: float
+    earliest_s: float
+    latest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A level of scores that became a line at one moment: the line, in the logarithm of score / threshold."""
+
+    direction: Direction
+    since_s: float  # when the line begins, seconds since 1970-01-01 UTC
+    slope_per_s: float  # of ln(score)
+    low_per_s: float  # its 95 % interval; -inf and inf: too few independent medians to say
+    high_per_s: float
+    ratio: float  # score / threshold at the line's end
+    medians: int  # that it was found from
+    forecast: Forecast | None  # None: it does not rise, has reached the threshold, or nobody can say

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from edge_monitor.clock import FIRST_CREDIBLE_MS
 
 if TYPE_CHECKING:
     import sqlite3
 
     from edge_monitor.records import Score
 
-    Row = tuple[object, ...]  # of the table score_minutes
+    Row = tuple[Any, ...]  # of the table score_minutes, in the order of `write`
 
 MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
 KEPT = 1440  # rows that a failing disk has refused: a day of one machine, 0.3 MB
 
 
@@ -25,6 +28,8 @@ class _Minute:
     score_max: float = 0.0
     level_sum_dbfs: float = 0.0
     threshold: float = 0.0
+    generation: int = 0  # none
+    exceeding: int = 0
 
 
 class ScoreMinutes:
@@ -47,6 +52,8 @@ class ScoreMinutes:
         minute.score_max = max(minute.score_max, score.value)
         minute.level_sum_dbfs += score.level_dbfs
         minute.threshold = score.threshold
+        minute.generation = score.generation
+        minute.exceeding += score.exceeds
 
     def add_fault(self, machine: str, wall_ms: int) -> None:
         """Count a window with a signal fault."""
@@ -78,6 +85,8 @@ class ScoreMinutes:
                     minute.threshold if scored else None,
                     minute.level_sum_dbfs / minute.windows if scored else None,
                     minute.faults,
+                    minute.generation,
+                    minute.exceeding,
                 )
             )
         self._open.clear()
@@ -85,9 +94,11 @@ class ScoreMinutes:
 
 
 def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Merge rows into the table: a minute may be written in parts."""
+    """Merge rows into the table: a minute may be written in parts. Their hours are due to be rolled up anew."""
     connection.executemany(
-        "INSERT INTO score_minutes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (machine, minute_ms) DO UPDATE SET"
+        "INSERT INTO score_minutes (machine, minute_ms, windows, score_mean, score_max, threshold, level_dbfs_mean,"
+        " faults, generation, exceeding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (machine, minute_ms) DO UPDATE SET"
         " score_mean = CASE WHEN windows + excluded.windows = 0 THEN NULL ELSE"
         "  (coalesce(score_mean, 0) * windows + coalesce(excluded.score_mean, 0) * excluded.windows)"
         "  / (windows + excluded.windows) END,"
@@ -96,6 +107,12 @@ def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
         "  / (windows + excluded.windows) END,"
         " score_max = max(coalesce(score_max, excluded.score_max), coalesce(excluded.score_max, score_max)),"
         " threshold = coalesce(excluded.threshold, threshold),"
+        " generation = coalesce(nullif(excluded.generation, 0), generation),"
+        " exceeding = coalesce(exceeding, 0) + excluded.exceeding,"
         " windows = windows + excluded.windows, faults = faults + excluded.faults",
         rows,
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO rollups_due (machine, hour_ms) VALUES (?, ?)",
+        {(row[0], row[1] - row[1] % HOUR_MS) for row in rows if row[1] >= FIRST_CREDIBLE_MS},
     )
