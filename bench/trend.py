@@ -90,9 +90,7 @@ def looks(medians: Medians, threshold: float, usual: float, *, every: int = LOOK
         begun = (end - len(ratio)) // HOUR
         before = medians.hour[max(begun - WEEK // HOUR, 0) : begun] / threshold
         time_s = STEP_S * np.arange(len(ratio), dtype=np.float64)
-        found_trend = trend(
-            time_s, ratio, step_s=STEP_S, usual=usual / threshold, highest_before=float(before.max(initial=0.0))
-        )
+        found_trend = trend(time_s, ratio, step_s=STEP_S, usual=usual / threshold, before=before)
         found.append(found_trend is not None and found_trend.direction is Direction.RISING)
     return found
 

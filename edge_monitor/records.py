@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
     Vector = NDArray[np.float32]
+
+_MOST_GROWTH = math.log(1e4)  # of a score in the time of a slope: 1e6 per cent are beyond any meaning
 
 
 class MachineState(IntEnum):
@@ -234,3 +237,26 @@ class Trend:
     ratio: float  # score / threshold at the line's end
     medians: int  # that it was found from
     forecast: Forecast | None  # None: it does not rise, has reached the threshold, or nobody can say
+
+    def growth_percent(self, per_s: float) -> tuple[float, float | None, float | None]:
+        """Return by how many per cent the score grows in `per_s` seconds, and the interval of that; None: unbounded."""
+        slope, low, high = (
+            None if math.isinf(each) else 100 * math.expm1(min(each * per_s, _MOST_GROWTH))
+            for each in (self.slope_per_s, self.low_per_s, self.high_per_s)
+        )
+        return slope or 0.0, low, high
+
+
+@dataclass(frozen=True, slots=True)
+class MachineTrends:
+    """A machine's trends on two scales, of the scores that its active generation gave."""
+
+    machine: str
+    generation: int | None  # None: not enrolled
+    hours: Trend | None  # of 10-minute medians over 12 hours; None: too few
+    days: Trend | None  # of daily medians over a year; None: too few
+
+    @property
+    def rising(self) -> bool:
+        """Return whether the scores rise on one of the scales."""
+        return any(each and each.direction is Direction.RISING for each in (self.hours, self.days))

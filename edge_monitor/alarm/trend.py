@@ -18,16 +18,18 @@ FEWEST = 12  # medians of a trend, the level before it included
 FEWEST_SINCE = 6  # of these, on the line
 _RECENT = 6  # medians that say where it is now
 _Z = 1.959964  # two-sided 95 %
-_HALF_WAY = 0.5  # of the way from the healthy median to the threshold, in log score; measured in bench/trend.py
+_HALF_WAY = 0.5  # from the healthy median to the threshold, in log score; measured in bench/trend.py
+_HORIZON = 10.0  # times the length of the line: beyond, a forecast is none
+_NONE = np.empty(0)
 
 
-def trend(time_s: Array, ratio: Array, *, step_s: float, usual: float, highest_before: float = 0.0) -> Trend | None:
+def trend(time_s: Array, ratio: Array, *, step_s: float, usual: float, before: Array = _NONE) -> Trend | None:
     """Return the trend of medians of score / threshold, (n,), at ascending times, (n,), `step_s` apart but for gaps.
 
-    `usual` is the healthy median / threshold, `highest_before` the highest median of a longer time before these,
-    0.0 when there is none. It is `rising` when the interval of its slope lies above 0, its end lies at least half-way
-    from the usual to the threshold (in ln) and above all there was before the line began. None with fewer than
-    `FEWEST` medians.
+    `usual` is the healthy median / threshold, `before` are medians of a longer time before these, (m,). It is `rising`
+    when the interval of its slope lies above 0, a line says more than one step, its end lies at least half-way (in ln)
+    from the usual to the threshold, and the last medians lie above all that lay below the threshold before the line
+    began: what comes each night is no trend. None with fewer than `FEWEST` medians.
     """
     if len(time_s) < FEWEST:
         return None
@@ -39,10 +41,10 @@ def trend(time_s: Array, ratio: Array, *, step_s: float, usual: float, highest_b
     line = middle + slope * (np.maximum(time_s, time_s[first]) - middle_s)  # (n,) flat before it begins
     low, high = _interval(slopes, len(on), _correlation(time_s, level - line, step_s))
     end = float(line[-1])
-    recent = float(np.median(level[-_RECENT:]))
-    before = max(math.log(highest_before) if highest_before > 0 else -math.inf, level[:first].max(initial=-math.inf))
+    earlier = np.concatenate([before, ratio[:first]])
+    new = np.median(ratio[-_RECENT:]) > earlier[earlier < 1].max(initial=0.0)
     direction = Direction.STEADY
-    if is_line and low > 0 and end >= _HALF_WAY * math.log(usual) and recent > before:
+    if is_line and low > 0 and end >= _HALF_WAY * math.log(usual) and new:
         direction = Direction.RISING
     elif high < 0:
         direction = Direction.FALLING
@@ -114,6 +116,11 @@ def _correlation(time_s: Array, residual: Array, step_s: float) -> float:
 
 
 def _forecast(middle_s: float, missing: float, now_s: float, slopes: tuple[float, float, float]) -> Forecast | None:
-    """Return when lines through the middle of the medians reach the threshold; None when it has been reached."""
+    """Return when lines through the middle of the medians reach the threshold.
+
+    None when it has been reached, or is so far off that the medians tell nothing of it.
+    """
     at_s, latest_s, earliest_s = (middle_s + missing / slope for slope in slopes)
-    return Forecast(at_s, max(earliest_s, now_s), latest_s) if at_s > now_s else None
+    if at_s <= now_s or latest_s - now_s > _HORIZON * 2 * (now_s - middle_s):
+        return None
+    return Forecast(at_s, max(earliest_s, now_s), latest_s)

@@ -19,6 +19,7 @@ PAYLOADS: dict[str, tuple[type[payloads.Payload], str]] = {
     "status": (payloads.StatusPayload, "QoS 1, retained, Last Will"),
     "state": (payloads.StatePayload, "QoS 1, retained"),
     "score": (payloads.ScorePayload, "QoS 0"),
+    "trend": (payloads.TrendPayload, "QoS 0, retained"),
     "alert": (payloads.AlertPayload, "QoS 1"),
     "explanation": (payloads.ExplanationPayload, "QoS 1"),
     "reply": (payloads.ReplyPayload, "QoS 1"),

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-HOUR_S, DAY_S = 3600, 86_400
+TEN_MINUTES_S, HOUR_S, DAY_S = 600, 3600, 86_400
 DAY_MS = 1000 * DAY_S
-TEN_MINUTES_MS = 10 * MINUTE_MS
 _LATE_MS = 2 * MINUTE_MS  # minutes are written twice a minute
 
 
@@ -106,36 +105,37 @@ def _summed(parts: Sequence[sqlite3.Row]) -> tuple[object, ...]:
 # --- what is read of them -------------------------------------------------------------------------------------------
 
 
-def ten_minute_medians(
-    connection: sqlite3.Connection, machine: str, generation: int, *, since_ms: int, until_ms: int
+def medians_of(
+    connection: sqlite3.Connection, machine: str, generation: int, step_s: int, *, since_ms: int, until_ms: int
 ) -> tuple[Array, Array]:
-    """Return the ends, seconds since 1970-01-01 UTC, and the medians of the minutes' mean scores of each whole ten.
+    """Return ends (seconds since 1970-01-01 UTC) and medians of each whole ten minutes, hour or day in a time.
 
-    Both are (n,), ascending; of the minutes that one generation judged.
+    Of the minutes' mean scores that one generation gave; a day's is the median of its hours'. Both are (n,), ascending.
     """
-    rows = connection.execute(
-        "SELECT minute_ms, score_mean FROM score_minutes WHERE machine = ? AND generation = ? AND minute_ms >= ?"
-        " AND minute_ms < ? AND score_mean > 0 ORDER BY minute_ms",
-        (machine, generation, since_ms, until_ms - until_ms % TEN_MINUTES_MS),
-    )
-    tens = [
-        (start_ms + TEN_MINUTES_MS, median(row["score_mean"] for row in own))
-        for start_ms, own in groupby(rows, lambda row: row["minute_ms"] - row["minute_ms"] % TEN_MINUTES_MS)
-    ]
-    return _arrays(tens)
-
-
-def rolled_medians(
-    connection: sqlite3.Connection, machine: str, generation: int, period_s: int, *, since_ms: int, until_ms: int
-) -> tuple[Array, Array]:
-    """Return the ends and the median scores of the hours or days that lie between two moments, as above."""
+    if step_s == TEN_MINUTES_S:
+        return _arrays(_ten_minutes(connection, machine, generation, since_ms, until_ms))
     rows = connection.execute(
         "SELECT start_ms + 1000 * period_s, score_median FROM score_rollups WHERE machine = ? AND period_s = ?"
         " AND start_ms >= ? AND start_ms <= ? - 1000 * period_s AND generation = ? AND score_median > 0"
         " ORDER BY start_ms",
-        (machine, period_s, since_ms, until_ms, generation),
+        (machine, step_s, since_ms, until_ms, generation),
     )
     return _arrays([(row[0], row[1]) for row in rows])
+
+
+def _ten_minutes(
+    connection: sqlite3.Connection, machine: str, generation: int, since_ms: int, until_ms: int
+) -> list[tuple[int, float]]:
+    step_ms = 1000 * TEN_MINUTES_S
+    rows = connection.execute(
+        "SELECT minute_ms, score_mean FROM score_minutes WHERE machine = ? AND generation = ? AND minute_ms >= ?"
+        " AND minute_ms < ? AND score_mean > 0 ORDER BY minute_ms",
+        (machine, generation, since_ms - since_ms % step_ms, until_ms - until_ms % step_ms),
+    )
+    return [
+        (start_ms + step_ms, median(row["score_mean"] for row in own))
+        for start_ms, own in groupby(rows, lambda row: row["minute_ms"] - row["minute_ms"] % step_ms)
+    ]
 
 
 def _arrays(medians: Sequence[tuple[int, float]]) -> tuple[Array, Array]:
