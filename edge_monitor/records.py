@@ -218,7 +218,7 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """When a line would reach the threshold if it goes on, seconds since 1970-01-01 UTC; 95 % interval of its slope."""
+    """When a line would reach the threshold if it goes on, seconds since 1970-01-01 UTC; 90 % interval of its slope."""
 
     at_s: float
     earliest_s: float
@@ -232,7 +232,7 @@ class Trend:
     direction: Direction
     since_s: float  # when the line begins, seconds since 1970-01-01 UTC
     slope_per_s: float  # of ln(score)
-    low_per_s: float  # its 95 % interval; -inf and inf: too few independent medians to say
+    low_per_s: float  # its 90 % interval; -inf and inf: too few independent medians to say
     high_per_s: float
     ratio: float  # score / threshold at the line's end
     medians: int  # that it was found from

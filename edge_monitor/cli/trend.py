@@ -26,7 +26,7 @@ _SPANS = {"hours": "12 hours", "days": "a year"}
 def command(*, settings: Settings, machine: str, as_json: bool) -> None:
     """Show where a machine's scores go: rising, falling or steady, over 12 hours and over a year.
 
-    Rising: its slope's 95 % interval lies above zero, it has come at least half-way from the usual score to the
+    Rising: its slope's 90 % interval lies above zero, it has come at least half-way from the usual score to the
     threshold, and it is higher than it ever was below the threshold in the week before (the years before).
     """
     from edge_monitor.node.operation import OfMachine

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import edge_monitor
 from edge_monitor.clock import rfc3339
 from edge_monitor.deliver import payloads
+from edge_monitor.deliver.trend_payload import TrendPayload
 from edge_monitor.records import EventKind, MachineState
 
 if TYPE_CHECKING:
@@ -126,9 +127,9 @@ def trend_payload(
     text: str,
     at_ms: int,
     clock_synced: bool | None,
-) -> payloads.TrendPayload:
+) -> TrendPayload:
     """Say where a machine's scores go; `text` is the same in words."""
-    return payloads.TrendPayload.model_validate(
+    return TrendPayload.model_validate(
         {
             **_machine(node, machine, at_ms, clock_synced),
             "generation": trends.generation,

@@ -59,7 +59,7 @@ class ScaleTrend(Message):
     since_ms: int | None = None
     per: Literal["an hour", "a day"]
     slope_percent: float | None = None  # by which the score grows in that time
-    slope_low_percent: float | None = None  # 95 % interval; None: unbounded
+    slope_low_percent: float | None = None  # 90 % interval; None: unbounded
     slope_high_percent: float | None = None
     ratio: float | None = None  # score / threshold, at the line's end
     threshold_at: str | None = None  # RFC 3339: when the line would reach the threshold, if it goes on
