@@ -41,7 +41,7 @@ def lived(
     with closing(sqlite3.connect(product.state / "edge-monitor.db")) as connection, connection:
         [(number, threshold)] = connection.execute("SELECT number, threshold FROM generations WHERE active = 1")
         connection.executemany(
-            "INSERT INTO score_minutes VALUES ('pump', ?, 60, ?, ?, ?, -20, 0)",
+            "INSERT INTO score_minutes VALUES ('pump', ?, 60, ?, ?, ?, -20, 0, 1, 0)",
             [(i * 60_000, threshold / 2, threshold, threshold) for i in range(first_minute, minutes)],
         )
         alarms: list[tuple[object, ...]] = [
