@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,27 +12,32 @@ from hypothesis import strategies as st
 from edge_monitor.alarm.trend import FEWEST, trend
 from edge_monitor.records import Direction, Trend
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
 STEP_S = 600.0
-TIME_S = 1_790_000_000.0 + STEP_S * np.arange(72)
+TIME_S = 1_790_000_000.0 + STEP_S * np.arange(72, dtype=np.float64)
 USUAL = 0.4
 
 
-def seen(level: np.ndarray[tuple[int], np.dtype[np.float64]], **more: object) -> Trend:
+def seen(level: Array, **more: object) -> Trend:
     """Return the trend of ln(score / threshold), (n,), that ends with the last of `TIME_S`."""
     found = trend(TIME_S[-len(level) :], np.exp(level), step_s=STEP_S, usual=USUAL, **more)  # type: ignore[arg-type]
     assert found is not None
     return found
 
 
-def noise(seed: int = 0, spread: float = 0.02) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def noise(seed: int = 0, spread: float = 0.02) -> Array:
     """Return noise of 12 hours, (72,)."""
     return spread * np.random.default_rng(seed).standard_normal(72)
 
 
-def growing(per_hour: float, hours: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def growing(per_hour: float, hours: float) -> Array:
     """Return ln(score / threshold) that is usual, and grows in the last `hours`, (72,)."""
     ago_h = np.arange(71, -1, -1) / 6
-    return np.log(USUAL) + per_hour * np.maximum(hours - ago_h, 0.0)
+    return np.asarray(np.log(USUAL) + per_hour * np.maximum(hours - ago_h, 0.0))
 
 
 @given(
