@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # Of a memory's windows, so many lie above the low line when the machine has changed.
 LOW_LINE_SHARE = 0.8
+_MOST_GROWTH = math.log(1e4)  # of a score in the time of a slope: 1e6 per cent are beyond any meaning
 
 
 class MachineState(IntEnum):
@@ -273,3 +275,57 @@ class Explanation:
     prompt_version: str | None = None
     format_ok: bool | None = None  # False: the LLM did not keep to the form it was asked for
     latency_s: float | None = None  # from the alarm to the explanation, seconds
+
+
+class Direction(Enum):
+    """Where a machine's scores go."""
+
+    RISING = "rising"
+    FALLING = "falling"
+    STEADY = "steady"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When a line would reach the threshold if it goes on, seconds since 1970-01-01 UTC; 90 % interval of its slope."""
+
+    at_s: float
+    earliest_s: float
+    latest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A level of scores that became a line at one moment: the line, in the logarithm of score / threshold."""
+
+    direction: Direction
+    since_s: float  # when the line begins, seconds since 1970-01-01 UTC
+    slope_per_s: float  # of ln(score)
+    low_per_s: float  # its 90 % interval; -inf and inf: too few independent medians to say
+    high_per_s: float
+    ratio: float  # score / threshold at the line's end
+    medians: int  # that it was found from
+    forecast: Forecast | None  # None: it does not rise, has reached the threshold, or nobody can say
+
+    def growth_percent(self, per_s: float) -> tuple[float, float | None, float | None]:
+        """Return by how many per cent the score grows in `per_s` seconds, and the interval of that; None: unbounded."""
+        slope, low, high = (
+            None if math.isinf(each) else 100 * math.expm1(min(each * per_s, _MOST_GROWTH))
+            for each in (self.slope_per_s, self.low_per_s, self.high_per_s)
+        )
+        return slope or 0.0, low, high
+
+
+@dataclass(frozen=True, slots=True)
+class MachineTrends:
+    """A machine's trends on two scales, of the scores that its active generation gave."""
+
+    machine: str
+    generation: int | None  # None: not enrolled
+    hours: Trend | None  # of 10-minute medians over 12 hours; None: too few
+    days: Trend | None  # of daily medians over a year; None: too few
+
+    @property
+    def rising(self) -> bool:
+        """Return whether the scores rise on one of the scales."""
+        return any(each and each.direction is Direction.RISING for each in (self.hours, self.days))

@@ -47,6 +47,7 @@ COMMANDS = {
     "similarity": "Compare recordings with texts.",
     "status": "Show what the machines of this node are doing.",
     "support-bundle": "Collect what a helper needs, without secrets.",
+    "trend": "Show where a machine's scores go, and when they would reach the threshold.",
 }
 
 

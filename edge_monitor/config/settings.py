@@ -163,6 +163,7 @@ class RetentionSettings(Table):
     alarms_max_mb: int = Field(default=500, ge=1, description="MB of alarms with their windows")
     alarm_days: Positive = Field(default=3650.0, description="age of ended alarms, days")
     score_days: Positive = Field(default=90.0, description="age of the minute aggregates, days")
+    history_days: Positive = Field(default=3650.0, description="age of the hourly and daily figures of scores, days")
     audio_max_mb: int = Field(
         default=2000, ge=1, description="MB of sound kept with --keep-audio; beyond it, no more is kept"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import edge_monitor
 from edge_monitor.clock import rfc3339
 from edge_monitor.deliver import payloads
+from edge_monitor.deliver.trend_payload import TrendPayload
 from edge_monitor.records import Condition, EventKind, MachineState
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.config.machine import MachineSettings
     from edge_monitor.config.settings import NodeSettings
-    from edge_monitor.records import AlarmEvent, Explanation, Score
+    from edge_monitor.records import AlarmEvent, Explanation, MachineTrends, Score, Trend
 
 _VALID_MS = 180_000  # three of the 60 s intervals at which states are re-published
 # Of the nearest normals and the largest findings, what is said of each; and of how many.
@@ -122,6 +123,28 @@ def score_payload(
     said = {"level_dbfs": score.level_dbfs, "lag_s": max(lag_s, 0.0)}
     return payloads.ScorePayload.model_validate(
         {**_machine(node, machine, at_ms, clock_synced), **_scored(score), **said}
+    )
+
+
+def trend_payload(
+    node: NodeSettings,
+    machine: MachineSettings,
+    trends: MachineTrends,
+    *,
+    text: str,
+    at_ms: int,
+    clock_synced: bool | None,
+) -> TrendPayload:
+    """Say where a machine's scores go; `text` is the same in words."""
+    return TrendPayload.model_validate(
+        {
+            **_machine(node, machine, at_ms, clock_synced),
+            "generation": trends.generation,
+            "rising": trends.rising,
+            "text": f"{machine.title}: {text}",
+            **_line("hours", trends.hours, "h", 3600.0),
+            **_line("days", trends.days, "day", 86_400.0),
+        }
     )
 
 
@@ -250,6 +273,24 @@ def _common(node: NodeSettings, at_ms: int, clock_synced: bool | None) -> dict[s
 def _machine(node: NodeSettings, machine: MachineSettings, at_ms: int, clock_synced: bool | None) -> dict[str, Any]:
     names = {"machine": machine.name, "display_name": machine.title, "kind": machine.kind}
     return {**_common(node, at_ms, clock_synced), **names}
+
+
+def _line(scale: str, trend: Trend | None, unit: str, per_s: float) -> dict[str, Any]:
+    if trend is None:
+        return {f"{scale}_direction": "unknown"}
+    growth = trend.growth_percent(per_s)
+    fields: dict[str, Any] = {
+        "direction": trend.direction.value,
+        "since": rfc3339(round(1000 * trend.since_s)),
+        "since_ms": round(1000 * trend.since_s),
+        "ratio": float(f"{trend.ratio:.3g}"),
+    }
+    for name, percent in zip(("slope", "slope_low", "slope_high"), growth, strict=True):
+        fields[f"{name}_percent_per_{unit}"] = None if percent is None else float(f"{percent:.3g}")
+    if trend.forecast is not None:
+        for name in ("at", "earliest", "latest"):
+            fields[f"threshold_{name}_ms"] = round(1000 * getattr(trend.forecast, f"{name}_s"))
+    return {f"{scale}_{name}": value for name, value in fields.items()}
 
 
 def _scored(score: Score) -> dict[str, Any]:

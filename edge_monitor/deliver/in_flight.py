@@ -157,13 +157,14 @@ class HangUpCauses:
 class InFlight:
     """What the outbox and the submissions hold, over one connection after the other. For the publisher's thread alone.
 
-    `on_cleared` is called with each machine whose state the broker has let go of.
+    `on_cleared` is called with each machine of which the broker holds nothing any more.
     """
 
     def __init__(
         self, outbox: OutboxPort, submissions: Submissions, vitals: Vitals, on_cleared: Callable[[str], None]
     ) -> None:
         self.cleared: dict[str, str] = {}  # topic -> machine that is no more; any thread may add one
+        self.unacknowledged: set[str] = set()  # retained topics that are sent at most once; any thread may add one
         self._outbox = outbox
         self._submissions = submissions
         self._vitals = vitals
@@ -205,10 +206,13 @@ class InFlight:
             for message in self._queues.sendable(max(limit - len(self._in_flight), 0)):
                 late_ms = clock.now().wall_ms - message.row.created_ms if message.row else None
                 retain = message.row is None
-                mid = connection.publish(message.topic, message.payload, qos=1, retain=retain, late_ms=late_ms)
+                qos = 0 if message.topic in self.unacknowledged else 1
+                mid = connection.publish(message.topic, message.payload, qos=qos, retain=retain, late_ms=late_ms)
                 if mid is None:
                     self._refuse(message, f"{len(message.payload)} bytes are more than the broker accepts")
                     refused = True
+                elif qos == 0:
+                    self._queues.answered(message)
                 else:
                     self._in_flight[mid] = (message, time.monotonic())
         for topic, payload in self._submissions.take_scores().items():
@@ -235,7 +239,9 @@ class InFlight:
             self._queues.answered(message)
             if message.row is None and message.topic in self.cleared:
                 self._queues.forget(message.topic)
-                self._on_cleared(self.cleared.pop(message.topic))
+                machine = self.cleared.pop(message.topic)
+                if machine not in self.cleared.values():
+                    self._on_cleared(machine)
             if message.row is not None:
                 self._vitals.note(sent=self._vitals.now.sent + 1)
                 if message.row.id > 0:

@@ -43,7 +43,7 @@ class Publisher:
     methods may be called from any thread and return at once, except `stop()`. Raises DeliveryError when made with a
     password or certificate file that cannot be read. `status` builds the payload of the node's status; `subscriptions`
     maps topics to what takes their payloads and retain flags; `on_lost` is called when they cannot be heard any more,
-    `on_cleared` with each machine whose state the broker has let go of. All of them in the publisher's thread.
+    `on_cleared` with each machine of which the broker has let go. All of them in the publisher's thread.
     """
 
     def __init__(
@@ -100,11 +100,18 @@ class Publisher:
         """Replace a machine's state; only the newest is sent, and again after each reconnection."""
         self._submissions.put_value(self._topics.state(machine), payload)
 
-    def clear_state(self, machine: str) -> None:
-        """Have the broker let go of the retained state of a machine that is no more."""
-        topic = self._topics.state(machine)
-        self._traffic.cleared[topic] = machine
-        self._submissions.put_value(topic, b"")
+    def set_trend(self, machine: str, payload: bytes) -> None:
+        """Replace a machine's trend; as its state, but not acknowledged."""
+        topic = self._topics.trend(machine)
+        self._traffic.unacknowledged.add(topic)
+        self._submissions.put_value(topic, payload)
+
+    def clear_retained(self, machine: str) -> None:
+        """Have the broker let go of the retained state and trend of a machine that is no more."""
+        topics = (self._topics.state(machine), self._topics.trend(machine))
+        self._traffic.cleared.update(dict.fromkeys(topics, machine))
+        for topic in topics:
+            self._submissions.put_value(topic, b"")
 
     def refresh_status(self) -> None:
         """Publish the status `online` anew, e.g. with new loss counts."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_monitor.deliver import payloads
 from edge_monitor.deliver.requests import REQUESTS
+from edge_monitor.deliver.trend_payload import TrendPayload
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -19,6 +20,7 @@ PAYLOADS: dict[str, tuple[type[payloads.Payload], str]] = {
     "status": (payloads.StatusPayload, "QoS 1, retained, Last Will"),
     "state": (payloads.StatePayload, "QoS 1, retained"),
     "score": (payloads.ScorePayload, "QoS 0"),
+    "trend": (TrendPayload, "QoS 0, retained"),
     "alert": (payloads.AlertPayload, "QoS 1"),
     "condition": (payloads.ConditionPayload, "QoS 1"),
     "explanation": (payloads.ExplanationPayload, "QoS 1"),

@@ -48,6 +48,10 @@ class Topics:
         """Return a machine's retained last state."""
         return self._of(machine, "state")
 
+    def trend(self, machine: str) -> str:
+        """Return a machine's retained last trend."""
+        return self._of(machine, "trend")
+
     def score(self, machine: str) -> str:
         """Return a machine's rate-limited scores."""
         return self._of(machine, "score")

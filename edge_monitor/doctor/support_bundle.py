@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge_monitor.doctor.finding import Finding
 
 _LOG_LINES = 5000
-_TABLES = ("recordings", "normals", "generations", "alarms", "outbox", "explanations", "score_minutes")
+_TABLES = ("recordings", "normals", "generations", "alarms", "outbox", "explanations", "score_minutes", "score_rollups")
 
 
 def collect(config_path: Path, findings: Iterable[Finding]) -> dict[str, bytes]:

@@ -59,7 +59,7 @@ def low_line(
 
 
 def highest_level(score: NDArray[np.float64], windows: int) -> float:
-    """Return the highest score that LOW_LINE_SHARE of so many windows in a row exceed or reach, (n,) of them; 0.0: too few."""
+    """Return the highest score that LOW_LINE_SHARE of so many windows in a row reach, of (n,); 0.0 for too few."""
     if len(score) < windows:
         return 0.0
     memories = np.lib.stride_tricks.sliding_window_view(score, windows)[::_STRIDE]  # (moments, windows)

@@ -19,6 +19,7 @@ from edge_monitor.node import (
     scoring,
     status,
     transfer,
+    trend,
     wiring,
 )
 from edge_monitor.node.operation import Kind, LongOperation, Nothing, OfMachine, Operation, Role
@@ -33,6 +34,7 @@ LIST_ALARMS = Operation("alarms.list", alarms.list_alarms, alarms.ListAlarms, al
 SHOW_ALARM = Operation("alarms.show", alarms.show_alarm, alarms.ShowAlarm, alarms.ExplainedAlarm, _READ, _LOOK)
 REJECT_ALARM = LongOperation("alarms.reject", alarms.reject_alarm, alarms.RejectAlarm, alarms.Rejected, _OPERATE)
 TEST_ALARM = Operation("alarms.test", wiring.send_test_alarm, OfMachine, wiring.SentTestAlarm, _WRITE, _OPERATE)
+SHOW_TREND = Operation("trend", trend.trends, OfMachine, trend.TrendsOfMachine, _READ, _LOOK)
 
 INHIBIT = Operation("inhibit", inhibition.inhibit, inhibition.Inhibit, inhibition.Inhibited, _WRITE, _OPERATE)
 LISTEN = LongOperation("listen", live.listen, OfMachine, Nothing, _LOOK, progress=live.Reading)

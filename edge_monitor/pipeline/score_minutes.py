@@ -6,9 +6,10 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_monitor.alarm.long_memory import AGE, Compared, Remembered
+from edge_monitor.clock import FIRST_CREDIBLE_MS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from edge_monitor.config.machine import MachineSettings
     from edge_monitor.records import Score
 
-    Row = tuple[object, ...]  # of the table score_minutes
+    Row = tuple[Any, ...]  # of the table score_minutes, in the order of `write`
 
 MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
 KEPT = 1440  # rows that a failing disk has refused: a day of one machine, 0.3 MB
 
 
@@ -30,10 +32,11 @@ class _Minute:
     score_max: float = 0.0
     level_sum_dbfs: float = 0.0
     threshold: float = 0.0
-    generation: int | None = None
+    generation: int = 0  # none
     low_line: float | None = None
     compared: int = 0  # disjoint windows, with that generation's low line
     above: int = 0
+    exceeding: int = 0
 
 
 class ScoreMinutes:
@@ -56,6 +59,7 @@ class ScoreMinutes:
         minute.score_max = max(minute.score_max, score.value)
         minute.level_sum_dbfs += score.level_dbfs
         minute.threshold = score.threshold
+        minute.exceeding += score.exceeds
         if minute.generation != score.generation:
             minute.generation, minute.low_line = score.generation, score.low_line
             minute.compared = minute.above = 0
@@ -97,6 +101,7 @@ class ScoreMinutes:
                     minute.low_line,
                     minute.compared,
                     minute.above,
+                    minute.exceeding,
                 )
             )
         self._open.clear()
@@ -104,10 +109,10 @@ class ScoreMinutes:
 
 
 def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Merge rows into the table: a minute may be written in parts."""
+    """Merge rows into the table: a minute may be written in parts. Their hours are due to be rolled up anew."""
     connection.executemany(
         "INSERT INTO score_minutes (machine, minute_ms, windows, score_mean, score_max, threshold, level_dbfs_mean,"
-        " faults, generation, low_line, compared, above) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " faults, generation, low_line, compared, above, exceeding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (machine, minute_ms) DO UPDATE SET"
         " score_mean = CASE WHEN windows + excluded.windows = 0 THEN NULL ELSE"
         "  (coalesce(score_mean, 0) * windows + coalesce(excluded.score_mean, 0) * excluded.windows)"
@@ -119,11 +124,16 @@ def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
         " threshold = coalesce(excluded.threshold, threshold),"
         " windows = windows + excluded.windows, faults = faults + excluded.faults,"
         # another generation has another line, with which nothing that was counted before was compared
-        " compared = excluded.compared + iif(coalesce(excluded.generation, generation) = generation, compared, 0),"
-        " above = excluded.above + iif(coalesce(excluded.generation, generation) = generation, above, 0),"
-        " low_line = CASE WHEN excluded.generation IS NULL THEN low_line ELSE excluded.low_line END,"
-        " generation = coalesce(excluded.generation, generation)",
+        " compared = excluded.compared + iif(excluded.generation IN (0, generation), compared, 0),"
+        " above = excluded.above + iif(excluded.generation IN (0, generation), above, 0),"
+        " low_line = iif(excluded.generation = 0, low_line, excluded.low_line),"
+        " generation = coalesce(nullif(excluded.generation, 0), generation),"
+        " exceeding = coalesce(exceeding, 0) + excluded.exceeding",
         rows,
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO rollups_due (machine, hour_ms) VALUES (?, ?)",
+        {(row[0], row[1] - row[1] % HOUR_MS) for row in rows if row[1] >= FIRST_CREDIBLE_MS},
     )
 
 
@@ -136,8 +146,7 @@ def remembered(connection: sqlite3.Connection, machine: MachineSettings, window_
     windows: deque[Compared] = deque()
     generation = 0
     for row in connection.execute(
-        "SELECT * FROM score_minutes WHERE machine = ? AND generation IS NOT NULL AND minute_ms >= ?"
-        " ORDER BY minute_ms DESC",
+        "SELECT * FROM score_minutes WHERE machine = ? AND generation > 0 AND minute_ms >= ? ORDER BY minute_ms DESC",
         (machine.name, wall_ms - round(AGE * memory_s * 1000) - MINUTE_MS),
     ):
         generation = generation or row["generation"]

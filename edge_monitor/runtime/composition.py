@@ -42,6 +42,7 @@ from edge_monitor.runtime.standstill_recorder import StandstillRecorder
 from edge_monitor.runtime.supervision import SupervisedThread, storage
 from edge_monitor.runtime.taps import Taps
 from edge_monitor.runtime.timekeeper import Timekeeper
+from edge_monitor.runtime.trend_recorder import TrendRecorder
 from edge_monitor.runtime.watchdog import Progress
 from edge_monitor.runtime.wording_worker import WordingWorker
 
@@ -199,6 +200,8 @@ class Parts:
             self.store, settings.retention, self.timekeeper.believed_ms, self.measuring.tidy
         )
         stack.callback(self.housekeeping.close)
+        self.trends = TrendRecorder(self.store, settings.machine, self._messages, self.publisher.set_trend)
+        stack.callback(self.trends.close)
 
     def _judge(self) -> None:
         self._generations = ActiveGenerations(self.node, self.pipelines, self.states, self.measuring.prepare)
@@ -317,7 +320,7 @@ class Parts:
 
     def threads(self) -> list[ThreadHealth]:
         """Return how the daemon's threads fare."""
-        others = [self.measuring.thread, self.wording.thread, self.housekeeping.thread]
+        others = [self.measuring.thread, self.wording.thread, self.housekeeping.thread, self.trends.thread]
         others += [self.indexer] if self.indexer.is_alive() else []  # the only one that gets done
         commands = [self.commands.thread.health()] if self.commands else []
         return [
@@ -330,7 +333,7 @@ class Parts:
 
     def dead(self) -> list[str]:
         """Return the names of threads that have ended and must not: without them the node would fall silent."""
-        threads = [self.measuring.thread, self.wording.thread, self.housekeeping.thread]
+        threads = [self.measuring.thread, self.wording.thread, self.housekeeping.thread, self.trends.thread]
         threads += [self.commands.thread] if self.commands else []
         lasting = [storage(self.store), *(each.health() for each in threads)]
         broker = self.broker()

@@ -118,7 +118,7 @@ class Daemon:
 
     def _start(self, parts: Parts, stack: ExitStack) -> None:
         """Start what must be there before the sound is."""
-        parts.removed.end_alarms(parts.publisher.clear_state)
+        parts.removed.end_alarms(parts.publisher.clear_retained)
         if self.node.settings.metrics is not None:
             from edge_monitor.runtime.metrics import MetricsServer, NodeCollector
 
@@ -130,6 +130,7 @@ class Daemon:
         parts.measuring.thread.start()
         parts.wording.thread.start()
         parts.housekeeping.thread.start()
+        parts.trends.thread.start()
         # Last: whoever gets an answer finds the rest open.
         self._api = ApiServer(self.node.state_dir.control_socket, self.node, self._jobs)
         stack.callback(self._api.close)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from edge_monitor import clock
+from edge_monitor.pipeline.score_minutes import HOUR_MS
 from edge_monitor.runtime.supervision import SupervisedThread
 from edge_monitor.store.counters import REMOVED_BY_AGE, REMOVED_BY_SIZE, add_to_counter
 
@@ -66,9 +67,10 @@ class Housekeeping:
 
 
 def tidy(store: Store, retention: RetentionSettings, now_ms: int) -> None:
-    """Delete alarms that ended, and score aggregates, when they are too old or too many; count and log them.
+    """Delete alarms that ended, and figures of scores, when they are too old or too many; count and log them.
 
-    What is labelled with a time before the first credible one tells no age and stays.
+    Minutes that are still to be rolled up stay. So does what is labelled with a time before the first credible one: it
+    tells no age.
     """
     first_ms = clock.FIRST_CREDIBLE_MS
     with store.reading() as connection:
@@ -88,18 +90,28 @@ def tidy(store: Store, retention: RetentionSettings, now_ms: int) -> None:
             kept,
         )
         minutes = connection.execute(
-            "SELECT machine, minute_ms FROM score_minutes WHERE minute_ms >= ? AND minute_ms < ?",
-            (first_ms, now_ms - round(retention.score_days * DAY_MS)),
+            "SELECT machine, minute_ms FROM score_minutes AS m WHERE minute_ms >= ? AND minute_ms < ? AND NOT EXISTS"
+            " (SELECT 1 FROM rollups_due d WHERE d.machine = m.machine AND hour_ms = minute_ms - minute_ms % ?)",
+            (first_ms, now_ms - round(retention.score_days * DAY_MS), HOUR_MS),
+        ).fetchall()
+        rollups = connection.execute(
+            "SELECT machine, period_s, start_ms, generation FROM score_rollups WHERE start_ms >= ? AND start_ms < ?",
+            (first_ms, now_ms - round(retention.history_days * DAY_MS)),
         ).fetchall()
     _delete_alarms(store, surplus[::-1], REMOVED_BY_SIZE)  # the oldest first
-    store.in_pieces(
-        [tuple(row) for row in minutes],
-        lambda connection, piece: connection.executemany(
-            "DELETE FROM score_minutes WHERE machine = ? AND minute_ms = ?", piece
-        ),
+    store.executemany("DELETE FROM score_minutes WHERE machine = ? AND minute_ms = ?", [tuple(row) for row in minutes])
+    store.executemany(
+        "DELETE FROM score_rollups WHERE machine = ? AND period_s = ? AND start_ms = ? AND generation = ?",
+        [tuple(row) for row in rollups],
     )
-    if old or surplus or minutes:
-        log.info("storage.tidied", alarms_too_old=len(old), alarms_too_many=len(surplus), score_minutes=len(minutes))
+    if old or surplus or minutes or rollups:
+        log.info(
+            "storage.tidied",
+            alarms_too_old=len(old),
+            alarms_too_many=len(surplus),
+            score_minutes=len(minutes),
+            score_rollups=len(rollups),
+        )
 
 
 def _delete_alarms(store: Store, ids: Sequence[str], counter: str) -> None:

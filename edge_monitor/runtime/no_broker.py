@@ -24,7 +24,10 @@ class NoBroker:
     def set_state(self, machine: str, payload: bytes) -> None:
         """Do nothing."""
 
-    def clear_state(self, machine: str) -> None:
+    def set_trend(self, machine: str, payload: bytes) -> None:
+        """Do nothing."""
+
+    def clear_retained(self, machine: str) -> None:
         """Do nothing: the machine is remembered until a broker has let go of it."""
 
     def publish_score(self, machine: str, payload: bytes) -> None:

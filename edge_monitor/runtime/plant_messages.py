@@ -12,6 +12,7 @@ from edge_monitor.deliver.compose import (
     explanation_payload,
     score_payload,
     status_payload,
+    trend_payload,
 )
 from edge_monitor.deliver.outbox import Outbox
 from edge_monitor.deliver.topics import Topics
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from edge_monitor.config.machine import MachineSettings
     from edge_monitor.config.settings import MqttSettings, NodeSettings
-    from edge_monitor.records import AlarmEvent, Explanation, Score
+    from edge_monitor.records import AlarmEvent, Explanation, MachineTrends, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,11 @@ class PlantMessages:
         at_ms, synced = clock.now().wall_ms, clock.synchronized()
         machine = self._machines[score.machine]
         return score_payload(self._node, machine, score, lag_s=lag_s, at_ms=at_ms, clock_synced=synced).encode()
+
+    def trend(self, trends: MachineTrends, text: str, at_ms: int) -> bytes:
+        """Return what is said of where a machine's scores go; `text` is the same in words."""
+        machine, synced = self._machines[trends.machine], clock.synchronized()
+        return trend_payload(self._node, machine, trends, text=text, at_ms=at_ms, clock_synced=synced).encode()
 
     def status(
         self,

@@ -1,4 +1,4 @@
-"""Machines that were removed from the configuration: their alarms end, and the plant lets go of their states."""
+"""Machines that were removed from the configuration: their alarms end, and the broker lets go of them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ REASON = "machine removed from the configuration"
 
 @dataclass(eq=False)
 class RemovedMachines:
-    """Each is remembered until the broker has let go of its state; what a failing disk prevents waits for a restart."""
+    """Each is remembered until the broker has let go of it; what a failing disk prevents waits for a restart."""
 
     store: Store
     machines: tuple[MachineSettings, ...]  # of today
     messages: PlantMessages
 
-    def end_alarms(self, clear_state: Callable[[str], None]) -> None:
-        """End the alarms of removed machines, then call `clear_state` with each one's name; returns at once."""
+    def end_alarms(self, clear: Callable[[str], None]) -> None:
+        """End the alarms of removed machines, then call `clear` with each one's name; returns at once."""
 
         def ended(done: Future[dict[str, AlarmEvent | None]]) -> None:
             if (error := done.exception()) is not None:
@@ -43,12 +43,12 @@ class RemovedMachines:
             for name, event in done.result().items():
                 if event is not None:
                     log.warning("alarm.ended", machine=name, alarm_id=event.alarm_id, seq=event.seq, reason=REASON)
-                clear_state(name)
+                clear(name)
 
         self.store.submit(self._end_alarms).add_done_callback(ended)
 
     def forget(self, machine: str) -> None:
-        """Forget a machine whose state the broker has let go of; returns at once."""
+        """Forget a machine of which the broker has let go; returns at once."""
         self.store.submit(lambda connection: connection.execute("DELETE FROM machines WHERE name = ?", (machine,)))
         log.info("service.machine_forgotten", machine=machine)
 

@@ -54,13 +54,15 @@ def _one_of(names: tuple[str, ...]) -> str:
 RULES = (
     Rule(
         "recordings.machine normals.machine generations.machine out_of_use.machine alarms.machine inhibitions.machine"
-        " score_minutes.machine machines.name alarms.alarm_id",
+        " score_minutes.machine score_rollups.machine rollups_due.machine machines.name alarms.alarm_id",
         "segment({0})",
         f"a name of {_SEGMENT}",
     ),
     Rule(
         "normals.block alarms.condition_seq outbox.seq score_minutes.windows score_minutes.faults counters.value"
         " score_minutes.generation score_minutes.compared score_minutes.above"
+        " score_minutes.exceeding score_rollups.start_ms score_rollups.generation score_rollups.windows"
+        " score_rollups.exceeding score_rollups.faults rollups_due.hour_ms"
         " explanations.seq explanations.requests explanations.unanswered llm_days.requests",
         _COUNT,
         "a whole number, 0 or more",
@@ -68,7 +70,8 @@ RULES = (
     Rule(
         "normals.start_s normals.level_dbfs alarms.level_dbfs alarms.window_start_s alarms.window_end_s"
         " alarm_windows.level_dbfs score_minutes.score_mean score_minutes.score_max score_minutes.threshold"
-        " score_minutes.level_dbfs_mean explanations.latency_s",
+        " score_minutes.level_dbfs_mean score_rollups.score_min score_rollups.score_mean score_rollups.score_median"
+        " score_rollups.score_max score_rollups.threshold score_rollups.level_dbfs_mean explanations.latency_s",
         _FINITE,
         "a finite number",
     ),
@@ -108,6 +111,7 @@ RULES = (
         f"{_one_of(METRICS)} AND ({{0}} = 'euclidean' OR (mean IS NOT NULL AND scale IS NOT NULL))",
         "a metric this version knows, with means and scales unless it is euclidean",
     ),
+    Rule("score_rollups.period_s", "{0} IN (3600, 86400)", "an hour or a day, in seconds"),
     Rule("generations.normalization", _one_of(NORMALIZATIONS), "one this version knows"),
     Rule("generations.scorer", _one_of(SCORERS), "one this version knows"),
     Rule("generations.bands", "{0} BETWEEN 1 AND 65536", "a number of bands"),

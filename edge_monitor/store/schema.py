@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -211,10 +211,39 @@ ALTER TABLE alarms ADD COLUMN condition_seq INTEGER; -- of an episode's last mes
 ALTER TABLE alarms ADD COLUMN first_ratio REAL;      -- median score / threshold of the first interval; NULL: not over
 ALTER TABLE alarms ADD COLUMN growing INTEGER NOT NULL DEFAULT 0;
 UPDATE alarms SET raised_ms = started_ms;
-ALTER TABLE score_minutes ADD COLUMN generation INTEGER; -- by which its last windows were scored
+ALTER TABLE score_minutes ADD COLUMN generation INTEGER NOT NULL DEFAULT 0; -- that judged last; 0: none, or not known
 ALTER TABLE score_minutes ADD COLUMN low_line REAL;      -- of that generation, in the score's unit; NULL: it has none
 ALTER TABLE score_minutes ADD COLUMN compared INTEGER NOT NULL DEFAULT 0; -- disjoint windows, with that line
 ALTER TABLE score_minutes ADD COLUMN above INTEGER NOT NULL DEFAULT 0;    -- how many of them lay above it
+"""
+# Schema 10: minutes rolled up by hour and by day, for ten years; each belongs to the generation that judged it.
+_ROLL_UPS = """
+ALTER TABLE score_minutes ADD COLUMN exceeding INTEGER; -- windows above the threshold; NULL: before this was counted
+UPDATE score_minutes SET generation = coalesce((SELECT max(number) FROM generations g
+  WHERE g.machine = score_minutes.machine AND g.threshold = score_minutes.threshold), 0);
+CREATE TABLE score_rollups (
+  machine TEXT NOT NULL,
+  period_s INTEGER NOT NULL,         -- 3600 or 86400, from the full UTC hour or midnight
+  start_ms INTEGER NOT NULL,
+  generation INTEGER NOT NULL,       -- as above; scores of two generations do not compare
+  windows INTEGER NOT NULL,
+  exceeding INTEGER,
+  faults INTEGER NOT NULL,
+  score_min REAL,                    -- of the minutes' means
+  score_mean REAL,                   -- of the windows
+  score_median REAL,                 -- of the minutes' means; of a day: of its hours' medians
+  score_max REAL,                    -- of the windows
+  threshold REAL,                    -- the last one
+  level_dbfs_mean REAL,
+  PRIMARY KEY (machine, period_s, start_ms, generation)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE rollups_due (           -- hours of which a minute was written since they were rolled up
+  machine TEXT NOT NULL,
+  hour_ms INTEGER NOT NULL,
+  PRIMARY KEY (machine, hour_ms)
+) STRICT, WITHOUT ROWID;
+INSERT INTO rollups_due SELECT DISTINCT machine, minute_ms - minute_ms % 3600000 FROM score_minutes
+  WHERE minute_ms >= 1700000000000;  -- before, a clock was not set: such minutes tell no age
 """
 _STEPS = (
     _SCHEMA,
@@ -226,6 +255,7 @@ _STEPS = (
     _PIECES,
     _STANDSTILL,
     _CONDITION,
+    _ROLL_UPS,
 )  # step i leads from schema i to i + 1
 
 

@@ -22,7 +22,7 @@ from edge_monitor.deliver.topics import Topics
 from edge_monitor.store import database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Literal
 
@@ -56,14 +56,21 @@ class Node:
     """A publisher over its own database; a context manager that stops it. It is its own OutboxPort."""
 
     def __init__(
-        self, folder: Path, port: int, *, timing: Timing = QUICK, max_rows: int = 100_000, **mqtt: object
+        self,
+        folder: Path,
+        port: int,
+        *,
+        timing: Timing = QUICK,
+        max_rows: int = 100_000,
+        on_cleared: Callable[[str], None] = print,
+        **mqtt: object,
     ) -> None:
         self._lock = threading.Lock()
         self._writer = database.connect(folder / database.FILE_NAME)
         self._reader = database.connect(folder / database.FILE_NAME, read_only=True)
         self._outbox = Outbox(self._writer, max_rows=max_rows)
         settings = MqttSettings.model_validate({"host": "127.0.0.1", "port": port, **mqtt})
-        self.publisher = Publisher(settings, TOPICS, self, status, timing=timing)
+        self.publisher = Publisher(settings, TOPICS, self, status, timing=timing, on_cleared=on_cleared)
 
     def __enter__(self) -> Self:
         """Start the publisher."""

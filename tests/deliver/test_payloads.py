@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,13 +19,17 @@ from edge_monitor.deliver.payloads import Payload, StateLabel
 from edge_monitor.records import (
     AlarmEvent,
     Condition,
+    Direction,
     Episode,
     EventKind,
     Explanation,
     Finding,
+    Forecast,
     MachineState,
+    MachineTrends,
     Neighbour,
     Score,
+    Trend,
 )
 from tests.deliver.node import NODE, PUMP, status
 
@@ -207,6 +212,34 @@ def test_score_status_and_explanation_fit_their_schemas() -> None:
         assert checked["status"] == expected
         assert checked["findings"] == len(explanation.findings)
     assert "finding_1_name" not in checked
+
+
+def test_a_trend_says_both_scales_flat() -> None:
+    """A rise with its forecast, in figures of three digits; too few days are unknown, an open interval is absent."""
+    forecast = Forecast(AT_MS / 1000 + 3600, AT_MS / 1000 + 1800, AT_MS / 1000 + 7200)
+    slope = math.log(1.12) / 3600
+    rising = Trend(Direction.RISING, AT_MS / 1000 - 7200, slope, slope / 2, math.inf, 0.71239, 72, forecast)
+    payload = compose.trend_payload(
+        NODE, PUMP, MachineTrends("pump-3", 4, rising, None), text="rising", at_ms=AT_MS, clock_synced=True
+    )
+    decoded = _checked("trend", payload)
+    assert (decoded["rising"], decoded["generation"], decoded["text"]) == (1, 4, "Cooling pump 3: rising")
+    assert {name: value for name, value in decoded.items() if name.startswith(("hours", "days"))} == {
+        "hours_direction": "rising",
+        "hours_since": "2026-01-31T06:00:00.250Z",
+        "hours_since_ms": AT_MS - 7_200_000,
+        "hours_slope_percent_per_h": 12.0,
+        "hours_slope_low_percent_per_h": 5.83,
+        "hours_ratio": 0.712,
+        "hours_threshold_at_ms": AT_MS + 3_600_000,
+        "hours_threshold_earliest_ms": AT_MS + 1_800_000,
+        "hours_threshold_latest_ms": AT_MS + 7_200_000,
+        "days_direction": "unknown",
+    }
+    nothing = compose.trend_payload(
+        NODE, PUMP, MachineTrends("pump-3", None, None, None), text="", at_ms=AT_MS, clock_synced=None
+    )
+    assert "generation" not in _checked("trend", nothing)
 
 
 def test_digital_silence_has_a_finite_level() -> None:

@@ -62,6 +62,36 @@ def test_only_the_newest_state_is_retained(tmp_path: Path, broker: Broker) -> No
             wait_until(lambda: plant.messages and plant.messages[-1].payload == b'{"n":5}')
 
 
+def test_the_newest_trend_is_retained_and_sent_at_most_once(tmp_path: Path, broker: Broker) -> None:
+    """QoS 0, for whoever subscribes later too, and again on each connection; a stop does not wait for an answer."""
+    topic = TOPICS.trend("pump-3")
+    with Subscriber(broker.port, topic) as plant, Node(tmp_path, broker.port) as node:
+        node.publisher.set_trend("pump-3", b'{"n":1}')
+        assert [(each.payload, each.qos) for each in plant.wait_for(topic)] == [(b'{"n":1}', 0)]
+        node.publisher.set_trend("pump-3", b'{"n":2}')
+        wait_until(lambda: plant.messages[-1].payload == b'{"n":2}')
+        with Subscriber(broker.port, topic) as late:
+            assert late.wait_for(topic)[0].payload == b'{"n":2}'
+        assert node.publisher.stop()
+
+
+def test_a_machine_is_cleared_once_both_its_retained_topics_are(tmp_path: Path, broker: Broker) -> None:
+    """Its state and its trend go; who asks to be told is told once."""
+    both = f"{TOPICS.base}/pump-3/+"
+    with Node(tmp_path, broker.port) as node, Subscriber(broker.port, both) as plant:
+        node.publisher.set_state("pump-3", b"{}")
+        node.publisher.set_trend("pump-3", b"{}")
+        wait_until(lambda: len(plant.messages) == 2)
+    cleared: list[str] = []
+    with Node(tmp_path, broker.port, on_cleared=cleared.append) as node:
+        node.publisher.clear_retained("pump-3")
+        wait_until(lambda: cleared == ["pump-3"])
+    with Subscriber(broker.port, both) as late, Node(tmp_path, broker.port) as node:
+        wait_until(lambda: node.publisher.health().connected)
+        assert late.messages == []
+    assert cleared == ["pump-3"]
+
+
 def test_status_says_online_then_stopped(tmp_path: Path, broker: Broker) -> None:
     """The retained status is `online` after the connection and `stopped` after a clean stop, without a Last Will."""
     with Subscriber(broker.port) as plant, Node(tmp_path, broker.port) as node:

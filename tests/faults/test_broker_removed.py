@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from tests.faults.oracle import Plant
 
-STATE = f"{BASE}/pump/state"
+STATE, TREND = f"{BASE}/pump/state", f"{BASE}/pump/trend"
 LASTING = "[machine.alarm]\noff_delay_s = 100000\npriority = 1"
 
 
-def test_a_removed_machine_leaves_no_alarm_and_no_state(plant: Callable[..., Plant]) -> None:
+def test_a_removed_machine_leaves_no_alarm_no_state_and_no_trend(plant: Callable[..., Plant]) -> None:
     """Its active alarm ends with the reason, its retained state goes, and a later start has nothing left to do."""
     running = plant(extra=LASTING)
     running.wait_for_alarms(1)
@@ -36,6 +36,7 @@ def test_a_removed_machine_leaves_no_alarm_and_no_state(plant: Callable[..., Pla
         "reason": "machine removed from the configuration",
     }
     wait_until(lambda: running.product.rows("SELECT name FROM machines") == [("fan",)])
+    assert [message.payload for message in running.scada.on(TREND)] == [b""]
     assert running.product.rows("SELECT machine FROM alarms WHERE ended_ms IS NULL") == []
     running.check_state_dir(running.committed())
     with Subscriber(running.broker.port, STATE) as late:

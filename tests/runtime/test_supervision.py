@@ -230,4 +230,4 @@ def test_the_thread_that_obeys_commands_is_minded_like_the_others(
     with product.daemon() as daemon:
         told = [each["name"] for each in product.answer("status")["threads"]]
         assert daemon.stop() == 0
-    assert told == ["pipeline", "storage", "measuring", "wording", "housekeeping", *threads]
+    assert told == ["pipeline", "storage", "measuring", "wording", "housekeeping", "trends", *threads]
