@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -203,6 +203,10 @@ ALTER TABLE generations ADD COLUMN complete INTEGER NOT NULL DEFAULT 1; -- 0 whi
 _STANDSTILL = """
 ALTER TABLE generations ADD COLUMN standing_dbfs REAL; -- lowest level of a window; NULL: it was never heard standing
 """
+# Schema 9: how many normals a window is compared with; before, those were all.
+_CORESET = """
+ALTER TABLE generations ADD COLUMN max_normals INTEGER; -- NULL: all
+"""
 _STEPS = (
     _SCHEMA,
     _EXPLANATIONS,
@@ -212,6 +216,7 @@ _STEPS = (
     _SCORER,
     _PIECES,
     _STANDSTILL,
+    _CORESET,
 )  # step i leads from schema i to i + 1
 
 
