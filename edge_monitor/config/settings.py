@@ -71,7 +71,7 @@ class ModelSettings(Table):
         default=MAX_NORMALS,
         ge=500,
         le=1_000_000,
-        description="a window is compared with so many normals at most; all are kept, counted and shown as neighbours",
+        description="a window is compared with so many normals at most",
     )
     hop_s: float = Field(default=1.0, ge=0.1, le=60, description="seconds from one window to the next")
     threads: int = Field(default=1, ge=1, le=64, description="encoder threads")
