@@ -1,6 +1,9 @@
 """The coreset: which of many normals a window is compared with, so that its time and memory have a bound.
 
-A random sample, in which rare sound keeps a few of its own: ...
+Greedy k-centre, the farthest from those chosen so far next (Gonzalez, Theoretical Computer Science 38, 1985), in a
+random projection, as PatchCore thins its memory (Roth et al., CVPR 2022). Rare sound is kept and crowds are thinned.
+Many normals are dealt into groups at random and chosen from in each (Malkomes et al., NeurIPS 2015): so it takes no
+longer for more of them.
 """
 
 from __future__ import annotations
@@ -13,25 +16,26 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CELLS = 64  # kinds of sound that are told apart
-LEAST = 8  # of each kind: twice the neighbours that a score takes
-_DIMENSIONS = 32  # of the random projection in which the kinds are told apart
-_PIECE = 8192  # vectors taken at once
+_DIMENSIONS = 32  # of the projection
+_GROUP = 2000  # normals, about
+_PIECE = 8192  # vectors projected at once
 
 
 def coreset(vectors: NDArray[np.floating], most: int | None) -> NDArray[np.bool_]:
     """Return which of n raw normals, (n, dim), are compared with, (n,): all up to `most`, else so many of them.
 
-    The same ones in whatever order they come: random numbers follow from the vectors' own bytes.
+    The same ones in whatever order they come: what is random follows from the vectors' own bytes.
     """
     count = len(vectors)
-    chosen = np.ones(count, dtype=bool)
     if most is None or count <= most:
-        return chosen
+        return np.ones(count, dtype=bool)
     order = np.argsort(_draws(vectors), kind="stable")  # (n,) at random
-    least = min(LEAST, most // (2 * CELLS))
-    rare = _rank(_cells(_projected(vectors, order, most))) < least  # (n,) in that order
-    chosen[order[np.argsort(~rare, kind="stable")[most:]]] = False
+    points = _projected(vectors, order, most)
+    chosen = np.zeros(count, dtype=bool)
+    groups = min(max(1, count // _GROUP), most)
+    for group in range(groups):
+        share = most // groups + (group < most % groups)
+        chosen[order[group::groups][_farthest(points[group::groups], share)]] = True
     return chosen
 
 
@@ -51,24 +55,16 @@ def _projected(vectors: NDArray[np.floating], order: NDArray[np.intp], sample: i
     return np.concatenate([((vectors[piece] - mean) @ axes).astype(np.float32) for piece in pieces])
 
 
-def _cells(points: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return which of 64 centres is nearest to each of n points, (n,); each centre is farthest from those before it."""
+def _farthest(points: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Return `count` of n points, (n, dim), the first and then always the one farthest from all before it, (count,)."""
+    points = np.ascontiguousarray(points)
     half = np.einsum("nd,nd->n", points, points) / 2
-    apart = np.full(len(points), np.inf, dtype=np.float32)  # (n,) half the squared distance to the nearest centre
-    cell = np.zeros(len(points), dtype=np.intp)
-    centre = 0
-    for number in range(CELLS):
-        to = half - points @ points[centre] + half[centre]
-        nearer = to < apart
-        cell[nearer], apart[nearer] = number, to[nearer]
-        centre = int(apart.argmax())
-    return cell
-
-
-def _rank(cell: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return how many before it are in the same cell, (n,)."""
-    by_cell = np.argsort(cell, kind="stable")
-    first = np.searchsorted(cell[by_cell], np.arange(CELLS))  # (cells,)
-    rank = np.empty_like(cell)
-    rank[by_cell] = np.arange(len(cell)) - first[cell[by_cell]]
-    return rank
+    apart = np.full(len(points), np.inf, dtype=np.float32)  # (n,) half the squared distance to the nearest chosen one
+    chosen = np.zeros(count, dtype=np.intp)
+    for number in range(count):
+        if number:
+            chosen[number] = apart.argmax()
+        last = chosen[number]
+        np.minimum(apart, half - points @ points[last] + half[last], out=apart)
+        apart[last] = -np.inf  # not twice, though copies of it may follow
+    return chosen
