@@ -25,6 +25,6 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
         connection.execute("PRAGMA user_version=1")
         connection.execute("INSERT INTO counters VALUES ('outbox_sent', 7)")
     with closing(database.connect(old)) as connection, closing(database.connect(new)) as fresh:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] == 10
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == 11
         assert connection.execute("SELECT value FROM counters WHERE name = 'outbox_sent'").fetchone()[0] == 7
         assert _layout(connection) == _layout(fresh)

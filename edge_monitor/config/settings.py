@@ -24,6 +24,7 @@ ScorerName = Literal[
     "sub-band",
     "sub-band-density",
 ]
+MAX_NORMALS = 5000  # 2 ms a window of 256 dimensions on one core; memory/coreset.py says what it costs
 
 
 class NodeSettings(Table):
@@ -65,6 +66,12 @@ class ModelSettings(Table):
     )
     scorer: ScorerName | None = Field(
         default=None, description="how windows are compared with the normals; default: the bundle's own way"
+    )
+    max_normals: int = Field(
+        default=MAX_NORMALS,
+        ge=500,
+        le=1_000_000,
+        description="a window is compared with so many normals at most",
     )
     hop_s: float = Field(default=1.0, ge=0.1, le=60, description="seconds from one window to the next")
     threads: int = Field(default=1, ge=1, le=64, description="encoder threads")

@@ -34,6 +34,7 @@ _PLAIN = (
     "metric",
     "bands",
     "k",
+    "max_normals",
     "threshold",
     "gate_dbfs",
     "standing_dbfs",
@@ -58,6 +59,7 @@ class Generation:
     scorer: str  # the scoring method, of scoring_methods.py
     bands: int | None  # frequency bands per block of a vector; None: it is not made of bands
     k: int
+    max_normals: int | None  # a window is compared with so many of its members at most; None: with all
     scaler: Scaler
     threshold: float  # > 0, in the score's unit
     calibration: Calibration
@@ -135,6 +137,7 @@ def build_generation(
             scorer=fitted.method,
             bands=spec.bands,
             k=k,
+            max_normals=spec.max_normals,
             scaler=fitted.scaler,
             threshold=calibration.threshold,
             calibration=calibration,
@@ -157,9 +160,9 @@ def _written(store: Store, new: Generation, state: tuple[int, int, int]) -> int:
         number = int(connection.execute(query, (new.machine,)).fetchone()[0])
         connection.execute(
             "INSERT INTO generations (machine, number, created_ms, bundle_hash, metric, normalization, scorer, bands,"
-            " k, mean, scale, threshold, calibration, gate_dbfs, standing_dbfs, reason, active, complete)"
+            " k, max_normals, mean, scale, threshold, calibration, gate_dbfs, standing_dbfs, reason, active, complete)"
             " VALUES (:machine, :number, :created_ms, :bundle_hash, :metric, :normalization, :scorer, :bands,"
-            " :k, :mean, :scale, :threshold, :calibration, :gate_dbfs,"
+            " :k, :max_normals, :mean, :scale, :threshold, :calibration, :gate_dbfs,"
             " (SELECT standing_dbfs FROM generations g WHERE machine = :machine AND active = 1"
             "  AND abs(gate_dbfs - :gate_dbfs) < :same_gate_db AND EXISTS (SELECT 1 FROM generation_members m"
             "   WHERE m.machine = g.machine AND m.number = g.number"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from edge_monitor.config.settings import MAX_NORMALS
 from edge_monitor.errors import NormalsError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["euclidean", "standardized-euclidean"]
 Normalization = Literal["none", "unit"]
+_ROWS = 8192  # vectors taken at once: float64 copies of 17 MB where they have 256 dimensions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +29,7 @@ class MetricSpec:
     # vectors are blocks of that many frequency bands, low to high, and a last one may be shorter; None: they are not
     bands: int | None = None
     scorer: str | None = None  # a scoring method's name; None: eq. 1 in this metric
+    max_normals: int | None = MAX_NORMALS  # windows are compared with so many at most; None: with all
 
     def __post_init__(self) -> None:
         """Refuse what no vector can be compared with."""
@@ -50,9 +53,9 @@ class MetricSpec:
         """
         if self.metric == "euclidean":
             return Scaler(self.normalization, None, None)
-        prepared = _normalized(vectors, self.normalization)
+        mean, deviation = _statistics(vectors, self.normalization)
         try:
-            scale = prepared.std(axis=0) + self._floor  # (dim,)
+            scale = deviation + self._floor  # (dim,)
         except ValueError as error:
             raise NormalsError(f"the standardization floor does not fit vectors of {vectors.shape[1]}") from error
         if not (scale > 0).all():
@@ -60,7 +63,7 @@ class MetricSpec:
                 f"dimension {int(np.argmin(scale))} never varies over the normals",
                 hint="the bundle's manifest needs a standardization floor above 0",
             )
-        return Scaler(self.normalization, prepared.mean(axis=0), scale)
+        return Scaler(self.normalization, mean, scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,10 +79,33 @@ class Scaler:
 
         Centring leaves distances as they are; it keeps float32 precise where vectors are far from the origin.
         """
+        if vectors.ndim > 1 and len(vectors) > _ROWS:
+            scaled = np.empty(vectors.shape, dtype=np.float32)
+            for part in _pieces(len(vectors)):
+                scaled[part] = self.apply(vectors[part])
+            return scaled
         prepared = _normalized(vectors, self.normalization)
         if self.mean is not None and self.scale is not None:
             prepared = (prepared - self.mean) / self.scale
         return prepared.astype(np.float32)
+
+
+def _pieces(count: int) -> list[slice]:
+    return [slice(begin, begin + _ROWS) for begin in range(0, count, _ROWS)]
+
+
+def _statistics(
+    vectors: NDArray[np.floating], normalization: Normalization
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation (ddof 0) of each dimension over (n, dim) raw vectors, both (dim,)."""
+    count, dim = vectors.shape
+    total, squares = np.zeros((2, dim))
+    for part in _pieces(count):
+        total += _normalized(vectors[part], normalization).sum(axis=0)
+    mean = total / count
+    for part in _pieces(count):
+        squares += ((_normalized(vectors[part], normalization) - mean) ** 2).sum(axis=0)
+    return mean, np.sqrt(squares / count)
 
 
 def _normalized(vectors: NDArray[np.floating], normalization: Normalization) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_monitor.errors import DamagedGenerationError, NormalsError
 from edge_monitor.memory.cache import IndexFile
+from edge_monitor.memory.coreset import coreset
 from edge_monitor.memory.generations import active_generation, possible
 from edge_monitor.memory.index import ExactIndex, HnswIndex
 from edge_monitor.memory.normal import bundle_mismatch
@@ -120,7 +121,8 @@ def load_scorer(
     index, source = _index(vectors, generation.k, file, build=build)
     scaled = None
     if generation.scorer not in EQUATION_1:
-        scaled = fit_scaled(generation.scorer, vectors, generation.bands, generation.k)
+        compared = vectors[coreset(raw, generation.max_normals)]
+        scaled = fit_scaled(generation.scorer, compared, generation.bands, generation.k)
     scorer = GenerationScorer(generation, index, scaled, normals, raw.shape[1], source)
     if not scorer.as_calibrated(vectors):
         raise _damaged(generation, "its own normals do not score as they did when it was calibrated")

@@ -26,6 +26,7 @@ import numpy as np
 
 from edge_monitor.config.settings import ScorerName
 from edge_monitor.errors import NormalsError
+from edge_monitor.memory.coreset import coreset
 from edge_monitor.memory.covariance import shrunk_covariance
 from edge_monitor.memory.distance import K, chunks, distances
 from edge_monitor.memory.scaler import MetricSpec, Scaler
@@ -107,6 +108,8 @@ def fit(method: str | None, vectors: NDArray[np.floating], spec: MetricSpec, k: 
     """
     chosen = method or method_name(spec)
     scaler = _space(chosen, spec, vectors).fit(vectors)
+    if chosen not in EQUATION_1:
+        vectors = vectors[coreset(vectors, spec.max_normals)]
     return Scorer(chosen, scaler, fit_scaled(chosen, scaler.apply(vectors), spec.bands, k))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_monitor.memory.distance import distances
+from edge_monitor.memory.distance import chunks, distances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 NEAR = 0.05
 _RANK = 5
 _ROUNDING = 1e-5  # of a vector's length: what float32 arithmetic alone may differ by
-_CHUNK = 256  # rows compared at once
 
 
 def distinct(new: NDArray[np.float32], existing: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -33,8 +32,9 @@ def distinct(new: NDArray[np.float32], existing: NDArray[np.float32]) -> NDArray
     typical: list[float] = []
     near: list[tuple[int, NDArray[np.int64]]] = []
     rounding = _ROUNDING * float(np.median(np.linalg.norm(everything[known:], axis=1)))
-    for begin in range(known, len(everything), _CHUNK):
-        part = distances(everything[begin : begin + _CHUNK], everything)  # (rows, n + m)
+    for rows in chunks(len(new), len(everything)):
+        begin = known + rows.start
+        part = distances(everything[known:][rows], everything)  # (rows, n + m)
         typical.extend(np.partition(part, rank, axis=1)[:, rank])
         tolerance = max(NEAR * float(np.median(typical)), rounding)
         near.extend((begin + i, np.flatnonzero(row <= tolerance)) for i, row in enumerate(part))

@@ -135,6 +135,7 @@ def operation(
         for each in list_generations(connection, active.machine)
         if (members == set(each.members) or (active.scorer in _MONOTONE and members.issuperset(each.members)))
         and (each.bundle_hash, each.scorer, each.k) == (active.bundle_hash, active.scorer, active.k)
+        and each.max_normals == active.max_normals
     ]
     numbers = json.dumps([each.number for each in alike])
     minutes = connection.execute(

@@ -65,7 +65,8 @@ class Node:
         """Return how the bundle's vectors are compared, by the configured scorer or else the bundle's own."""
         scoring, scorer = self.bundle.manifest.scoring, self.bundle.manifest.scorer
         name = self.settings.model.scorer or scorer.name
-        return MetricSpec(scoring.metric, scoring.normalize, scoring.floor_of_each, scorer.bands, name)
+        most = self.settings.model.max_normals
+        return MetricSpec(scoring.metric, scoring.normalize, scoring.floor_of_each, scorer.bands, name, most)
 
     def another_scorer(self, machine: str, used: str | None) -> str:
         """Return one line when a machine's generation is scored with another scorer than the configured; else ''.

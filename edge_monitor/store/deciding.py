@@ -116,6 +116,7 @@ RULES = (
     Rule("generations.scorer", _one_of(SCORERS), "one this version knows"),
     Rule("generations.bands", "{0} BETWEEN 1 AND 65536", "a number of bands"),
     Rule("generations.k", "{0} BETWEEN 1 AND 1000", "1 to 1000"),
+    Rule("generations.max_normals", "{0} > k", "more than its k"),
     Rule("generations.k", f"NOT {{whole}} OR {{0}} < (SELECT count(*) {_MEMBERS})", "less than it has normals"),
     Rule(
         "generations.mean",

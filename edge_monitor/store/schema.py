@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 
 # Every table in one place, so that one commit can span rooms: an alarm, its outbox row and its explanation job.
 _SCHEMA = """
@@ -245,6 +245,10 @@ CREATE TABLE rollups_due (           -- hours of which a minute was written sinc
 INSERT INTO rollups_due SELECT DISTINCT machine, minute_ms - minute_ms % 3600000 FROM score_minutes
   WHERE minute_ms >= 1700000000000;  -- before, a clock was not set: such minutes tell no age
 """
+# Schema 11: how many normals a window is compared with; before, those were all.
+_CORESET = """
+ALTER TABLE generations ADD COLUMN max_normals INTEGER; -- NULL: all
+"""
 _STEPS = (
     _SCHEMA,
     _EXPLANATIONS,
@@ -256,6 +260,7 @@ _STEPS = (
     _STANDSTILL,
     _CONDITION,
     _ROLL_UPS,
+    _CORESET,
 )  # step i leads from schema i to i + 1
 
 

@@ -107,6 +107,13 @@ source = { kind = "recording", path = "clips/" }
                 " (without unit or quotes; seconds from one window to the next)"
             ),
         ),
+        *(
+            ("[[machine]]", f"[model]\nmax_normals = {given}\n[[machine]]", f"6: model.max_normals: must be {problem}")
+            for given, problem in (
+                ("4", "greater than or equal to 500, not 4 (a window is compared with so many normals at most)"),
+                ("5e3", "a whole number, not 5000.0 (a window is compared with so many normals at most)"),
+            )
+        ),
         (
             'name = "pump-3"',
             'name = "pump-3"\nthreshold = 2.0',

@@ -44,27 +44,27 @@ def test_a_database_made_step_by_step_is_accepted(tmp_path: Path) -> None:
 
     path = made(tmp_path / "a.db", version=1)
     database.connect(path).close()
-    assert inspect(path) == 10
+    assert inspect(path) == 11
 
 
 @pytest.mark.parametrize(
     ("statements", "wrong"),
     [
-        ((_SPY,), "schema 10: trigger spy does not belong into it"),
-        (("CREATE VIEW spy AS SELECT 1",), "schema 10: view spy does not belong into it"),
-        ((f"CREATE VIEW spy AS {_NEVER_ENDING}",), "schema 10: view spy does not belong into it"),
-        (("CREATE TABLE more (a)",), "schema 10: table more does not belong into it"),
-        (("DROP INDEX alarms_by_time",), "schema 10: index alarms_by_time is missing"),
-        (("CREATE INDEX spy ON alarms (abs(threshold))",), "schema 10: index spy does not belong into it"),
+        ((_SPY,), "schema 11: trigger spy does not belong into it"),
+        (("CREATE VIEW spy AS SELECT 1",), "schema 11: view spy does not belong into it"),
+        ((f"CREATE VIEW spy AS {_NEVER_ENDING}",), "schema 11: view spy does not belong into it"),
+        (("CREATE TABLE more (a)",), "schema 11: table more does not belong into it"),
+        (("DROP INDEX alarms_by_time",), "schema 11: index alarms_by_time is missing"),
+        (("CREATE INDEX spy ON alarms (abs(threshold))",), "schema 11: index spy does not belong into it"),
         (
             ("DROP INDEX alarms_by_time", "CREATE INDEX alarms_by_time ON alarms (abs(started_ms))"),
-            "schema 10: index alarms_by_time is not as this program makes it",
+            "schema 11: index alarms_by_time is not as this program makes it",
         ),
         (
             ("ALTER TABLE machines ADD COLUMN spy TEXT AS (hex(name)) VIRTUAL",),
-            "schema 10: table machines is not as this program makes it",
+            "schema 11: table machines is not as this program makes it",
         ),
-        (("PRAGMA writable_schema=ON", _CHECKED), "schema 10: table counters is not as this program makes it"),
+        (("PRAGMA writable_schema=ON", _CHECKED), "schema 11: table counters is not as this program makes it"),
         (("PRAGMA writable_schema=ON", _SAME_PAGE), "its pages: damaged"),
         (
             ("PRAGMA writable_schema=ON", "UPDATE sqlite_schema SET rootpage = 99999 WHERE name = 'outbox'"),
@@ -72,9 +72,9 @@ def test_a_database_made_step_by_step_is_accepted(tmp_path: Path) -> None:
         ),
         (
             ("CREATE VIRTUAL TABLE spy USING fts5(a)",),
-            "schema 10: table spy does not belong into it",
+            "schema 11: table spy does not belong into it",
         ),
-        (("PRAGMA user_version=99",), "written by a newer edge-monitor (schema 99, this one knows 10)"),
+        (("PRAGMA user_version=99",), "written by a newer edge-monitor (schema 99, this one knows 11)"),
         (("PRAGMA user_version=5",), "schema 5: index members_by_normal does not belong into it"),
         (("PRAGMA user_version=0",), "its header: not a database of edge-monitor"),
         (("UPDATE normals SET vector = zeroblob(5000000)",), "the database cannot be used: string or blob too big"),
@@ -184,7 +184,7 @@ def test_a_log_beside_it_is_not_applied(tmp_path: Path) -> None:
         connection.execute("UPDATE generations SET threshold = 9e999")
         path.write_bytes((tmp_path / "b.db").read_bytes())
         (tmp_path / "a.db-wal").write_bytes((tmp_path / "b.db-wal").read_bytes())
-    assert inspect(path) == 10
+    assert inspect(path) == 11
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:

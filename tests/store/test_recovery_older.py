@@ -57,7 +57,7 @@ def rows(connection: sqlite3.Connection, query: str) -> list[tuple[object, ...]]
 
 def expect_all(connection: sqlite3.Connection) -> None:
     """Assert that every row of the first schema is there, in the newest."""
-    assert rows(connection, "PRAGMA user_version") == [(10,)]
+    assert rows(connection, "PRAGMA user_version") == [(11,)]
     assert rows(connection, "SELECT * FROM inhibitions ORDER BY machine") == [
         ("fan", 1000, 86400.0),
         ("pump", 2000, 86400.0),

@@ -39,7 +39,7 @@ def test_a_snapshot_holds_the_whole_database_and_goes_with_the_body(tmp_path: Pa
     with closing(database.connect(path)) as connection:
         connection.execute("INSERT INTO counters VALUES ('outbox_sent', 7)")
         with snapshot(path) as copy:
-            assert inspect(copy) == 10
+            assert inspect(copy) == 11
             assert oct(copy.stat().st_mode & 0o777) == "0o600"
             with closing(sqlite3.connect(f"file:{copy}?mode=ro&immutable=1", uri=True)) as taken:
                 assert taken.execute("SELECT value FROM counters WHERE value > 0").fetchall() == [(7,)]
@@ -69,7 +69,7 @@ def test_commits_go_on_while_a_snapshot_is_made_and_it_ends(tmp_path: Path) -> N
         before = len(commits)
         with snapshot(path) as copy:
             during = len(commits) - before
-            assert inspect(copy) == 10
+            assert inspect(copy) == 11
     finally:
         done.set()
         writer.join()
