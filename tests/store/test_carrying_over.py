@@ -46,6 +46,18 @@ def test_what_waits_in_both_stays_once_and_what_was_delivered_since_is_not_sent_
         }
 
 
+def test_an_episode_s_messages_are_known_by_its_own_sequence(tmp_path: Path) -> None:
+    """What the replaced database knows more of the episode goes on, and what it has delivered is not sent again."""
+    episode = "UPDATE alarms SET kind = 'changed', raised_ms = NULL, last_seq = -1, condition_seq = "
+    topic = "UPDATE outbox SET topic = 'edge-monitor/v1/plant/edge/pump/condition'"
+    now = made(tmp_path / "now.db", f"{episode} 1", topic, "DELETE FROM outbox")
+    with closing(database.connect(made(tmp_path / "backup.db", f"{episode} 0", topic))) as restored:
+        assert carry_over(now, restored) == CarriedOver(messages=0, alarms=1)
+        assert messages(restored) == []
+        [row] = restored.execute("SELECT kind, last_seq, condition_seq FROM alarms")
+        assert tuple(row) == ("changed", -1, 1)
+
+
 def test_an_alarm_that_ended_since_has_ended_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """The backup's active alarm is over, as the plant was told; the present one is, with its messages."""
     now, restored = both(tmp_path, "UPDATE alarms SET ended_ms = 5, last_seq = 2")
