@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import NormalsError
+from edge_monitor.memory.audibility import Audibility
 from edge_monitor.memory.chance import at_least, exceedance, plausible_count
 from edge_monitor.memory.coverage import Coverage, assess
 from edge_monitor.memory.distance import K
@@ -92,6 +93,7 @@ class Calibration:
     # What four windows in five of an hour stay below when healthy, > 0, in the score's unit. None: too few blocks are
     # known, or calibrated by an earlier version.
     low_line: float | None = None
+    audibility: Audibility | None = None  # how faint a fault is heard; None: not measured with this threshold
 
     def to_json(self) -> str:
         """Return the record as JSON, exactly restorable."""
@@ -103,7 +105,9 @@ class Calibration:
         try:
             fields = json.loads(text)
             odd = fields.get("odd") and OddSound(**fields["odd"])
-            return cls(**{**fields, "coverage": Coverage(**fields["coverage"]), "odd": odd})
+            audibility = fields.get("audibility") and Audibility.of(fields["audibility"])
+            coverage = Coverage(**fields["coverage"])
+            return cls(**{**fields, "coverage": coverage, "odd": odd, "audibility": audibility})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise NormalsError(f"a stored calibration cannot be read: {error}") from error
 

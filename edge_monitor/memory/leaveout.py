@@ -74,9 +74,7 @@ def leave_block_out(
     plain = replace(spec, scorer=None)
     for fold in range(folds):
         held = unit % folds == fold  # (n,)
-        others = ~held & ~_guard(layout, held, window_s)
-        if others.sum() < k:
-            others = ~held
+        others = others_than(layout, held, k=k, window_s=window_s)
         if others.sum() < k:
             for position in np.flatnonzero(held):
                 score[position] = _score(vectors, np.arange(count) != position, np.array([position]), spec, k)[0]
@@ -87,6 +85,15 @@ def leave_block_out(
             near[held] = _score(vectors, others, held, plain, k)
             halved[held] = _score(vectors, half, held, plain, k)
     return LeftOut(score, near, halved)
+
+
+def others_than(layout: Layout, held: NDArray[np.bool_], *, k: int, window_s: float) -> NDArray[np.bool_]:
+    """Return which of n normals are heard while those of `held`, (n,), are left out: without their guard, (n,).
+
+    Where fewer than k would remain the guard is given up.
+    """
+    others = ~held & ~_guard(layout, held, window_s)
+    return others if others.sum() >= k else ~held
 
 
 def _score(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Level = Literal["good", "thin", "deaf"]
 
+# Over the machine's own level in a fault's own band, dB: half of the faults tried have to be heard from there on.
+LOUD_DB, GROSS_DB = 6, 12
 _MOST_REFUSED = 0.5  # of the normals, by a configured gate: more, and it hardly ever listens
 # While a machine is in one of these states none of its windows is scored, and that is not as it should be.
 UNHEARD = {
@@ -104,20 +106,29 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     """Return the verdict on a threshold, in the score's unit, and the normal sound it comes from."""
     own = not math.isclose(threshold, calibration.threshold)
     ratio, blocks = threshold / calibration.highest_usual, _independent(calibration)
+    heard = None if own else calibration.audibility
     figures = (
-        f"threshold {ratio:.2f} times the highest healthy score (deaf from {HARD_OF_HEARING:g}), "
+        f"threshold {ratio:.2f} times the highest healthy score{'' if heard else f' (deaf from {HARD_OF_HEARING:g})'}, "
         f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
     )
-    if ratio >= HARD_OF_HEARING and (own or calibration.method != LABELLED):
+    if heard:
+        faintest = "at no level" if heard.half_db is None else f"from {heard.half_db:+d} dB"
+        figures += f", half of the faults heard {faintest} (thin above {LOUD_DB:+d}, deaf above {GROSS_DB:+d})"
+        deaf = heard.half_db is None or heard.half_db > GROSS_DB
+    else:
+        deaf = ratio >= HARD_OF_HEARING and (own or calibration.method != LABELLED)
+    if deaf:
         return Verdict("deaf", _deaf_step(calibration, own=own), figures)
     if own and threshold < calibration.threshold:
         step = "machine.alarm.threshold is below the calibrated one: more false alarms than promised"
         return Verdict("thin", step, figures)
     if step := _thin_step(calibration):
         return Verdict("thin", step, figures)
-    if calibration.at_most_per_day is not None and calibration.at_most_per_day <= calibration.wanted_per_day:
-        return Verdict("good", "nothing to do", figures)
-    return Verdict("good", "after some days `edge-monitor calibrate` can promise fewer false alarms", figures)
+    if heard and heard.half_db is not None and heard.half_db > LOUD_DB:
+        return Verdict("thin", "only loud faults would be heard: enrol more sound, or move the microphone", figures)
+    promised = calibration.at_most_per_day is not None and calibration.at_most_per_day <= calibration.wanted_per_day
+    step = "nothing to do" if promised else "after some days `edge-monitor calibrate` can promise fewer false alarms"
+    return Verdict("good", step, figures)
 
 
 def _deaf_step(calibration: Calibration, *, own: bool) -> str:
