@@ -18,7 +18,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class FaultLevel:
-    """The faintest level at which half of a fault's seeds are heard."""
+    """The faintest level at which a fault is heard in half of its seeds."""
 
     fault: str  # as the simulator names it
     band_hz: tuple[float, float]  # the fault's own band; levels are over the machine's own power in it

@@ -190,6 +190,7 @@ class MachineStates:
 
     def _describe(self, name: str, view: View) -> dict[str, Any]:
         state, text = self._seen(view)
+        heard = view.learnt.calibration.audibility if view.learnt.calibration else None
         return {
             "machine": name,
             "state": state.label,
@@ -197,6 +198,7 @@ class MachineStates:
             "since": clock.rfc3339(view.since_ms),
             "text": text,
             "verdict": asdict(self._judge(name, view)),
+            "audibility": asdict(heard) if heard else None,
             "alarm_id": view.alarm_id,
             "generation": view.generation,
             "scorer": view.scorer,
