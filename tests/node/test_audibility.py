@@ -17,6 +17,7 @@ from edge_monitor.errors import NormalsError
 from edge_monitor.memory.audibility import HIGHEST_DB, LOWEST_DB
 from edge_monitor.memory.leaveout import Layout, leave_block_out
 from edge_monitor.memory.scaler import MetricSpec
+from edge_monitor.memory.scoring_methods import fit
 from edge_monitor.node.audibility import HeldOutScorer, Listener, measure
 from tests.node.test_verdict import CALIBRATION
 from tests.sounds import pump
@@ -80,13 +81,17 @@ def test_where_no_low_line_is_known_three_hours_are_not_promised() -> None:
 
 
 def test_sound_is_scored_as_if_its_block_had_never_been_heard() -> None:
-    """Each normal scores as in calibration, which leaves its block and the guard out; too few others are refused."""
+    """Each normal scores at least as in calibration, which leaves its block and the guard out; too few are refused.
+
+    A sound far from all that was enrolled scores no lower than by the whole memory.
+    """
     vectors = np.random.default_rng(2).standard_normal((24, 6)).astype(np.float32)
     layout = Layout(np.arange(24) // 12, np.arange(24) % 12 // 3, np.arange(24) % 12 * 10.0)
     origin = list(zip(layout.recording.tolist(), layout.block.tolist(), strict=True))
     scorer = HeldOutScorer(vectors, layout, SPEC, origin, k=4, window_s=10.0)
     expected = leave_block_out(vectors, layout, SPEC, k=4, window_s=10.0).score
     assert scorer.scores(vectors) == pytest.approx(expected)
+    assert (scorer.scores(vectors + 9) >= fit(None, vectors, SPEC, 4).scores(vectors + 9)).all()
     few = Layout(layout.recording[:6], layout.block[:6], layout.start_s[:6])
     with pytest.raises(NormalsError, match="too little normal sound"):
         HeldOutScorer(vectors[:6], few, SPEC, origin[:6], k=4, window_s=10.0)
