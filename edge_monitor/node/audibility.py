@@ -62,7 +62,7 @@ class HeldOutScorer:
                 held |= (layout.recording == recording) & (layout.block == block)
             others = others_than(layout, held, k=k, window_s=window_s)
             if others.sum() < k:
-                raise NormalsError("too little normal sound to tell how faint a fault is heard")
+                raise NormalsError("too little normal sound", hint="enrol more")
             self._scorers.append(fit(None, vectors[others], spec, k))
 
     def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from edge_monitor.node.audibility import TRIALS, HeldOutScorer, Listener, measur
 from edge_monitor.node.enrolled_sound import EnrolledSound
 from edge_monitor.node.learnt import not_enrolled, require_bundle, require_same
 from edge_monitor.node.operation import Message, OfMachine
+from edge_monitor.node.running import NotRunning
 from edge_monitor.node.vectors import read_vectors
 from edge_monitor.node.verdict import Verdict, facts_of, judge
 from edge_monitor.store.snapshot import lower_priority
@@ -85,7 +86,8 @@ def measure_audibility(
     origin = [each for _, each in trials]
     scorer = HeldOutScorer(vectors, layout, node.metric, origin, k=generation.k, window_s=node.window_s)
     encoder = Encoder(node.bundle, 1)
-    with ThreadPoolExecutor(1, "audibility", lower_priority) as pool:  # the audio of the daemon comes first
+    beside_audio = not isinstance(node.running, NotRunning)
+    with ThreadPoolExecutor(1, "audibility", lower_priority if beside_audio else None) as pool:
 
         def embed(window: Samples) -> Vector:
             if cancelled():

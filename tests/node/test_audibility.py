@@ -86,7 +86,9 @@ def test_sound_is_scored_as_if_its_block_had_never_been_heard() -> None:
     A sound far from all that was enrolled scores no lower than by the whole memory.
     """
     vectors = np.random.default_rng(2).standard_normal((24, 6)).astype(np.float32)
-    layout = Layout(np.arange(24) // 12, np.arange(24) % 12 // 3, np.arange(24) % 12 * 10.0)
+    layout = Layout(
+        np.arange(24) // 12, np.arange(24) % 12 // 3, np.asarray(np.arange(24) % 12 * 10.0, dtype=np.float64)
+    )
     origin = list(zip(layout.recording.tolist(), layout.block.tolist(), strict=True))
     scorer = HeldOutScorer(vectors, layout, SPEC, origin, k=4, window_s=10.0)
     expected = leave_block_out(vectors, layout, SPEC, k=4, window_s=10.0).score
