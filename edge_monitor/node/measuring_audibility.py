@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from edge_monitor.node.operation import Cancelled
     from edge_monitor.records import Samples, Vector
 
+_NICENESS = 5  # beside a daemon's audio, which then gets three times as much of a core; somebody waits for the answer
+
 
 class MeasureAudibility(OfMachine):
     """The sound to mix faults into."""
@@ -86,8 +88,8 @@ def measure_audibility(
     origin = [each for _, each in trials]
     scorer = HeldOutScorer(vectors, layout, node.metric, origin, k=generation.k, window_s=node.window_s)
     encoder = Encoder(node.bundle, 1)
-    beside_audio = not isinstance(node.running, NotRunning)
-    with ThreadPoolExecutor(1, "audibility", lower_priority if beside_audio else None) as pool:
+    niceness = 0 if isinstance(node.running, NotRunning) else _NICENESS
+    with ThreadPoolExecutor(1, "audibility", lower_priority, (niceness,)) as pool:
 
         def embed(window: Samples) -> Vector:
             if cancelled():

@@ -20,7 +20,7 @@ from tests.sounds import pump, write_clips
 if TYPE_CHECKING:
     from pathlib import Path
 
-LIVE = '{ kind = "simulator", machine = "pump", pace = 60 }'
+LIVE = '{ kind = "simulator", machine = "pump", pace = 20 }'
 
 
 @pytest.fixture(name="product")
@@ -77,7 +77,7 @@ def test_live_sound_is_measured_while_the_machine_is_heard(product: Product) -> 
     """It has left `learning` when faults are mixed in; interrupted, its generation stays, and nothing is half done."""
     with product.daemon() as daemon:
         enrolment = subprocess.Popen(
-            product.argv("enroll", "--live", "4", "--progress-json"),
+            product.argv("enroll", "--live", "3", "--progress-json"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -91,7 +91,7 @@ def test_live_sound_is_measured_while_the_machine_is_heard(product: Product) -> 
         assert (machine["state"], machine["audibility"]) == ("normal", None)
         enrolment.send_signal(signal.SIGINT)
         assert "generation 1 is active; how faint a fault it hears is not known" in enrolment.communicate(timeout=20)[1]
-        done = json.loads(product.command("enroll", "--live", "4", "--json").stdout)
+        done = json.loads(product.command("enroll", "--live", "3", "--json").stdout)
         assert (done["generation"], len(done["audibility"]["faults"])) == (2, len(ADDED_FAULTS))
         wait_until(lambda: product.status()["machines"][0]["audibility"] == done["audibility"], 10.0, "its status")
         assert not [each for each in daemon.events() if each["level"] == "error"]
