@@ -24,8 +24,9 @@ from unittest.mock import patch
 import numpy as np
 
 from edge_monitor.capture import simulator_machine
+from edge_monitor.capture.fault_sound import band_power
 from edge_monitor.capture.recording import read_clip
-from edge_monitor.capture.simulator import RATE_HZ, band_power, render
+from edge_monitor.capture.simulator import RATE_HZ, render
 from edge_monitor.capture.simulator_faults import make_fault
 from edge_monitor.capture.simulator_machine import HealthyMachine
 from edge_monitor.config.machine import SimulatorSource
@@ -112,7 +113,7 @@ def truth_of(settings: SimulatorSource, faulty: Samples) -> Truth:
     if fault == "no-flow":
         return Truth(fault, band_hz=(100.0, 7000.0), sign=-1)
     shaft_hz = HealthyMachine(settings, RATE_HZ, 8192).shaft_hz
-    made = make_fault(settings, RATE_HZ)
+    made = make_fault(fault, settings.seed, settings.take, RATE_HZ)
     match fault:
         case "bearing":
             return Truth(fault, rates=(shaft_hz * vars(made)["impacts_per_turn"],))

@@ -50,7 +50,7 @@ def command(config: Path, verb: str, *arguments: str) -> list[str]:
 def enrol(config: Path, clips: Sequence[Path], machines: int) -> None:
     """Enrol the same healthy clips for every machine."""
     for number in range(machines):
-        arguments = ["--machine", f"m{number}", *map(str, clips)]
+        arguments = ["--no-audibility", "--machine", f"m{number}", *map(str, clips)]
         subprocess.run(command(config, "enroll", *arguments), check=True, capture_output=True)
 
 

@@ -57,6 +57,7 @@ class Product:
     bundle: str = "spectral"
     model: str = ""  # more lines of the [model] table
     machine: str = "pump"
+    audibility: bool = False  # whether `enroll` mixes faults into the sound: 10 s
     environment: Mapping[str, str] = field(default_factory=dict)
     run_options: tuple[str, ...] = ()  # of `edge-monitor run`
     prefix: tuple[str, ...] = ()  # before the daemon's command line, e.g. prlimit or faketime
@@ -105,7 +106,8 @@ class Product:
 
     def argv(self, verb: str, *arguments: str) -> list[str]:
         """Return the command line."""
-        return [sys.executable, "-m", "edge_monitor", *verb.split(), "--config", str(self.config), *arguments]
+        skipped = ["--no-audibility"] if verb == "enroll" and not self.audibility else []
+        return [sys.executable, "-m", "edge_monitor", *verb.split(), "--config", str(self.config), *skipped, *arguments]
 
     @contextmanager
     def daemon(self) -> Iterator[Daemon]:

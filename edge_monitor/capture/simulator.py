@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_monitor.capture.fault_sound import band_power, gain_over
 from edge_monitor.capture.pacing import PlayedSource
 from edge_monitor.capture.simulator_faults import make_fault
 from edge_monitor.capture.simulator_machine import CHUNK_S, HealthyMachine
@@ -42,23 +42,21 @@ class Simulation:
         if settings.fault == "no-flow":
             self._flow_gain = 10 ** (-settings.fault_db / 20)
         elif settings.fault is not None:
-            self._fault = make_fault(settings, rate_hz)
+            self._fault = make_fault(settings.fault, settings.seed, settings.take, rate_hz)
             self._fault_gain = self._set_level()
 
     def _set_level(self) -> float:
         """Return the gain that puts the fault `fault_db` over the healthy sound in the fault's own band."""
-        assert self._fault is not None  # noqa: S101 - called for a fault only
-        healthy = HealthyMachine(self._settings.model_copy(update={"stops": ()}), self.rate_hz, self.chunk)
-        fault = make_fault(self._settings, self.rate_hz)
+        settings = self._settings
+        healthy = HealthyMachine(settings.model_copy(update={"stops": ()}), self.rate_hz, self.chunk)
+        fault = make_fault(str(settings.fault), settings.seed, settings.take, self.rate_hz)
         sound, trouble = [], []
         for _ in range(_REFERENCE_CHUNKS):
             part = healthy.next_chunk(1.0)
             sound.append(part.samples)
             trouble.append(fault.next_chunk(part))
-        ratio = band_power(np.concatenate(sound), self.rate_hz, fault.band_hz) / band_power(
-            np.concatenate(trouble), self.rate_hz, fault.band_hz
-        )
-        return math.sqrt(ratio * 10 ** (self._settings.fault_db / 10))
+        added, own = (band_power(np.concatenate(each), self.rate_hz, fault.band_hz) for each in (trouble, sound))
+        return gain_over(added, own, settings.fault_db)
 
     def next_chunk(self) -> Samples:
         """Return the next `chunk` frames, float32 mono."""
@@ -76,14 +74,6 @@ class Simulation:
         trouble[:first] = 0
         out: Samples = part.samples + np.float32(self._fault_gain) * trouble
         return np.clip(out, -1.0, 1.0)
-
-
-def band_power(samples: Samples, rate_hz: int, band_hz: tuple[float, float]) -> float:
-    """Return the mean power of (frames,) within a band, by its periodogram."""
-    spectrum = np.fft.rfft(samples.astype(np.float64))
-    hz = np.fft.rfftfreq(len(samples), 1 / rate_hz)
-    inside = (hz >= band_hz[0]) & (hz < band_hz[1])
-    return float(2 * np.sum(np.abs(spectrum[inside]) ** 2) / len(samples) ** 2)
 
 
 def render(settings: SimulatorSource, seconds: float, rate_hz: int = RATE_HZ) -> Samples:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_monitor.capture.simulator_machine import Chunk
-    from edge_monitor.config.machine import SimulatorSource
     from edge_monitor.records import Samples
 
 
@@ -25,11 +24,11 @@ class Fault(Protocol):
         """Return the fault's sound (frames,) float32 during this stretch of healthy sound."""
 
 
-def make_fault(settings: SimulatorSource, rate_hz: int) -> Fault:
-    """Return the configured fault that adds sound, drawn from the seed; the same seed gives the same defect."""
-    individual = np.random.default_rng((settings.seed & 0xFFFFFFFF, 3))
-    random = np.random.Generator(np.random.SFC64((settings.seed & 0xFFFFFFFF, settings.take, 4)))
-    return _FAULTS[str(settings.fault)](individual, random, rate_hz)
+def make_fault(kind: str, seed: int, take: int, rate_hz: int) -> Fault:
+    """Return a fault of ADDED_FAULTS; the same seed gives the same defect, another take another stretch of it."""
+    individual = np.random.default_rng((seed & 0xFFFFFFFF, 3))
+    random = np.random.Generator(np.random.SFC64((seed & 0xFFFFFFFF, take, 4)))
+    return _FAULTS[kind](individual, random, rate_hz)
 
 
 class _Ringing:
@@ -183,3 +182,4 @@ _FAULTS: dict[str, Callable[[np.random.Generator, np.random.Generator, int], Fau
     "rattle": _Rattle,
     "imbalance": _Imbalance,
 }
+ADDED_FAULTS = tuple(_FAULTS)  # those that add sound

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge_monitor.config.settings import Settings
     from edge_monitor.memory.normal import NewRecording
     from edge_monitor.node.bundle_change import HeardAgain
+    from edge_monitor.node.enrolled_sound import EnrolledSound
     from edge_monitor.node.generations import GenerationSummary
     from edge_monitor.node.live import EnrollLive, EnrolmentProgress
     from edge_monitor.node.node import Node
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     help="After another bundle was configured: hear the kept sound with it, instead of FILES.",
 )
 @click.option("--anew", is_flag=True, help="Leave behind what was enrolled so far, with whatever bundle.")
+@click.option("--no-audibility", is_flag=True, help="Do not measure how faint a fault is heard: some 10 s.")
 @verbose_option
 @json_option
 @click.option("--progress-json", is_flag=True, help="Tell progress on standard error in JSON lines, for programs.")
@@ -64,6 +66,7 @@ def command(
     keep_audio: bool,
     re_embed: bool,
     anew: bool,
+    no_audibility: bool,
     verbose: bool,
     as_json: bool,
     progress_json: bool,
@@ -71,11 +74,12 @@ def command(
     """Learn how a machine sounds when healthy, from FILES or folders of them, or from its live sound.
 
     Ten minutes are a beginning; a threshold you can trust needs every way the machine normally runs. What is enrolled
-    adds to what was, and the daemon goes over to it by itself. The last line is a verdict, good, thin or deaf, with
-    the next step. Live, a window is passed over after each 30 s, so that
-    the blocks are independent: ten minutes give 450 s of sound.
+    adds to what was, and the daemon goes over to it by itself. Then fault sounds are mixed into it, to tell how faint
+    they are heard. The last line is a verdict, good, thin or deaf, with the next step. Live, a window is passed over
+    after each 30 s, so that the blocks are independent: ten minutes give 450 s of sound.
     """
     from edge_monitor.api.client import finish, open_node
+    from edge_monitor.cli.audibility import sound_of_files, with_audibility
     from edge_monitor.node.node import Node
     from edge_monitor.node.operations import ENROLL_LIVE, LEAVE_BEHIND
     from edge_monitor.node.used_bundle import going_over
@@ -92,7 +96,9 @@ def command(
     node.bundle.check("audio")
     bundle_hash = node.bundle.bundle_hash
     added = failed = 0
+    sample: EnrolledSound | None = None
     with open_node(settings) as client:
+        chosen: list[Path] = []
         if re_embed:
             added = _re_embed(client, node, machine, console)  # which has built its generation
         else:
@@ -101,14 +107,22 @@ def command(
                 finish(client, LEAVE_BEHIND, LEAVE_BEHIND.request(machine=machine, bundle_hash=bundle_hash))
             if live_minutes:
                 request = ENROLL_LIVE.request(
-                    machine=machine, minutes=live_minutes, keep_audio=keep_audio, bundle_hash=bundle_hash
+                    machine=machine,
+                    minutes=live_minutes,
+                    keep_audio=keep_audio,
+                    bundle_hash=bundle_hash,
+                    sample=not no_audibility,
                 )
-                added = _enroll_live(client, request, console)
+                added, sample = _enroll_live(client, request, console)
             else:
                 added, failed = _enroll_files(
                     client, node, machine, chosen, channel, keep_audio=keep_audio, console=console
                 )
         active, changed, recordings = _active(client, node, machine, added, anew=anew, built=re_embed)
+        if chosen and not (no_audibility or active.audibility):
+            sample = sound_of_files(client, chosen, channel, node.bundle.manifest.audio)
+        if sample:
+            active = with_audibility(client, active, sample, console)
     answer = active.model_dump(mode="json", exclude_unset=True)
     answer |= {"recordings": recordings, "added": added, "files_failed": failed}
     tell(answer, _lines(active, recordings, changed=changed, verbose=verbose), as_json=as_json)
@@ -254,8 +268,8 @@ def _re_embed(client: NodeClient, node: Node, machine: str, console: Console) ->
         return finish(client, REEMBED, request, tell_heard).normals
 
 
-def _enroll_live(client: NodeClient, request: EnrollLive, console: Console) -> int:
-    """Enrol live sound and return how many windows were taken in."""
+def _enroll_live(client: NodeClient, request: EnrollLive, console: Console) -> tuple[int, EnrolledSound | None]:
+    """Enrol live sound; return how many windows were taken in, and a sample of their sound if that was asked for."""
     from edge_monitor.api.client import finish
     from edge_monitor.node.operations import ENROLL_LIVE
 
@@ -278,7 +292,7 @@ def _enroll_live(client: NodeClient, request: EnrollLive, console: Console) -> i
                 f" '{session}'` takes it in after all."
             )
         raise
-    return enrolled.windows
+    return enrolled.windows, enrolled.sample
 
 
 def _lines(active: GenerationSummary, recordings: int, *, changed: bool, verbose: bool) -> Iterator[str]:
@@ -295,4 +309,6 @@ def _lines(active: GenerationSummary, recordings: int, *, changed: bool, verbose
             yield active.caution
     if active.doubt:
         yield active.doubt
+    if active.audible:
+        yield active.audible
     yield active.verdict.line

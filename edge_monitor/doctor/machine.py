@@ -162,3 +162,5 @@ def look_at_normals_of(machine: MachineSettings, path: Path, bundle_hash: str | 
         yield ok(told)
     else:
         yield (fail if verdict.level == "deaf" else warn)(told, verdict.next_step)
+    if heard := generation.calibration.audibility:
+        yield ok(heard.sentence())

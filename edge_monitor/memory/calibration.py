@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.errors import NormalsError
+from edge_monitor.memory.audibility import Audibility
 from edge_monitor.memory.chance import at_least, exceedance, plausible_count
 from edge_monitor.memory.coverage import Coverage, assess
 from edge_monitor.memory.distance import K
@@ -94,6 +95,7 @@ class Calibration:
     operation_days: float = 0.0  # of healthy sound judged live that were counted too
     odd: OddSound | None = None  # None: no sound stands out, or calibrated by an earlier version
     low_line: LowLine | None = None  # None: too few blocks are known, or calibrated by an earlier version
+    audibility: Audibility | None = None  # how faint a fault is heard; None: not measured with this threshold
 
     def to_json(self) -> str:
         """Return the record as JSON, exactly restorable."""
@@ -106,7 +108,9 @@ class Calibration:
             fields = json.loads(text)
             odd = fields.get("odd") and OddSound(**fields["odd"])
             line = fields.get("low_line") and LowLine(**fields["low_line"])
-            return cls(**{**fields, "coverage": Coverage(**fields["coverage"]), "odd": odd, "low_line": line})
+            audibility = fields.get("audibility") and Audibility.of(fields["audibility"])
+            coverage = Coverage(**fields["coverage"])
+            return cls(**{**fields, "coverage": coverage, "odd": odd, "low_line": line, "audibility": audibility})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise NormalsError(f"a stored calibration cannot be read: {error}") from error
 

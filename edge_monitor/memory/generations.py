@@ -277,6 +277,14 @@ def set_standing(connection: sqlite3.Connection, machine: str, number: int, stan
     )
 
 
+def set_calibration(connection: sqlite3.Connection, machine: str, number: int, calibration: Calibration) -> None:
+    """Note what else became known of a generation's calibration; its threshold stays."""
+    connection.execute(
+        "UPDATE generations SET calibration = ? WHERE machine = ? AND number = ?",
+        (calibration.to_json(), machine, number),
+    )
+
+
 def _read(connection: sqlite3.Connection, row: sqlite3.Row) -> Generation:
     members = connection.execute(
         "SELECT normal_id FROM generation_members WHERE machine = ? AND number = ? ORDER BY normal_id",

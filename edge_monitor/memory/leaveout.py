@@ -79,7 +79,7 @@ def leave_block_out(
     known = np.ones(count, dtype=bool) if method_name(spec) in EQUATION_1 else compared
     for fold in range(folds):
         held = unit % folds == fold  # (n,)
-        others = known & ~held & ~_guard(layout, held, window_s)
+        others = known & others_than(layout, held, k=k, window_s=window_s)
         if others.sum() < k:
             others = known & ~held
         if others.sum() < k:
@@ -93,6 +93,15 @@ def leave_block_out(
             near[held] = _score(vectors, others & compared, held, plain, k)
             halved[held] = _score(vectors, half, held, plain, k)
     return LeftOut(score, near, halved)
+
+
+def others_than(layout: Layout, held: NDArray[np.bool_], *, k: int, window_s: float) -> NDArray[np.bool_]:
+    """Return which of n normals are heard while those of `held`, (n,), are left out: without their guard, (n,).
+
+    Where fewer than k would remain the guard is given up.
+    """
+    others = ~held & ~_guard(layout, held, window_s)
+    return others if others.sum() >= k else ~held
 
 
 def _score(

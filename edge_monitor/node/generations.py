@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edge_monitor.capture.gate import learn_gate
 from edge_monitor.errors import DamagedGenerationError
+from edge_monitor.memory.audibility import Audibility
 from edge_monitor.memory.calibration import CalibrationSettings
 from edge_monitor.memory.generations import activate, active_generation, build_generation, list_generations
 from edge_monitor.memory.normals import Normals
@@ -53,6 +54,8 @@ class GenerationSummary(Message):
     coverage: str
     caution: str  # empty: none
     doubt: str  # of what was learnt last; empty: none
+    audibility: Audibility | None  # how faint a fault is heard; None: not measured with this threshold
+    audible: str  # the same for a person; empty: not measured
 
 
 class Generations(Message):
@@ -193,6 +196,8 @@ def describe(node: Node, generation: Generation, doubt: str = "") -> GenerationS
         coverage=calibration.coverage.sentence,
         caution=calibration.caution(generation.machine),
         doubt=doubt,
+        audibility=calibration.audibility,
+        audible=calibration.audibility.sentence() if calibration.audibility else "",
     )
 
 

@@ -20,6 +20,7 @@ from edge_monitor.memory.normal import NewRecording
 from edge_monitor.memory.normals import Normals
 from edge_monitor.node.bandwidth import another_rate, learnt_highest_hz, not_added, recording_highest_hz
 from edge_monitor.node.clips import normal_of
+from edge_monitor.node.enrolled_sound import EnrolledSound, SoundSample
 from edge_monitor.node.kept_audio import KeptAudio, as_flac
 from edge_monitor.node.learnt import require_bundle, require_same
 from edge_monitor.node.normals import PART, vectors_sha256
@@ -46,6 +47,7 @@ class EnrollLive(OfMachine):
     minutes: Annotated[float, Field(gt=0, le=60 * 24 * 31)]
     bundle_hash: str
     keep_audio: bool = False
+    sample: bool = False  # whether to keep some windows' sound in memory, to measure what is audible
 
 
 class EnrolmentProgress(Message):
@@ -55,6 +57,7 @@ class EnrolmentProgress(Message):
     windows: int
     text: str
     session: str
+    sample: EnrolledSound | None = None  # at the end, if it was asked for: to be fetched or used within a minute
 
 
 class Reading(Message):
@@ -68,8 +71,9 @@ class Reading(Message):
 class _Session:
     """Live sound on its way into the memory: each 30 s block is committed, and all come into use at the end."""
 
-    def __init__(self, node: Node, machine: str, *, keep_audio: bool) -> None:
+    def __init__(self, node: Node, machine: str, *, keep_audio: bool, sample: bool) -> None:
         self._node = node
+        self._sample = SoundSample() if sample else None
         self._machine = machine
         self.name = f"{changes.SESSION}{clock.rfc3339(clock.now().wall_ms)}"
         self._change = f"{self.name} {uuid.uuid4()}"
@@ -132,6 +136,9 @@ class _Session:
         added = changes.add(self._node.store, self._machine, new, bundle_hash=bundle_hash, part_of=self._change)
         self._parts += 1
         self.windows += added.count
+        if self._sample is not None:
+            for window, _ in self._block:
+                self._sample.add(window.samples, sha256, window.start_s - start_s)
         self._block = []
 
     def _of_another_rate(self, new: NewRecording) -> bool:
@@ -167,6 +174,10 @@ class _Session:
         self.commit()
         changes.finish(self._node.store, self._machine, self._change, bundle_hash)
 
+    def sample(self) -> EnrolledSound | None:
+        """Return the sample of its sound; None: none was kept."""
+        return self._sample.sent(self._node.files.add) if self._sample else None
+
     def withdraw(self) -> None:
         """Leave what was enrolled out of use: who interrupts an enrolment has heard something that is not normal."""
         withdrawn = changes.withdraw(self._node.store, self._change)
@@ -193,7 +204,7 @@ def enroll_live(
     require_same(node, request.bundle_hash)
     with node.reading() as connection:
         require_bundle(node, machine, Normals(connection, machine).bundle_hash())
-    session = _Session(node, machine, keep_audio=request.keep_audio)
+    session = _Session(node, machine, keep_audio=request.keep_audio, sample=request.sample)
     asked_s: float | None = None  # stream time of the first sound since the request,
     began_s: float | None = None  # and of the first window in it
     node.running.set_learning(machine, learning=True)
@@ -218,7 +229,7 @@ def enroll_live(
             if heard_s >= wanted_s:
                 break
         session.finish(request.bundle_hash)
-        return session.progress(wanted_s, "enrolled")
+        return session.progress(wanted_s, "enrolled").model_copy(update={"sample": session.sample()})
     except BaseException:  # also when nobody waits any more (GeneratorExit), or the daemon stops
         session.withdraw()
         raise

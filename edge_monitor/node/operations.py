@@ -14,6 +14,7 @@ from edge_monitor.node import (
     generations,
     inhibition,
     live,
+    measuring_audibility,
     normals,
     outbox,
     scoring,
@@ -79,6 +80,14 @@ REEMBED = LongOperation(
 LIST_GENERATIONS = Operation("generations.list", generations.list_all, OfMachine, generations.Generations, _READ, _LOOK)
 BUILD_GENERATION = LongOperation(
     "generations.build", generations.build, generations.BuildGeneration, generations.GenerationSummary, _ADMIN
+)
+MEASURE_AUDIBILITY = LongOperation(
+    "generations.audibility",
+    measuring_audibility.measure_audibility,
+    measuring_audibility.MeasureAudibility,
+    measuring_audibility.MeasuredAudibility,
+    _ADMIN,
+    progress=measuring_audibility.AudibilityProgress,
 )
 ACTIVATE_GENERATION = LongOperation(
     "generations.activate",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from edge_monitor.memory.audibility import Audibility
 from edge_monitor.node.operation import Message, Nothing
 from edge_monitor.node.verdict import Verdict
 
@@ -42,6 +43,7 @@ class MachineStatus(Message):
     state: str
     text: str
     verdict: Verdict | None = None
+    audibility: Audibility | None = None  # how faint a fault its generation hears; None: not measured
     state_code: int | None = None
     since: str | None = None  # RFC 3339
     alarm_id: str | None = None

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Level = Literal["good", "thin", "deaf"]
 
 _FAR_ABOVE = 2.0  # times the calibrated threshold: only lasting faults are heard then
+# Over the machine's own level in a fault's own band, dB: half of the faults tried have to be heard from there on.
+LOUD_DB, GROSS_DB = 6, 12
 _MOST_REFUSED = 0.5  # of the normals, by a configured gate: more, and it hardly ever listens
 # While a machine is in one of these states none of its windows is scored, and that is not as it should be.
 UNHEARD = {
@@ -105,12 +107,19 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     """Return the verdict on a threshold, in the score's unit, and the normal sound it comes from."""
     own = not math.isclose(threshold, calibration.threshold)
     line, blocks = calibration.low_line, _independent(calibration)
+    heard = None if own else calibration.audibility
     low = math.inf if line is None else line.value / calibration.highest_usual
     figures = (
         f"low line {low:.2f}, threshold {threshold / calibration.highest_usual:.2f} times the highest healthy score, "
         f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
     )
-    if line is None and (own or calibration.method != LABELLED):
+    if heard:
+        faintest = "at no level" if heard.half_db is None else f"from {heard.half_db:+d} dB"
+        figures += f", half of the faults heard {faintest} (thin above {LOUD_DB:+d}, deaf above {GROSS_DB:+d})"
+        deaf = heard.half_db is None or heard.half_db > GROSS_DB
+    else:
+        deaf = line is None and (own or calibration.method != LABELLED)
+    if deaf:
         return Verdict("deaf", _deaf_step(calibration), figures)
     if own and threshold > _FAR_ABOVE * calibration.threshold:
         step = 'machine.alarm.threshold is far above the calibrated one: lower it, or set "calibrated"'
@@ -120,9 +129,11 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
         return Verdict("thin", step, figures)
     if step := _thin_step(calibration):
         return Verdict("thin", step, figures)
-    if calibration.at_most_per_day is not None and calibration.at_most_per_day <= calibration.wanted_per_day:
-        return Verdict("good", "nothing to do", figures)
-    return Verdict("good", "after some days `edge-monitor calibrate` can promise fewer false alarms", figures)
+    if heard and heard.half_db is not None and heard.half_db > LOUD_DB:
+        return Verdict("thin", "only loud faults would be heard: enrol more sound, or move the microphone", figures)
+    promised = calibration.at_most_per_day is not None and calibration.at_most_per_day <= calibration.wanted_per_day
+    step = "nothing to do" if promised else "after some days `edge-monitor calibrate` can promise fewer false alarms"
+    return Verdict("good", step, figures)
 
 
 def _deaf_step(calibration: Calibration) -> str:

@@ -200,6 +200,7 @@ class MachineStates:
 
     def _describe(self, name: str, view: View) -> dict[str, Any]:
         state, text = self._seen(view)
+        heard = view.learnt.calibration.audibility if view.learnt.calibration else None
         return {
             "machine": name,
             "state": state.label,
@@ -207,6 +208,7 @@ class MachineStates:
             "since": clock.rfc3339(view.since_ms),
             "text": text,
             "verdict": asdict(self._judge(name, view)),
+            "audibility": asdict(heard) if heard else None,
             "alarm_id": view.alarm_id,
             "condition": int(view.condition),
             "episode_id": view.episode_id,

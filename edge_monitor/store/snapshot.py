@@ -44,13 +44,14 @@ def snapshot(source: Path, *, cancelled: Callable[[], bool] = lambda: False) -> 
         remove_database(path)
 
 
-def lower_priority() -> None:
+def lower_priority(niceness: int = _LOWEST_PRIORITY) -> None:
     """Have the calling thread's work wait for everybody else's; where that is forbidden, it is done as it is.
 
+    A lower `niceness` than the default still gets on where the box is busy for long.
     A thread's I/O priority follows its niceness unless it was set (ioprio_set(2)), which the service may not.
     """
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def _log_bytes(source: Path) -> int:

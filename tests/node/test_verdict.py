@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_monitor.config.file import load_settings
+from edge_monitor.memory.audibility import Audibility, FaultLevel
 from edge_monitor.memory.calibration import LABELLED, METHOD, Calibration
 from edge_monitor.memory.coverage import Coverage
 from edge_monitor.memory.odd_sound import OddSound
@@ -48,9 +49,14 @@ CALIBRATION = Calibration(
 ODD = OddSound(recording=7, start_s=0.0, score=5.0, next_score=1.0, threshold_without=1.2)
 
 
-def line(**changed: Any) -> str:  # noqa: ANN401 - Calibration's own fields
+def changed(**fields: Any) -> Calibration:  # noqa: ANN401 - Calibration's own fields
+    """Return a calibration, changed so."""
+    return replace(CALIBRATION, **fields)
+
+
+def line(**fields: Any) -> str:  # noqa: ANN401 - Calibration's own fields
     """Return the verdict on a calibration, changed so."""
-    return judge(Facts(replace(CALIBRATION, **changed))).line
+    return judge(Facts(changed(**fields))).line
 
 
 def test_enough_normal_sound_and_a_low_threshold_are_good() -> None:
@@ -75,6 +81,29 @@ def test_sound_that_resembles_itself_or_still_surprises_is_thin() -> None:
     surprising = "thin: healthy sound still surprises: enrol 8 more minutes, best on another day"
     assert line(coverage=varied) == surprising
     assert "enrol 3 more hours" in line(coverage=varied, seconds=10_000.0)
+
+
+def hearing(*levels_db: int | None) -> Audibility:
+    """Return faults that are heard from these levels."""
+    faults = tuple(FaultLevel("bearing", (2000.0, 4000.0), each, None) for each in levels_db)
+    return Audibility(faults, no_flow=False, windows=20, minute_s=50.0, low_line=False)
+
+
+def test_where_faults_were_mixed_in_the_verdict_goes_by_what_was_heard() -> None:
+    """From 6 dB half of them have to be heard, or it is thin, from 12 dB, or it is deaf; whatever the threshold."""
+    assert line(audibility=hearing(-3, 6, 20), threshold=9.0).startswith("good: ")
+    loud = "thin: only loud faults would be heard: enrol more sound, or move the microphone"
+    assert line(audibility=hearing(7, 7, None)) == loud
+    assert line(audibility=hearing(12, 12, None)) == loud
+    assert line(audibility=hearing(-3, 13, 20)).startswith("deaf: only gross faults would be heard: enrol ")
+    assert line(audibility=hearing(-3, None, None)).startswith("deaf: ")
+    assert "from +7 dB (thin above +6, deaf above +12)" in judge(Facts(changed(audibility=hearing(7)))).figures
+
+
+def test_of_a_threshold_of_one_s_own_nothing_was_measured() -> None:
+    """The faults were heard or not by the calibrated one."""
+    deaf = judge(Facts(changed(audibility=hearing(-3)), threshold=5.0)).line
+    assert deaf == 'deaf: machine.alarm.threshold is far above healthy sound: lower it, or set "calibrated"'
 
 
 def test_a_threshold_far_above_healthy_sound_is_deaf() -> None:
