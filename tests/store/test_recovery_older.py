@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = 4096
-_OF_7 = {"out_of_use"}
+_SINCE_7 = {"out_of_use", "score_rollups", "rollups_due"}
 OF_LATER_SCHEMAS = {
-    1: {"explanations", "captions", "llm_days", "machines"} | _OF_7,
-    2: {"machines"} | _OF_7,
-    3: _OF_7,
-    4: _OF_7,
+    1: {"explanations", "captions", "llm_days", "machines"} | _SINCE_7,
+    2: {"machines"} | _SINCE_7,
+    3: _SINCE_7,
+    4: _SINCE_7,
 }
 
 
