@@ -44,27 +44,27 @@ def test_a_database_made_step_by_step_is_accepted(tmp_path: Path) -> None:
 
     path = made(tmp_path / "a.db", version=1)
     database.connect(path).close()
-    assert inspect(path) == 8
+    assert inspect(path) == 9
 
 
 @pytest.mark.parametrize(
     ("statements", "wrong"),
     [
-        ((_SPY,), "schema 8: trigger spy does not belong into it"),
-        (("CREATE VIEW spy AS SELECT 1",), "schema 8: view spy does not belong into it"),
-        ((f"CREATE VIEW spy AS {_NEVER_ENDING}",), "schema 8: view spy does not belong into it"),
-        (("CREATE TABLE more (a)",), "schema 8: table more does not belong into it"),
-        (("DROP INDEX alarms_by_time",), "schema 8: index alarms_by_time is missing"),
-        (("CREATE INDEX spy ON alarms (abs(threshold))",), "schema 8: index spy does not belong into it"),
+        ((_SPY,), "schema 9: trigger spy does not belong into it"),
+        (("CREATE VIEW spy AS SELECT 1",), "schema 9: view spy does not belong into it"),
+        ((f"CREATE VIEW spy AS {_NEVER_ENDING}",), "schema 9: view spy does not belong into it"),
+        (("CREATE TABLE more (a)",), "schema 9: table more does not belong into it"),
+        (("DROP INDEX alarms_by_time",), "schema 9: index alarms_by_time is missing"),
+        (("CREATE INDEX spy ON alarms (abs(threshold))",), "schema 9: index spy does not belong into it"),
         (
             ("DROP INDEX alarms_by_time", "CREATE INDEX alarms_by_time ON alarms (abs(started_ms))"),
-            "schema 8: index alarms_by_time is not as this program makes it",
+            "schema 9: index alarms_by_time is not as this program makes it",
         ),
         (
             ("ALTER TABLE machines ADD COLUMN spy TEXT AS (hex(name)) VIRTUAL",),
-            "schema 8: table machines is not as this program makes it",
+            "schema 9: table machines is not as this program makes it",
         ),
-        (("PRAGMA writable_schema=ON", _CHECKED), "schema 8: table counters is not as this program makes it"),
+        (("PRAGMA writable_schema=ON", _CHECKED), "schema 9: table counters is not as this program makes it"),
         (("PRAGMA writable_schema=ON", _SAME_PAGE), "its pages: damaged"),
         (
             ("PRAGMA writable_schema=ON", "UPDATE sqlite_schema SET rootpage = 99999 WHERE name = 'outbox'"),
@@ -72,7 +72,7 @@ def test_a_database_made_step_by_step_is_accepted(tmp_path: Path) -> None:
         ),
         (
             ("CREATE VIRTUAL TABLE spy USING fts5(a)",),
-            "schema 8: table spy does not belong into it",
+            "schema 9: table spy does not belong into it",
         ),
         (("PRAGMA user_version=99",), "written by a newer edge-monitor (schema 99, this one knows 8)"),
         (("PRAGMA user_version=5",), "schema 5: index members_by_normal does not belong into it"),
@@ -107,6 +107,10 @@ def test_what_could_run_or_lead_astray_is_refused(tmp_path: Path, statements: tu
         ("UPDATE generations SET standing_dbfs = 1.0", "generations, machine pump, number 1: standing_dbfs 1.0 must"),
         ("UPDATE generations SET k = 0", "generations, machine pump, number 1: k 0 must be"),
         ("UPDATE generations SET k = 6", "generations, machine pump, number 1: k 6 must be less than it has normals"),
+        (
+            "UPDATE generations SET max_normals = 4",
+            "generations, machine pump, number 1: max_normals 4 must be more than",
+        ),
         ("UPDATE generations SET metric = 'sql'", "generations, machine pump, number 1: metric 'sql' must be"),
         ("UPDATE generations SET normalization = 'x'", "generations, machine pump, number 1: normalization 'x' must"),
         ("UPDATE generations SET scorer = 'x'", "generations, machine pump, number 1: scorer 'x' must be"),
