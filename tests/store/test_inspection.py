@@ -74,7 +74,7 @@ def test_a_database_made_step_by_step_is_accepted(tmp_path: Path) -> None:
             ("CREATE VIRTUAL TABLE spy USING fts5(a)",),
             "schema 9: table spy does not belong into it",
         ),
-        (("PRAGMA user_version=99",), "written by a newer edge-monitor (schema 99, this one knows 8)"),
+        (("PRAGMA user_version=99",), "written by a newer edge-monitor (schema 99, this one knows 9)"),
         (("PRAGMA user_version=5",), "schema 5: index members_by_normal does not belong into it"),
         (("PRAGMA user_version=0",), "its header: not a database of edge-monitor"),
         (("UPDATE normals SET vector = zeroblob(5000000)",), "the database cannot be used: string or blob too big"),
@@ -188,7 +188,7 @@ def test_a_log_beside_it_is_not_applied(tmp_path: Path) -> None:
         connection.execute("UPDATE generations SET threshold = 9e999")
         path.write_bytes((tmp_path / "b.db").read_bytes())
         (tmp_path / "a.db-wal").write_bytes((tmp_path / "b.db-wal").read_bytes())
-    assert inspect(path) == 8
+    assert inspect(path) == 9
 
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
