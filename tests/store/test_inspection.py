@@ -107,6 +107,10 @@ def test_what_could_run_or_lead_astray_is_refused(tmp_path: Path, statements: tu
         ("UPDATE generations SET standing_dbfs = 1.0", "generations, machine pump, number 1: standing_dbfs 1.0 must"),
         ("UPDATE generations SET k = 0", "generations, machine pump, number 1: k 0 must be"),
         ("UPDATE generations SET k = 6", "generations, machine pump, number 1: k 6 must be less than it has normals"),
+        (
+            "UPDATE generations SET max_normals = 4",
+            "generations, machine pump, number 1: max_normals 4 must be more than",
+        ),
         ("UPDATE generations SET metric = 'sql'", "generations, machine pump, number 1: metric 'sql' must be"),
         ("UPDATE generations SET normalization = 'x'", "generations, machine pump, number 1: normalization 'x' must"),
         ("UPDATE generations SET scorer = 'x'", "generations, machine pump, number 1: scorer 'x' must be"),
