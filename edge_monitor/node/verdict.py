@@ -107,6 +107,7 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     figures = (
         f"threshold {ratio:.2f} times the highest healthy score (deaf from {HARD_OF_HEARING:g}), "
         f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
+        f"{'' if calibration.low_line else '; too few blocks, or calibrated too long ago, to notice lasting change'}"
     )
     if ratio >= HARD_OF_HEARING and (own or calibration.method != LABELLED):
         return Verdict("deaf", _deaf_step(calibration, own=own), figures)
