@@ -253,6 +253,8 @@ def find(connection: sqlite3.Connection, alarm_id: str) -> AlarmRow:
 def _row(row: sqlite3.Row) -> AlarmRow:
     stored = {field.name: row[field.name] for field in fields(AlarmRow)}
     stored["growing"] = bool(row["growing"])
+    if row["last_seq"] >= 0 and row["raised_ms"] is None:  # carried over from a database of schema 8 or before
+        stored["raised_ms"] = row["started_ms"]
     stored["neighbours"] = _neighbours(row["neighbours"])
     stored["evidence"] = json.loads(row["evidence"] or "{}")
     return AlarmRow(**stored)

@@ -112,6 +112,7 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     figures = (
         f"low line {low:.2f}, threshold {threshold / calibration.highest_usual:.2f} times the highest healthy score, "
         f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
+        f"{'' if calibration.low_line else '; too few blocks, or calibrated too long ago, to notice lasting change'}"
     )
     if heard:
         faintest = "at no level" if heard.half_db is None else f"from {heard.half_db:+d} dB"
