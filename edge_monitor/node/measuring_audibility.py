@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge_monitor.encode.encoder import Encoder
@@ -88,8 +89,8 @@ def measure_audibility(
     origin = [each for _, each in trials]
     scorer = HeldOutScorer(vectors, layout, node.metric, origin, k=generation.k, window_s=node.window_s)
     encoder = Encoder(node.bundle, 1)
-    niceness = 0 if isinstance(node.running, NotRunning) else _NICENESS
-    with ThreadPoolExecutor(1, "audibility", lower_priority, (niceness,)) as pool:
+    yields = None if isinstance(node.running, NotRunning) else partial(lower_priority, _NICENESS)
+    with ThreadPoolExecutor(1, "audibility", yields) as pool:
 
         def embed(window: Samples) -> Vector:
             if cancelled():

@@ -51,7 +51,8 @@ def lower_priority(niceness: int = _LOWEST_PRIORITY) -> None:
     A thread's I/O priority follows its niceness unless it was set (ioprio_set(2)), which the service may not.
     """
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def _log_bytes(source: Path) -> int:
