@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from edge_monitor.counting import counted
+from edge_monitor.memory import low_line
 from edge_monitor.memory.calibration import LABELLED
 from edge_monitor.memory.coverage import MIN_BLOCKS
 from edge_monitor.memory.generations import share_below
@@ -112,26 +113,18 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     figures = (
         f"low line {low:.2f}, threshold {threshold / calibration.highest_usual:.2f} times the highest healthy score, "
         f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
-        f"{'' if calibration.low_line else '; too few blocks, or calibrated too long ago, to notice lasting change'}"
+        f"{'' if line else '; no low line'}"
     )
     if heard:
         faintest = "at no level" if heard.half_db is None else f"from {heard.half_db:+d} dB"
         figures += f", half of the faults heard {faintest} (thin above {LOUD_DB:+d}, deaf above {GROSS_DB:+d})"
         deaf = heard.half_db is None or heard.half_db > GROSS_DB
     else:
-        deaf = line is None and (own or calibration.method != LABELLED)
+        deaf = line is None and blocks < low_line.MIN_BLOCKS and (own or calibration.method != LABELLED)
     if deaf:
         return Verdict("deaf", _deaf_step(calibration), figures)
-    if own and threshold > _FAR_ABOVE * calibration.threshold:
-        step = 'machine.alarm.threshold is far above the calibrated one: lower it, or set "calibrated"'
+    if step := _thin_step(calibration, threshold if own else None):
         return Verdict("thin", step, figures)
-    if own and threshold < calibration.threshold:
-        step = "machine.alarm.threshold is below the calibrated one: more false alarms than promised"
-        return Verdict("thin", step, figures)
-    if step := _thin_step(calibration):
-        return Verdict("thin", step, figures)
-    if heard and heard.half_db is not None and heard.half_db > LOUD_DB:
-        return Verdict("thin", "only loud faults would be heard: enrol more sound, or move the microphone", figures)
     promised = calibration.at_most_per_day is not None and calibration.at_most_per_day <= calibration.wanted_per_day
     step = "nothing to do" if promised else "after some days `edge-monitor calibrate` can promise fewer false alarms"
     return Verdict("good", step, figures)
@@ -143,7 +136,23 @@ def _deaf_step(calibration: Calibration) -> str:
     return f"only gross faults would be heard: enrol {_more(calibration)} of healthy sound"
 
 
-def _thin_step(calibration: Calibration) -> str:
+def _thin_step(calibration: Calibration, own: float | None) -> str:
+    """Return what to do where faults are missed, or false alarms come; empty: nothing. `own`: an own threshold."""
+    if calibration.low_line is None and _independent(calibration) >= low_line.MIN_BLOCKS:  # by an earlier version
+        return "only gross faults are heard yet: `edge-monitor calibrate` finds the low line"
+    if own is not None and own > _FAR_ABOVE * calibration.threshold:
+        return 'machine.alarm.threshold is far above the calibrated one: lower it, or set "calibrated"'
+    if own is not None and own < calibration.threshold:
+        return "machine.alarm.threshold is below the calibrated one: more false alarms than promised"
+    if step := _more_sound(calibration):
+        return step
+    heard = calibration.audibility if own is None else None
+    if heard and heard.half_db is not None and heard.half_db > LOUD_DB:
+        return "only loud faults would be heard: enrol more sound, or move the microphone"
+    return ""
+
+
+def _more_sound(calibration: Calibration) -> str:
     """Return what to do about too little normal sound; empty: there is enough."""
     if calibration.odd:
         return _odd_step(calibration.odd.recording)

@@ -13,6 +13,7 @@ from edge_monitor.config.file import load_settings
 from edge_monitor.memory.audibility import Audibility, FaultLevel
 from edge_monitor.memory.calibration import LABELLED, METHOD, Calibration
 from edge_monitor.memory.coverage import Coverage
+from edge_monitor.memory.low_line import LowLine
 from edge_monitor.memory.odd_sound import OddSound
 from edge_monitor.node.node import Node
 from edge_monitor.node.verdict import Facts, judge
@@ -45,6 +46,7 @@ CALIBRATION = Calibration(
     coverage=Coverage(enough=True, sentence=""),
     at_most_per_day=575.0,
     independent_blocks=15,
+    low_line=LowLine(0.95, per_month=0.9, at_most_per_month=720.0),
 )
 ODD = OddSound(recording=7, start_s=0.0, score=5.0, next_score=1.0, threshold_without=1.2)
 
@@ -102,33 +104,34 @@ def test_where_faults_were_mixed_in_the_verdict_goes_by_what_was_heard() -> None
 
 def test_of_a_threshold_of_one_s_own_nothing_was_measured() -> None:
     """The faults were heard or not by the calibrated one."""
-    deaf = judge(Facts(changed(audibility=hearing(-3)), threshold=5.0)).line
-    assert deaf == 'deaf: machine.alarm.threshold is far above healthy sound: lower it, or set "calibrated"'
+    found = judge(Facts(changed(audibility=hearing(None)), threshold=1.3))
+    assert found.level == "good"
 
 
-def test_a_threshold_far_above_healthy_sound_is_deaf() -> None:
-    """From twice the highest healthy score on, unless labelled sound chose it."""
-    assert line(threshold=1.99).startswith("good: ")
-    assert line(threshold=2.0, blocks=3, independent_blocks=3) == (
+def test_without_a_low_line_it_is_deaf_or_has_to_be_calibrated() -> None:
+    """Too few blocks have none, nor has what an earlier version calibrated."""
+    assert line(low_line=None, blocks=3, independent_blocks=3) == (
         "deaf: only gross faults would be heard: enrol 6 more minutes of healthy sound"
     )
-    assert line(threshold=2.0, method=LABELLED).startswith("good: ")
+    assert line(low_line=None, blocks=3, independent_blocks=3, method=LABELLED).startswith("thin: ")
+    assert line(low_line=None) == ("thin: only gross faults are heard yet: `edge-monitor calibrate` finds the low line")
 
 
 def test_a_sound_unlike_all_others_is_named_and_does_not_count_as_healthy() -> None:
-    """The threshold is compared with the others' highest score: between that and the odd sound's own it is deaf."""
+    """Where there is no low line it is deaf, too."""
     step = "was recording #7 healthy? Enrol more like it; if not, `normals remove` it"
-    assert line(odd=ODD, max_score=5.0, threshold=1.9) == f"thin: {step}"
-    assert line(odd=ODD, max_score=5.0, threshold=4.0) == f"deaf: {step}"
+    assert line(odd=ODD, max_score=5.0) == f"thin: {step}"
+    assert line(odd=ODD, max_score=5.0, low_line=None, blocks=3, independent_blocks=3) == f"deaf: {step}"
+    assert "low line 0.95, " in judge(Facts(changed(odd=ODD, max_score=5.0))).figures
 
 
 def test_a_threshold_of_one_s_own_is_judged_as_it_is() -> None:
-    """Far above healthy sound it is deaf, below the calibrated one it keeps no promise, in between it is good."""
+    """Far above the calibrated one only lasting faults are heard, below it keeps no promise, in between it is good."""
 
     def own(threshold: float) -> str:
         return judge(Facts(CALIBRATION, threshold=threshold)).line
 
-    assert own(2.0) == 'deaf: machine.alarm.threshold is far above healthy sound: lower it, or set "calibrated"'
+    assert own(2.5) == 'thin: machine.alarm.threshold is far above the calibrated one: lower it, or set "calibrated"'
     assert own(1.5).startswith("good: ")
     assert own(1.1) == "thin: machine.alarm.threshold is below the calibrated one: more false alarms than promised"
 
@@ -182,7 +185,8 @@ def test_a_disk_that_fails_is_no_reason_to_do_nothing() -> None:
     assert judge(failing).line == (
         "thin: the disk fails, alarms are in memory alone: `edge-monitor doctor` says what to do"
     )
-    assert judge(replace(failing, threshold=2.0)).level == "deaf"
+    few = replace(CALIBRATION, low_line=None, blocks=3, independent_blocks=3)
+    assert judge(replace(failing, calibration=few)).level == "deaf"
     assert judge(replace(failing, state=MachineState.NO_AUDIO)).level == "deaf"
 
 
@@ -199,6 +203,7 @@ calibrations = st.builds(
     coverage=st.builds(Coverage, st.booleans(), st.just("")),
     at_most_per_day=st.none() | st.floats(1e-6, 1e6),
     method=st.sampled_from([METHOD, LABELLED]),
+    low_line=st.none() | st.builds(LowLine, scores, scores, scores),
     odd=st.none() | st.builds(replace, st.just(ODD), recording=st.integers(1, 2**63 - 1), next_score=scores),
 )
 
