@@ -3,7 +3,8 @@
 # make test-export   the tests that need torch: MS-CLAP's export beside msclap itself
 # make test-systemd   the service on a Debian that boots in a container, as root; SUITE=trixie for another
 # make bench  what it costs beside what one knows: one table, ten minutes; more of it where .venv-export is
-# make soak   7 days of sound with outages, alarms beside long work, 20 kills in each operation, 2 h of the deaf drill: five to ten hours
+# make soak   7 days of sound with outages, alarms beside long work, 20 kills in each operation, 2 h of the deaf drill,
+#             faults at the levels that are printed over three hours: five to ten hours
 # All set up what they need (.venv, Debian packages) the first time. PYTHON=python3.12 chooses an interpreter.
 
 PYTHON ?= python3

@@ -88,12 +88,14 @@ class Ear:
         """Return the share of seeds that alarm by m of n, and of windows above the low line; n windows a seed."""
         rate_hz, calibration = self.encoder.sample_rate_hz, learnt.calibration
         band_hz = next(each.band_hz for each in learnt.audibility.faults if each.fault == kind)
-        faults = [fault_sound(kind, FIRST_TAKE + take, len(each), rate_hz) for take, each in enumerate(healthy)]
-        added, own = (
-            float(np.mean([band_power(each, rate_hz, band_hz) for each in part])) for part in (faults, learnt.windows)
+        frames, own = len(healthy[0]), learnt.windows
+        takes = [fault_sound(kind, FIRST_TAKE + take, frames, rate_hz) for take in range(TRIALS)]
+        added, level = (float(np.mean([band_power(each, rate_hz, band_hz) for each in part])) for part in (takes, own))
+        gain = np.float32(gain_over(added, level, level_db))
+        mixed = (
+            np.clip(each + gain * fault_sound(kind, FIRST_TAKE + take, frames, rate_hz), -1.0, 1.0)
+            for take, each in enumerate(healthy)
         )
-        gain = np.float32(gain_over(added, own, level_db))
-        mixed = [np.clip(each + gain * fault, -1.0, 1.0) for each, fault in zip(healthy, faults, strict=True)]
         scores = learnt.scorer.scores(np.stack([self.embed(each) for each in mixed]))
         above = (scores > calibration.threshold).reshape(-1, calibration.raise_n).sum(axis=1)
         line = calibration.low_line
