@@ -156,7 +156,7 @@ def test_another_bundles_vectors(product: Product, tmp_path: Path) -> None:
     other = product.state / "models/spectral"
     shutil.copytree(shipped, other)
     manifest = other / "manifest.toml"
-    manifest.write_text(manifest.read_text().replace("standardization_floor = 0.35", "standardization_floor = 0.5"))
+    manifest.write_text(manifest.read_text().replace("floor = 0.35", "floor = 0.5"))
     [clip] = write_clips(tmp_path / "clips", "normal", pump(10, take=1))
     assert "pump: enrolled with spectral" in refused(product, "enroll", str(clip))
     assert product.rows("SELECT count(*) FROM normals") == [(6,)]
