@@ -196,7 +196,7 @@ def calibrate_scores(
     fit = fit_tail(score, unit, independent=len(normals.level))
     p, wanted = allowed_exceedance(settings, fit.dependence), AT_ONCE * settings.false_alarms_per_day
     if settings.threshold is None:
-        method, value = METHOD, max(fit.quantile(p), not_refuted(score, p))
+        method, value = METHOD, max(fit.quantile(p), not_refuted(score, allowed_exceedance(settings)))
         for each in heard:
             value = each.decide(value, wanted)
     else:

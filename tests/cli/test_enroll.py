@@ -69,7 +69,7 @@ def test_the_figures_behind_the_verdict_are_told_if_asked_for(product: Product) 
     first = product.command("enroll", str(product.folder / "clips"), "--verbose").stdout.splitlines()
     assert "9 independent blocks (thin below 12), 1.5 min of sound" in first[1]
     words = [line.partition(" ")[0] for line in first]
-    assert words == ["pump:", "threshold", "More", "Threshold", "Expected", "Below", "thin:"]
+    assert words == ["pump:", "low", "More", "Threshold", "Expected", "Low", "Below", "thin:"]
     again = product.command("enroll", str(product.folder / "clips")).stdout.splitlines()
     assert again == [
         "pump: 1.5 min of normal sound from 9 recordings; nothing new, generation 1.",

@@ -68,7 +68,7 @@ def test_a_learnt_fault_is_named_in_the_caution() -> None:
     assert Calibration.from_json(json.dumps(fields)).odd is None
 
 
-def test_one_among_hundreds_and_a_given_threshold_are_no_matter() -> None:
+def test_one_among_a_thousand_and_a_given_threshold_are_no_matter() -> None:
     """It is named only where it makes a difference."""
-    assert calibrate(with_a_fault(300), clips(300), PLAIN, TEN_S).odd is None
+    assert calibrate(with_a_fault(1000), clips(1000), PLAIN, TEN_S).odd is None
     assert calibrate(with_a_fault(20), clips(20), PLAIN, replace(TEN_S, threshold=1.0)).odd is None

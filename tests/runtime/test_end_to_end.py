@@ -16,6 +16,7 @@ import soundfile
 from paho.mqtt import publish
 
 from edge_monitor.capture.resampling import resample
+from edge_monitor.demo.story import lasting
 from tests.broker import Broker, Received, Subscriber, wait_until
 from tests.product import Product
 from tests.sound_server import SoundServer, microphone_server_fixture
@@ -90,21 +91,26 @@ def test_evidence_lies_beside_the_alarm(enrolled: Make, tmp_path: Path) -> None:
 @pytest.mark.recordings
 @pytest.mark.parametrize("name", ["valve", "slider"])
 def test_real_anomalies_reach_a_subscriber(recordings: Path, tmp_path: Path, name: str) -> None:
-    """A real machine's healthy training clips are enrolled; its anomalous test clips end in valid alerts."""
+    """A real machine's healthy training clips are enrolled; anomalous test clips that last end in valid alerts."""
     clips = tmp_path / "clips"
     clips.mkdir()
     for kind, order in (("normal", 0), ("anomaly", 1)):
-        for path in sorted((recordings / name / "test").glob(f"{kind}_id_00_*")):
-            (clips / f"{order}_{path.name}").symlink_to(path)
+        heard = sorted((recordings / name / "test").glob(f"{kind}_id_00_*"))
+        for number, path in enumerate(lasting(heard, 0.7)):
+            (clips / f"{order}_{number:03d}_{path.name}").symlink_to(path)
     with Broker(tmp_path) as broker, Subscriber(broker.port) as scada:
         source = f'{{ kind = "recording", path = "{clips}", pace = "max" }}'
-        product = Product(tmp_path, source, mqtt_port=broker.port)
+        sooner = "alarm = { changed_after_s = 600, alarm_after_s = 1800 }"
+        product = Product(tmp_path, source, mqtt_port=broker.port, extra=sooner)
         enrolled = product.command("enroll", str(recordings / name / "train"), "--pattern", "normal_id_00_*")
         assert enrolled.returncode == 0, enrolled.stderr
         assert product.command("run").returncode == 0
         alerts = scada.wait_for(f"{BASE}/pump/alert")
+        changed = scada.wait_for(f"{BASE}/pump/condition")
         check_contract(scada.messages)
-    assert json.loads(alerts[0].payload)["event"] == "start"
+    start = json.loads(alerts[0].payload)
+    assert start["event"] == "start"
+    assert json.loads(changed[0].payload)["episode_id"] == start["alarm_id"]
 
 
 def test_a_microphone_hears_a_fault(tmp_path: Path, microphone_server: SoundServer) -> None:
