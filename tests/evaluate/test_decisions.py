@@ -73,9 +73,13 @@ def test_every_condition_has_a_row_of_counts(detector: BundleDetector, tmp_path:
     for row in figures.rows:
         assert (row.learnt_s, row.aucs.tolist()) == (50.0, [100.0] * 4)
         assert [each.streams for each in (*row.healthy, *row.faulty)] == [3] * 8
-        challenge, lasting = row.condition.rule == "DCASE baseline", row.condition.length == "memory"
-        assert [each.alarm for each in row.faulty] == [3 if challenge or lasting else 0] * 4  # above the low line
-        assert row.delay_windows == (1.0 if challenge else 864.0 if lasting else None)
+        assert row.condition.length == "passes" or [each.alarm for each in row.faulty] == [3] * 4  # above the low line
+    delays = {
+        (row.condition.rule, row.condition.per_day, row.condition.length): row.delay_windows for row in figures.rows
+    }
+    assert delays["3 of 5", 0.1, "memory"] == 864.0
+    assert delays["3 of 5", 10.0, "memory"] < 864.0  # by 3 of 5
+    assert delays["DCASE baseline", None, "passes"] == 1.0
     assert sum(each.alarm for each in figures.rows[0].healthy) == 0
 
 
