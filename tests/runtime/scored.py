@@ -22,7 +22,7 @@ def minute(
     at_ms: int, score: float, *, generation: int = 1, windows: int = 60, exceeding: int = 0
 ) -> score_minutes.Row:
     """Return a minute of the pump whose highest score is twice its mean."""
-    return ("pump", at_ms, windows, score, 2 * score, 10.0, -30.0, 1, generation, exceeding)
+    return ("pump", at_ms, windows, score, 2 * score, 10.0, -30.0, 1, generation, None, 0, 0, exceeding)
 
 
 def write(store: Store, rows: Iterable[score_minutes.Row]) -> None:
