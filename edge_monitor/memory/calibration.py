@@ -107,7 +107,7 @@ class Calibration:
         try:
             fields = json.loads(text)
             odd = fields.get("odd") and OddSound(**fields["odd"])
-            line = fields.get("low_line") and LowLine(**fields["low_line"])
+            line = LowLine(**fields["low_line"]) if isinstance(fields.get("low_line"), dict) else None
             audibility = fields.get("audibility") and Audibility.of(fields["audibility"])
             coverage = Coverage(**fields["coverage"])
             return cls(**{**fields, "coverage": coverage, "odd": odd, "low_line": line, "audibility": audibility})

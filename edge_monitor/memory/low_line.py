@@ -23,6 +23,7 @@ SESSION = 0.5
 SESSIONS_PER_MONTH = 90.0  # shifts of eight hours
 # The largest share of sessions that may falsely lie above the line: larger ones hardly hear more.
 MAX_SHARE = 0.01
+_LEAST_SHARE = 1e-9  # smaller ones are beyond what a fitted tail can say, and a line beyond any score
 _BELOW = 0.84  # LOW_LINE_SHARE of a normal distribution's values lie above its mean less so many spreads
 _STRIDE = 6  # windows between two moments at which a memory is looked at
 _MONTH_S = 30 * 86_400.0
@@ -49,7 +50,7 @@ def low_line(
     """
     if fit.blocks < MIN_BLOCKS:
         return None
-    p = min(per_month / SESSIONS_PER_MONTH, MAX_SHARE)
+    p = min(max(per_month / SESSIONS_PER_MONTH, _LEAST_SHARE), MAX_SHARE)
     uncertain = math.sqrt(1 / fit.blocks + SESSION**2)
     fitted = math.exp(fit.centre + fit.spread * (student_quantile(p, fit.dof) * uncertain - _BELOW))
     memory_s = windows * window_s

@@ -211,7 +211,6 @@ class MachinePipeline:
         look = self._look(window, level) if score.exceeds else SensorLook()
         if look.changed is not None:
             return replace(heard, state=MachineState.SENSOR_CHANGED, text=look.changed, embedding=None)
-        hint = "" if look.alike_db is None else f"all bands alike by {look.alike_db:+.0f} dB: microphone or flow?"
         self._kept.add(score, embedding)
         event = self.alarm.on_score(score, wall_ms())
         if event is not None and event.begins and not score.exceeds:

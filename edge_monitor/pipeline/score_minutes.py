@@ -152,7 +152,7 @@ def remembered(connection: sqlite3.Connection, machine: MachineSettings, window_
         generation = generation or row["generation"]
         if row["generation"] != generation or len(windows) * window_s > memory_s:
             break
-        if row["compared"]:
+        if row["compared"] and row["low_line"]:
             end_s = min((row["minute_ms"] + MINUTE_MS - wall_ms) / 1000, 0.0)
             far = row["score_mean"] / row["low_line"]
             both = chain(repeat(True, row["above"]), repeat(False, row["compared"] - row["above"]))

@@ -20,8 +20,9 @@ from edge_monitor.memory.calibration import (
     not_refuted,
 )
 from edge_monitor.memory.leaveout import Layout, block_of, leave_block_out
+from edge_monitor.memory.low_line import low_line
 from edge_monitor.memory.scaler import MetricSpec
-from edge_monitor.memory.tail import fit_tail
+from edge_monitor.memory.tail import TailFit, fit_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -205,7 +206,19 @@ def test_calibration_of_an_earlier_version_is_read() -> None:
         del fields[new]
     found = Calibration.from_json(json.dumps(fields))
     assert found.at_most_per_day is None
+    assert Calibration.from_json(json.dumps(fields | {"low_line": 2.5})) == found  # a bare number promises nothing
     assert "200 s of normal sound (20 independent blocks) cannot promise fewer than 1294 per day" in found.sentence()
+
+
+def test_a_wish_beyond_any_data_still_has_a_line() -> None:
+    """A machine that may hardly ever be found changed, whose scores spread widely."""
+    fit = TailFit(centre=0.0, spread=2.0, blocks=5, dof=6, dependence=0.1)
+    lines = [
+        low_line(fit, np.ones(500), per_month=per_month, windows=360, window_s=10.0) for per_month in (1e-7, 1e-200)
+    ]
+    assert lines[0] is not None and lines[1] is not None
+    assert math.isfinite(lines[0].value) and lines[1].value >= lines[0].value
+    assert lines[1].per_month > 0
 
 
 def test_few_blocks_are_not_enough() -> None:
