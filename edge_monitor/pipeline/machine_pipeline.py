@@ -222,7 +222,6 @@ class MachinePipeline:
         state, text = self._standing(score)
         if state is MachineState.ALARM and hint:
             text = f"{text}; {hint}"
-        active = self.alarm.active
         return replace(
             heard,
             state=state,
@@ -231,7 +230,7 @@ class MachinePipeline:
             event=event,
             above=self.alarm.above,
             proof=self._kept.begin(event, window, embedding) if event is not None and event.begins else None,
-            anomalous=None if active is None else self._kept.further(active, score, embedding),
+            anomalous=None if self.alarm.active is None else self._kept.further(score, embedding),
             standing_dbfs=None if score.exceeds else self._learn_standing(),
         )
 

@@ -49,7 +49,8 @@ def test_a_growing_fault_is_rising_and_has_a_forecast(enrolled: Make) -> None:
     assert (answer["machine"], answer["generation"]) == ("pump", 1)
     hours, days = answer["hours"], answer["days"]
     assert (hours["direction"], days["direction"]) == ("rising", "steady")
-    assert (len(hours["medians"]), len(days["medians"])) in {(71, 30), (72, 30)}
+    assert len(hours["medians"]) in {71, 72}
+    assert len(days["medians"]) in {30, 31}  # before noon (UTC) the half day began yesterday
     assert hours["slope_low_percent"] <= hours["slope_percent"] <= hours["slope_high_percent"]
     assert hours["since_ms"] / 1000 == pytest.approx(time.time() - 5 * 3600, abs=1500)
     assert hours["threshold_earliest"] <= hours["threshold_at"] <= hours["threshold_latest"]

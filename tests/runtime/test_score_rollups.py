@@ -55,7 +55,7 @@ def test_an_hour_is_rolled_up_when_it_is_over_and_anew_when_a_minute_comes_late(
 
 def test_each_generation_has_a_row_of_its_own_and_a_day_the_median_of_its_hours(store: Store) -> None:
     """Scores of two generations do not compare; a minute without scores belongs to none."""
-    silent = ("pump", MIDNIGHT_MS + 3 * MINUTE_MS, 0, None, None, None, None, 7, 0, 0)
+    silent = ("pump", MIDNIGHT_MS + 3 * MINUTE_MS, 0, None, None, None, None, 7, 0, None, 0, 0, 0)
     write(store, [minute(MIDNIGHT_MS, 1.0), minute(MIDNIGHT_MS + MINUTE_MS, 5.0, generation=2), silent])
     write(store, [minute(MIDNIGHT_MS + hour * HOUR_MS, 5.0 + hour, generation=2) for hour in (1, 2)])
     assert roll_up(store, LATER_MS) == 3
