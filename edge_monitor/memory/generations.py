@@ -74,6 +74,11 @@ class Generation:
         """Return the low line, > 0, in the score's unit; None where too few blocks were known, or by an old version."""
         return None if self.calibration.low_line is None else self.calibration.low_line.value
 
+    @property
+    def usual_score(self) -> float:
+        """Return the score, > 0, up to which a window is usual: beyond, its microphone is worth a look."""
+        return self.calibration.max_score if self.low_line is None else self.low_line
+
     def implausible(self) -> str | None:
         """Return in words which of its numbers cannot be what was learnt; None: each may be."""
         calibrated = self.calibration.threshold

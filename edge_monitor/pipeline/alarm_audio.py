@@ -34,9 +34,11 @@ class KeptSound:
     def __init__(self, settings: AlarmSettings, *, window_s: float, hop_s: float) -> None:
         history_s = (settings.raise_[1] + 1) * window_s  # that the windows which confirm an alarm span
         self._anomalous: deque[AnomalousWindow] = deque(maxlen=int(history_s / hop_s) + 2)
-        # An episode's are spread over its memory, so that its sound is learnt whole should it be rejected.
-        self._above: deque[AnomalousWindow] = deque(maxlen=MAX_WINDOWS - 1)
-        self._every_s = max(settings.changed_after_s / MAX_WINDOWS, window_s)
+        # An episode's are spread over its memory, so that its sound is learnt whole should it be rejected; half of what
+        # can be kept is left to the loud ones of the alarm that it may become.
+        most = MAX_WINDOWS // 2
+        self._above: deque[AnomalousWindow] = deque(maxlen=most - 1)
+        self._every_s = max(settings.changed_after_s / most, window_s)
         self._kept_until_s = 0.0
         self._sound: deque[AudioBlock] = deque()
         self._sound_s = PRE_ROLL_S + history_s
@@ -64,12 +66,11 @@ class KeptSound:
         if score.above_low_line and (not self._above or latest.end_s >= self._above[-1].end_s + self._every_s):
             self._above.append(latest)
 
-    def further(self, active: AlarmEvent, score: Score, embedding: Embedding) -> AnomalousWindow | None:
-        """Return a window that is kept with an active alarm or episode: disjoint from those before, or None."""
-        episode = active.episode is not None
-        if score.start_s < self._kept_until_s or not (score.exceeds or (episode and score.above_low_line)):
+    def further(self, score: Score, embedding: Embedding) -> AnomalousWindow | None:
+        """Return an anomalous window that is kept during an alarm or episode: disjoint from those before, or None."""
+        if score.start_s < self._kept_until_s or not score.exceeds:
             return None
-        self._kept_until_s = score.start_s + self._every_s if episode else score.end_s
+        self._kept_until_s = score.end_s
         return AnomalousWindow(score.start_s, score.end_s, score.level_dbfs, embedding)
 
 

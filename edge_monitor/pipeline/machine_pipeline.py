@@ -208,13 +208,12 @@ class MachinePipeline:
         if self.learning or isinstance(learnt, NotLearnt):
             return heard
         score = self._score(learnt, window, embedding, level)
-        look = self._look(window, level) if score.exceeds else SensorLook()
+        unusual = score.exceeds or score.value > learnt.scorer.generation.usual_score
+        look = self._look(window, level) if unusual else SensorLook()
         if look.changed is not None:
             return replace(heard, state=MachineState.SENSOR_CHANGED, text=look.changed, embedding=None)
         self._kept.add(score, embedding)
         event = self.alarm.on_score(score, wall_ms())
-        if event is not None and event.begins and not score.exceeds:
-            look = self._look(window, level)
         alike = "" if look.alike_db is None else f"all bands alike by {look.alike_db:+.0f} dB: microphone or flow?"
         hint = look.changed or alike
         if event is not None and hint:
@@ -222,7 +221,6 @@ class MachinePipeline:
         state, text = self._standing(score)
         if state is MachineState.ALARM and hint:
             text = f"{text}; {hint}"
-        active = self.alarm.active
         return replace(
             heard,
             state=state,
@@ -231,7 +229,7 @@ class MachinePipeline:
             event=event,
             above=self.alarm.above,
             proof=self._kept.begin(event, window, embedding) if event is not None and event.begins else None,
-            anomalous=None if active is None else self._kept.further(active, score, embedding),
+            anomalous=None if self.alarm.active is None else self._kept.further(score, embedding),
             standing_dbfs=None if score.exceeds else self._learn_standing(),
         )
 

@@ -140,20 +140,22 @@ def write(connection: sqlite3.Connection, rows: list[Row]) -> None:
 def remembered(connection: sqlite3.Connection, machine: MachineSettings, window_s: float, wall_ms: int) -> Remembered:
     """Return what a machine's long memory goes on with: its windows, of `window_s`, by the wall clock not too old.
 
-    Of one minute those below the line come first. A minute that lies in the future counts as the present one.
+    Of one minute those below the line come first. Minutes that lie in the future are from before the clock was put
+    back, or it is not set yet: they were heard before the others, and count as just as old as the oldest of those.
     """
     memory_s = machine.alarm.alarm_after_s
     windows: deque[Compared] = deque()
-    generation = 0
+    generation, end_s = 0, 0.0
     for row in connection.execute(
-        "SELECT * FROM score_minutes WHERE machine = ? AND generation > 0 AND minute_ms >= ? ORDER BY minute_ms DESC",
-        (machine.name, wall_ms - round(AGE * memory_s * 1000) - MINUTE_MS),
+        "SELECT * FROM score_minutes WHERE machine = ? AND generation > 0 AND minute_ms >= ?"
+        " ORDER BY minute_ms > ?, minute_ms DESC",
+        (machine.name, wall_ms - round(AGE * memory_s * 1000) - MINUTE_MS, wall_ms),
     ):
         generation = generation or row["generation"]
         if row["generation"] != generation or len(windows) * window_s > memory_s:
             break
         if row["compared"] and row["low_line"]:
-            end_s = min((row["minute_ms"] + MINUTE_MS - wall_ms) / 1000, 0.0)
+            end_s = min((row["minute_ms"] + MINUTE_MS - wall_ms) / 1000, end_s)
             far = row["score_mean"] / row["low_line"]
             both = chain(repeat(True, row["above"]), repeat(False, row["compared"] - row["above"]))
             windows.extendleft(Compared(end_s, above, far) for above in both)

@@ -195,3 +195,21 @@ def test_minutes_remember_what_lay_above_the_line_of_the_last_generation(connect
     ]
     assert [round(each.times_line, 2) for each in told.windows] == [0.83, 0.83, 1.17, 1.17, 1.17]
     assert score_minutes.remembered(connection, pump, 10.0, 10_000_000).windows == ()
+
+
+def test_minutes_from_before_the_clock_was_put_back_are_the_older_ones(connection: sqlite3.Connection) -> None:
+    """A day ahead it was when the machine had changed; since then it has sounded as usual."""
+    pump = MachineSettings.model_validate(
+        {"name": "pump", "source": {"kind": "simulator"}, "alarm": {"changed_after_s": 60, "alarm_after_s": 120}}
+    )
+    minutes = score_minutes.ScoreMinutes()
+    for first_ms, above in ((86_400_000, True), (0, False)):
+        for place in range(9):
+            score = Score("pump", 0.75 if above else 0.25, 1.0, 1, (), 0.0, 10.0, -20.0, low_line=0.5)
+            minutes.add_score(score, first_ms + 10_000 * place, above=above)
+    score_minutes.write(connection, minutes.take())
+    told = score_minutes.remembered(connection, pump, 10.0, 95_000).windows
+    assert [each.above for each in told[-12:]] == [True] * 3 + [False] * 9
+    assert [each.end_s for each in told] == sorted(each.end_s for each in told)
+    unset = score_minutes.remembered(connection, pump, 10.0, -600_000).windows  # all of them lie in the future
+    assert [each.above for each in unset[-9:]] == [True] * 9

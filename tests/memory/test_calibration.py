@@ -213,12 +213,10 @@ def test_calibration_of_an_earlier_version_is_read() -> None:
 def test_a_wish_beyond_any_data_still_has_a_line() -> None:
     """A machine that may hardly ever be found changed, whose scores spread widely."""
     fit = TailFit(centre=0.0, spread=2.0, blocks=5, dof=6, dependence=0.1)
-    lines = [
-        low_line(fit, np.ones(500), per_month=per_month, windows=360, window_s=10.0) for per_month in (1e-7, 1e-200)
-    ]
-    assert lines[0] is not None and lines[1] is not None
-    assert math.isfinite(lines[0].value) and lines[1].value >= lines[0].value
-    assert lines[1].per_month > 0
+    line = low_line(fit, np.ones(500), per_month=1e-200, windows=360, window_s=10.0)
+    assert line is not None
+    assert math.isfinite(line.value)
+    assert line.per_month > 0
 
 
 def test_few_blocks_are_not_enough() -> None:
