@@ -109,11 +109,10 @@ def _of_threshold(calibration: Calibration, threshold: float) -> Verdict:
     own = not math.isclose(threshold, calibration.threshold)
     line, blocks = calibration.low_line, _independent(calibration)
     heard = None if own else calibration.audibility
-    low = math.inf if line is None else line.value / calibration.highest_usual
+    low = "no low line" if line is None else f"low line {line.value / calibration.highest_usual:.2f}"
     figures = (
-        f"low line {low:.2f}, threshold {threshold / calibration.highest_usual:.2f} times the highest healthy score, "
+        f"{low}, threshold {threshold / calibration.highest_usual:.2f} times the highest healthy score, "
         f"{blocks} independent blocks (thin below {MIN_BLOCKS}), {calibration.seconds / 60:.1f} min of sound"
-        f"{'' if line else '; no low line'}"
     )
     if heard:
         faintest = "at no level" if heard.half_db is None else f"from {heard.half_db:+d} dB"

@@ -214,8 +214,7 @@ class MachinePipeline:
             return replace(heard, state=MachineState.SENSOR_CHANGED, text=look.changed, embedding=None)
         self._kept.add(score, embedding)
         event = self.alarm.on_score(score, wall_ms())
-        alike = "" if look.alike_db is None else f"all bands alike by {look.alike_db:+.0f} dB: microphone or flow?"
-        hint = look.changed or alike
+        hint = "" if look.alike_db is None else f"all bands alike by {look.alike_db:+.0f} dB: microphone or flow?"
         if event is not None and hint:
             event = replace(event, hint=hint)
         state, text = self._standing(score)
