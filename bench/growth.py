@@ -26,12 +26,14 @@ from edge_monitor.encode.encoder import Encoder
 from edge_monitor.evaluate.learnt import spec_of
 from edge_monitor.memory.calibration import calibrate
 from edge_monitor.memory.scoring_methods import fit
-from edge_monitor.records import Direction, Score
+from edge_monitor.records import Direction, EventKind, Score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from edge_monitor.memory.calibration import Calibration
 
 WINDOW_S, LEARNT, HEALTHY, GROWING = 10.0, 60, 4320, 2160  # the last three in windows
 HEARD = 720  # windows of healthy sound that are simulated, and heard again and again
@@ -77,16 +79,20 @@ def main() -> None:
         gain = np.float32(10 ** ((26 * i / GROWING - 20) / 20))
         grown.append(embedded(without + gain * (with_fault - without)))
     score = np.concatenate([np.tile(usual, HEALTHY // HEARD), scorer.scores(np.stack(grown))])
-    report(score, found.threshold, found.median_score)
+    report(score, found)
 
 
-def report(score: NDArray[np.float64], threshold: float, usual: float) -> None:
+def report(score: NDArray[np.float64], found: Calibration) -> None:
     """Print when what happened, hours after the fault had begun to grow."""
     alarm, medians = AlarmStateMachine("machine", RULES, lambda: "alarm", Restored()), Medians.of(score).ten
+    threshold, usual, line_at = found.threshold, found.median_score, found.low_line
     for i, value in enumerate(score.tolist()):
-        heard = Score("machine", value, threshold, 1, (), WINDOW_S * i, WINDOW_S * (i + 1), -20.0)
-        if alarm.on_score(heard, 0) is not None:
-            print(f"alarm after {(i - HEALTHY) / 360:.1f} h")
+        low_line = None if line_at is None else line_at.value
+        heard = Score("machine", value, threshold, 1, (), WINDOW_S * i, WINDOW_S * (i + 1), -20.0, low_line)
+        event = alarm.on_score(heard, 0)
+        if event is not None and event.kind in {EventKind.CHANGED, EventKind.START}:
+            print(f"{event.kind.value} after {(i - HEALTHY) / 360:.1f} h")
+        if event is not None and event.kind is EventKind.START:
             break
     rising = False
     for end in range(SPAN, len(medians) + 1):
