@@ -26,8 +26,8 @@ FAULT_AT_S = 1000.0  # the enrolment ends before 800 s even where a command take
 HEALTHY_END_S = 1300.0
 _ENOUGH_NORMALS = 5  # k + 1
 # Recordings: a machine that sounds changed for an hour is told, after three hours it raises the alarm.
-HEALTHY_H = 1.5
-ANOMALOUS_H = 4.0
+HEALTHY_H = 0.5
+ANOMALOUS_H = 3.0
 
 _CONFIG = """\
 [node]

@@ -77,7 +77,8 @@ def test_bisection_finds_the_level_to_a_decibel(threshold_db: float, below_db: f
 
 def test_where_no_low_line_is_known_three_hours_are_not_promised() -> None:
     """Too few blocks: the levels are those of m of n alone."""
-    ear = Listener(lambda mixed: mixed[:1], lambda vectors: np.full(len(vectors), 9.0), CALIBRATION, RATE_HZ)
+    few = replace(CALIBRATION, low_line=None)
+    ear = Listener(lambda mixed: mixed[:1], lambda vectors: np.full(len(vectors), 9.0), few, RATE_HZ)
     found, _ = measured(ear, [WINDOW])
     assert not found.low_line
     assert [(each.minute_db, each.three_hours_db) for each in found.faults] == [(LOWEST_DB, None)] * len(ADDED_FAULTS)
