@@ -19,6 +19,12 @@ LOW_LINE_SHARE = 0.8
 _MOST_GROWTH = math.log(1e4)  # of a score in the time of a slope: 1e6 per cent are beyond any meaning
 
 
+def long_memory_windows(memory_s: float, window_s: float) -> tuple[int, int]:
+    """Return how many disjoint windows a long memory holds, and how many of them above the low line say "changed"."""
+    windows = max(1, round(memory_s / window_s))
+    return windows, math.ceil(LOW_LINE_SHARE * windows - 1e-9)
+
+
 class MachineState(IntEnum):
     """What is published as `state_code`; the numbers are a contract and are never renumbered."""
 

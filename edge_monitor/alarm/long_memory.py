@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from edge_monitor.counting import counted
-from edge_monitor.records import LOW_LINE_SHARE, Episode
+from edge_monitor.records import Episode, long_memory_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_monitor.records import Score
 
 AGE = 24  # times as old as its memory is long, a window falls out: an hour is kept for a day, three hours for three
-_FRESH = 0.1  # of the first memory: so much of it must have been heard since the last alarm or episode
+FRESH = 0.1  # of the first memory: so much of it must have been heard since the last alarm or episode
 _CLEAR_SHARE = 0.5  # of a memory's windows below the line: far from LOW_LINE_SHARE above, so that no end flaps
 # Stream times are sums of sample counts; a microsecond is far below one sample and far above rounding.
 SAME_INSTANT_S = 1e-6
@@ -48,8 +48,7 @@ class LastWindows:
     def __init__(self, memory_s: float, window_s: float, max_age_s: float) -> None:
         self.memory_s = memory_s
         self._max_age_s = max_age_s
-        self.n = max(1, round(memory_s / window_s))
-        self._m = math.ceil(LOW_LINE_SHARE * self.n - 1e-9)
+        self.n, self._m = long_memory_windows(memory_s, window_s)
         self._windows: deque[Compared] = deque()
         self.above = 0
 
@@ -113,7 +112,7 @@ class LongMemory:
         self.first = LastWindows(changed_after_s, window_s, AGE * changed_after_s)
         self.second = LastWindows(alarm_after_s, window_s, AGE * alarm_after_s)
         # what was heard since the last alarm or episode ended
-        self._fresh = LastWindows(_FRESH * changed_after_s, window_s, AGE * changed_after_s)
+        self._fresh = LastWindows(FRESH * changed_after_s, window_s, AGE * changed_after_s)
         self._generation: int | None = None
         self._heard_until_s = -math.inf
 

@@ -103,7 +103,7 @@ class Learnt:
         coverage = assess(self.left_out, self.layout.unit)
         found = calibrate_scores(self.left_out.score, self.layout, settings, coverage)
         line = None if found.low_line is None else found.low_line.value
-        return ProductRule(found.threshold, settings.raise_m, settings.raise_n, line)
+        return ProductRule(found.threshold, settings.raise_m, settings.raise_n, line, settings.window_s)
 
 
 @dataclass(slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from edge_monitor.alarm.long_memory import FRESH
 from edge_monitor.evaluate.gamma import gamma_quantile
-from edge_monitor.records import LOW_LINE_SHARE
+from edge_monitor.records import long_memory_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,19 +45,19 @@ class DecisionRule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProductRule:
-    """The product's rule, as the alarm's state machine has it.
+    """The product's rule, as `AlarmStateMachine` has it.
 
-    An alarm when m of the last n windows are above the threshold, or most windows of a long memory above the low line;
-    changed when most of a shorter one are, or with the alarm.
+    Changed when most windows of a memory lie above the low line; an alarm when m of the last n windows are above the
+    threshold or, of a changed machine, most of a longer memory above the low line.
     """
 
     threshold: float
     m: int
     n: int
     low_line: float | None = None  # None: so little was learnt that there is none
-    changed_windows: int = 360  # remembered until a machine counts as changed
-    sustained_windows: int = 1080  # remembered until that raises the alarm
-    share: float = LOW_LINE_SHARE  # of the remembered windows
+    window_s: float = 10.0
+    changed_after_s: float = 3600.0
+    alarm_after_s: float = 10_800.0
 
     @property
     def name(self) -> str:
@@ -67,19 +67,23 @@ class ProductRule:
     @property
     def memory(self) -> int:
         """Return the longest memory."""
-        return max(self.n, self.sustained_windows)
+        return max(self.n, long_memory_windows(self.alarm_after_s, self.window_s)[0])
 
     def decide(self, scores: Scores) -> Decision:
         """Return the first windows that make an alarm, and a changed machine."""
-        alarm = _first(_counted(scores > self.threshold, self.n) >= self.m)
+        exceeds = scores > self.threshold
+        alarm = _first(exceeds & (_counted(exceeds, self.n) >= self.m))
         changed = None
         if self.low_line is not None:
             above = scores > self.low_line
-            sustained, changed = (
-                _first(_counted(above, windows) >= math.ceil(self.share * windows))
-                for windows in (self.sustained_windows, self.changed_windows)
+            hour, of_late, three_hours = (
+                _reached(above, *long_memory_windows(memory_s, self.window_s))
+                for memory_s in (self.changed_after_s, FRESH * self.changed_after_s, self.alarm_after_s)
             )
-            alarm = _earlier(alarm, sustained)
+            changed = _first(above & hour & of_late)
+            if changed is not None:
+                later = np.arange(len(scores)) > changed
+                alarm = _earlier(alarm, _first(above & three_hours & later))
         return Decision(alarm, _earlier(alarm, changed))
 
 
@@ -105,6 +109,11 @@ def _counted(true: NDArray[np.bool_], windows: int) -> NDArray[np.intp]:
     """Return how many of the last so many values are true, at each position."""
     total = np.concatenate([np.zeros(windows, dtype=np.intp), np.cumsum(true)])
     return np.asarray(total[windows:] - total[:-windows])
+
+
+def _reached(above: NDArray[np.bool_], windows: int, least: int) -> NDArray[np.bool_]:
+    """Return whether so many of the last windows lie above the line, at each position."""
+    return np.asarray(_counted(above, windows) >= least)
 
 
 def _earlier(one: int | None, other: int | None) -> int | None:

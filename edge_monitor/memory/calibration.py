@@ -48,7 +48,7 @@ class CalibrationSettings:
     raise_m: int = 3  # an alarm is raised when m ...
     raise_n: int = 5  # ... of the last n disjoint windows exceed
     changed_per_month: float = 1.0  # what finding a healthy machine changed may cost
-    changed_windows: int = 360  # disjoint ones that are remembered for that
+    changed_after_s: float = 3600.0  # of sound are remembered for that
     operation: tuple[HealthyOperation, ...] = ()  # what healthy sound judged live says beside the normals, by threshold
     threshold: float | None = None  # chosen by labelled sound, in the score's unit; None: found from normal sound
 
@@ -234,7 +234,7 @@ def calibrate_scores(
             fit,
             score[np.lexsort((layout.start_s, layout.recording))],
             per_month=settings.changed_per_month,
-            windows=settings.changed_windows,
+            memory_s=settings.changed_after_s,
             window_s=settings.window_s,
         ),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_monitor.memory.chance import poisson_upper, student_quantile
-from edge_monitor.records import LOW_LINE_SHARE
+from edge_monitor.records import long_memory_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +39,11 @@ class LowLine:
 
 
 def low_line(
-    fit: TailFit, score: NDArray[np.float64], *, per_month: float, windows: int, window_s: float
+    fit: TailFit, score: NDArray[np.float64], *, per_month: float, memory_s: float, window_s: float
 ) -> LowLine | None:
     """Return the line for leave-block-out scores, (n,), in the order heard, and their fit; None for too few blocks.
 
-    `per_month`: how often a healthy machine may be found changed; `windows` are remembered for that, disjoint ones.
+    `per_month`: how often a healthy machine may be found changed; `memory_s` of sound is remembered for that.
     The 20 % quantile of a new session's windows lies above the line with the probability that follows: its centre is as
     uncertain as B stretches leave it, and sessions differ by SESSION spreads. No memory of the normal sound itself
     lies above it either.
@@ -53,16 +53,15 @@ def low_line(
     p = min(max(per_month / SESSIONS_PER_MONTH, _LEAST_SHARE), MAX_SHARE)
     uncertain = math.sqrt(1 / fit.blocks + SESSION**2)
     fitted = math.exp(fit.centre + fit.spread * (student_quantile(p, fit.dof) * uncertain - _BELOW))
-    memory_s = windows * window_s
-    heard = len(score) * window_s / memory_s
+    windows, above = long_memory_windows(memory_s, window_s)
+    heard = len(score) / windows
     most = _MONTH_S / memory_s * min(poisson_upper(0) / heard, 1.0)
-    return LowLine(max(fitted, highest_level(score, windows)), p * SESSIONS_PER_MONTH, most)
+    return LowLine(max(fitted, highest_level(score, windows, above)), p * SESSIONS_PER_MONTH, most)
 
 
-def highest_level(score: NDArray[np.float64], windows: int) -> float:
-    """Return the highest score that LOW_LINE_SHARE of so many windows in a row reach, of (n,); 0.0 for too few."""
+def highest_level(score: NDArray[np.float64], windows: int, above: int) -> float:
+    """Return the highest score that `above` of so many windows in a row reach, of (n,); 0.0 for too few."""
     if len(score) < windows:
         return 0.0
     memories = np.lib.stride_tricks.sliding_window_view(score, windows)[::_STRIDE]  # (moments, windows)
-    least = windows - math.ceil(LOW_LINE_SHARE * windows)
-    return max(float(np.partition(each, least)[least]) for each in memories)
+    return max(float(np.partition(each, windows - above)[windows - above]) for each in memories)

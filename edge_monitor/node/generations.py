@@ -147,7 +147,7 @@ def settings_of(
         raise_m=m,
         raise_n=n,
         changed_per_month=alarm.changed_per_month,
-        changed_windows=max(1, round(alarm.changed_after_s / node.window_s)),
+        changed_after_s=alarm.changed_after_s,
         operation=operation,
         threshold=threshold,
     )

@@ -199,9 +199,9 @@ class Parts:
         self.housekeeping = Housekeeping(
             self.store, settings.retention, self.timekeeper.believed_ms, self.measuring.tidy
         )
-        stack.callback(self.housekeeping.close)
+        stack.callback(self.housekeeping.thread.close)
         self.trends = TrendRecorder(self.store, settings.machine, self._messages, self.publisher.set_trend)
-        stack.callback(self.trends.close)
+        stack.callback(self.trends.thread.close)
 
     def _judge(self) -> None:
         self._generations = ActiveGenerations(self.node, self.pipelines, self.states, self.measuring.prepare)

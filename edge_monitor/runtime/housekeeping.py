@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import structlog
 
 from edge_monitor import clock
 from edge_monitor.pipeline.score_minutes import HOUR_MS
-from edge_monitor.runtime.supervision import SupervisedThread
+from edge_monitor.runtime.supervision import PeriodicThread
 from edge_monitor.store.counters import REMOVED_BY_AGE, REMOVED_BY_SIZE, add_to_counter
 
 if TYPE_CHECKING:
@@ -43,27 +42,18 @@ class Housekeeping:
 
     def __post_init__(self) -> None:
         """Make what is its own."""
-        self._stop = threading.Event()
         self._checked_s = clock.now().monotonic_s
-        self.thread = SupervisedThread("housekeeping", self._run)
+        self.thread = PeriodicThread("housekeeping", self._keep, first_s=FIRST_S, every_s=EVERY_S)
 
-    def close(self) -> None:
-        """Let the thread end."""
-        self._stop.set()
-        self.thread.join(1.0)
-
-    def _run(self) -> None:
-        wait_s = FIRST_S
-        while not self._stop.wait(wait_s):
-            wait_s = EVERY_S
-            self.tidy_evidence()
-            believed_ms = self.believed_ms()
-            if believed_ms >= clock.FIRST_CREDIBLE_MS:
-                tidy(self.store, self.retention, believed_ms)
-            now_s = clock.now().monotonic_s
-            if now_s - self._checked_s >= CHECK_EVERY_S:
-                self._checked_s = now_s
-                self.store.look_for_damage(self._stop.is_set)
+    def _keep(self) -> None:
+        self.tidy_evidence()
+        believed_ms = self.believed_ms()
+        if believed_ms >= clock.FIRST_CREDIBLE_MS:
+            tidy(self.store, self.retention, believed_ms)
+        now_s = clock.now().monotonic_s
+        if now_s - self._checked_s >= CHECK_EVERY_S:
+            self._checked_s = now_s
+            self.store.look_for_damage(self.thread.closing)
 
 
 def tidy(store: Store, retention: RetentionSettings, now_ms: int) -> None:

@@ -91,3 +91,28 @@ class SupervisedThread:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 return
+
+
+class PeriodicThread(SupervisedThread):
+    """Calls `work` `first_s` seconds after its start, then every `every_s` seconds, until it is closed."""
+
+    def __init__(self, name: str, work: Callable[[], None], *, first_s: float, every_s: float) -> None:
+        self._periods_s = (first_s, every_s)
+        self._called = work
+        self._closing = threading.Event()
+        super().__init__(name, self._call)
+
+    def closing(self) -> bool:
+        """Return whether the work is to end."""
+        return self._closing.is_set()
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._closing.set()
+        self.join(1.0)
+
+    def _call(self) -> None:
+        wait_s, every_s = self._periods_s
+        while not self._closing.wait(wait_s):
+            wait_s = every_s
+            self._called()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from edge_monitor import clock
 from edge_monitor.node import trend
 from edge_monitor.pipeline.score_rollups import roll_up
 from edge_monitor.records import MachineTrends
-from edge_monitor.runtime.supervision import SupervisedThread
+from edge_monitor.runtime.supervision import PeriodicThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,20 +39,8 @@ class TrendRecorder:
 
     def __post_init__(self) -> None:
         """Make what is its own."""
-        self._stop = threading.Event()
         self._told: dict[str, tuple[MachineTrends, str]] = {}
-        self.thread = SupervisedThread("trends", self._run)
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._stop.set()
-        self.thread.join(1.0)
-
-    def _run(self) -> None:
-        wait_s = FIRST_S
-        while not self._stop.wait(wait_s):
-            wait_s = EVERY_S
-            self.look()
+        self.thread = PeriodicThread("trends", self.look, first_s=FIRST_S, every_s=EVERY_S)
 
     def look(self) -> None:
         """Roll up what is due, then look at each machine's scores."""

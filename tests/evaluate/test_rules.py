@@ -8,7 +8,7 @@ import pytest
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
 from edge_monitor.config.machine import AlarmSettings
 from edge_monitor.evaluate.rules import ChallengeRule, Decision, ProductRule
-from edge_monitor.records import Score
+from edge_monitor.records import EventKind, Score
 
 
 def alarm_of_the_product(scores: list[float], threshold: float, m: int, n: int) -> int | None:
@@ -44,6 +44,29 @@ def test_a_lasting_fault_is_found_changed_then_raises_the_alarm() -> None:
     assert rule.decide(np.full(2160, 1.0)) == Decision(None)
     often = np.where(np.arange(2160) % 10 < 7, 2.0, 0.5)  # 70 %
     assert rule.decide(often) == Decision(None)
+
+
+@pytest.mark.parametrize("window_s", [10.0, 7.0])
+def test_the_long_memory_decides_as_the_products_alarm(window_s: float) -> None:
+    """On random streams that dwell on either side of the low line, with memories of about ten and thirty windows."""
+    settings = AlarmSettings.model_validate({"changed_after_s": 100.0, "alarm_after_s": 300.0})
+    rule = ProductRule(9.0, 3, 5, 1.0, window_s, settings.changed_after_s, settings.alarm_after_s)
+    draw, found = np.random.default_rng(3), set()
+    for _ in range(400):
+        stays = draw.random(90).cumsum() // draw.uniform(3.0, 20.0) % 2 == draw.integers(2)
+        scores = np.where(stays ^ (draw.random(90) < 0.1), 2.0, 0.5) + 9.0 * (draw.random(90) < 0.02)
+        machine = AlarmStateMachine("pump", settings, lambda: "id", Restored(), window_s)
+        alarm = changed = None
+        for number, value in enumerate(scores.tolist()):
+            span = window_s * number, window_s * (number + 1)
+            event = machine.on_score(Score("pump", value, 9.0, 1, (), *span, -20.0, 1.0), 0)
+            if event is not None and event.kind is EventKind.START and alarm is None:
+                alarm = number
+            if event is not None and changed is None:
+                changed = number
+        assert rule.decide(scores) == Decision(alarm, changed)
+        found.add((alarm is None, changed is None, alarm == changed))
+    assert len(found) == 4  # nothing, changed alone, changed and then an alarm, an alarm at once
 
 
 def test_the_challenges_rule_takes_every_window_by_itself() -> None:

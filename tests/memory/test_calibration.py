@@ -213,7 +213,7 @@ def test_calibration_of_an_earlier_version_is_read() -> None:
 def test_a_wish_beyond_any_data_still_has_a_line() -> None:
     """A machine that may hardly ever be found changed, whose scores spread widely."""
     fit = TailFit(centre=0.0, spread=2.0, blocks=5, dof=6, dependence=0.1)
-    line = low_line(fit, np.ones(500), per_month=1e-200, windows=360, window_s=10.0)
+    line = low_line(fit, np.ones(500), per_month=1e-200, memory_s=3600.0, window_s=10.0)
     assert line is not None
     assert math.isfinite(line.value)
     assert line.per_month > 0

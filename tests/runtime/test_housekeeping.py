@@ -39,5 +39,5 @@ def test_ended_alarms_go_at_their_age_and_only_by_a_credible_clock(
     for _ in range(2):
         assert tidied.acquire(timeout=10.0)
     wait_until(lambda: rows(store, "SELECT alarm_id FROM alarms ORDER BY alarm_id") == left, 10.0, "the age")
-    keeper.close()
+    keeper.thread.close()
     assert not keeper.thread.is_alive()
