@@ -10,58 +10,25 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.calibration import DEVELOPED_ON, KEPT_BACK, PER_DAY, calibrated, waves
+from bench.calibration import PER_DAY, wanting
+from bench.processes import LEARNT, PROCESSES
+from bench.thresholds import product
 from edge_monitor.alarm.trend import trend
 from edge_monitor.records import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
+
+    from bench.calibration import Process
 
     Array = NDArray[np.float64]
 
-SPREAD = 0.25  # of log scores
 STEP_S, SPAN, HOUR, WEEK = 600.0, 72, 6, 7 * 144  # seconds; the others in medians
-LEARNT = {"7 clips": 7, "5 min": 30, "10 min": 60, "24 h": PER_DAY}  # windows
 LOOK_EVERY = 3  # medians: the daemon looks each ten minutes; most of that finds the same
-
-
-def autoregressive(draw: np.random.Generator, windows: int, streams: int, minutes: float) -> Array:
-    """Return log-normal scores whose correlation falls to 1/e in so many minutes."""
-    return np.asarray(np.exp(SPREAD * waves(draw, windows, streams, minutes)))
-
-
-def day_and_night(draw: np.random.Generator, windows: int, streams: int, spreads: float) -> Array:
-    """Return scores that go up and down once a day, by so many spreads each way."""
-    hours = 2 * np.pi * (np.arange(windows) / PER_DAY + draw.random((streams, 1)))
-    return np.asarray(np.exp(SPREAD * (waves(draw, windows, streams, 2.0) + spreads * np.sin(hours))))
-
-
-def random_walk(draw: np.random.Generator, windows: int, streams: int, spreads: float) -> Array:
-    """Return scores whose level walks at random, so many spreads a day."""
-    walk = np.cumsum(draw.standard_normal((streams, windows)), axis=1) * spreads / PER_DAY**0.5
-    return np.asarray(np.exp(SPREAD * (waves(draw, windows, streams, 2.0) + walk)))
-
-
-def sessions(draw: np.random.Generator, windows: int, streams: int, spreads: float) -> Array:
-    """Return scores whose level is another one every eight hours, by so many spreads."""
-    level = np.repeat(draw.standard_normal((streams, windows // 2880 + 1)), 2880, axis=1)[:, :windows]
-    return np.asarray(np.exp(SPREAD * (waves(draw, windows, streams, 2.0) + spreads * level)))
-
-
-PROCESSES: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
-    **{each.name: each.simulate for each in (*DEVELOPED_ON, *KEPT_BACK)},
-    **{f"AR(1), {m} min": partial(autoregressive, minutes=m) for m in (1, 5)},
-    **{f"day and night, {s} spreads": partial(day_and_night, spreads=s) for s in (0.2, 0.5, 1.0)},
-    **{f"random walk, {s} spreads a day": partial(random_walk, spreads=s) for s in (0.5, 1.0)},
-    **{f"sessions, {s} spreads": partial(sessions, spreads=s) for s in (0.25, 0.5, 1.0)},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +62,19 @@ def looks(medians: Medians, threshold: float, usual: float, *, every: int = LOOK
     return found
 
 
-def false_rising(name: str, installations: int, days: int) -> None:
+def false_rising(process: Process, installations: int, days: int) -> None:
     """Print how often a day each length learnt ends in `rising`, begun anew."""
+    draw = np.random.default_rng(5)
+    score = process.simulate(draw, (1 + days) * PER_DAY, installations)
     cells = []
-    for learnt in LEARNT.values():
-        score = PROCESSES[name](np.random.default_rng(5), days * PER_DAY + learnt, installations)
+    for take in LEARNT.values():
         begun = 0
         for stream in score:
-            found = calibrated(stream[:learnt], 0.1)
-            seen = looks(Medians.of(stream[learnt:]), found.threshold, found.median_score)
+            found = product(*take(stream[:PER_DAY], draw), wanting(0.1))
+            seen = looks(Medians.of(stream[PER_DAY:]), found.threshold, found.median_score)
             begun += sum(now and not before for before, now in zip([False, *seen[:-1]], seen, strict=True))
         cells.append(f"{begun / (installations * days):.3f}")
-    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    print(f"| {process.name} | {' | '.join(cells)} |", flush=True)
 
 
 def coverage(correlation: float, *, first: int, draws: int = 400) -> float:
@@ -130,8 +98,8 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=7)
     given = parser.parse_args()
     print(f"| `rising` a day | {' | '.join(LEARNT)} |\n|---|{'--:|' * len(LEARNT)}")
-    for name in PROCESSES:
-        false_rising(name, given.installations, given.days)
+    for process in PROCESSES:
+        false_rising(process, given.installations, given.days)
     print("\n| slope within its interval, % | line of 12 h | 6 h | 3 h |\n|---|--:|--:|--:|")
     for correlation in (0.0, 0.5, 0.8, 0.92):
         held = (coverage(correlation, first=first) for first in (0, 36, 54))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench.calibration import PER_DAY, RULES, WINDOW_S
-from bench.false_alarms import LEARNT, PROCESSES, play
+from bench.false_alarms import play
+from bench.processes import LEARNT, PROCESSES
 from bench.thresholds import product
 from edge_monitor.alarm.state_machine import AlarmStateMachine, Restored
 from edge_monitor.memory.calibration import Calibration, CalibrationSettings
